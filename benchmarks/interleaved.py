@@ -1,0 +1,76 @@
+"""Times rivals side by side, so that what slows the machine slows all of them."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What `interleaved` measured; `print` it for the table.
+
+    Attributes:
+        names: of the calls, the reference first.
+        seconds: duration of every call, of shape rounds × calls.
+    """
+
+    names: tuple[str, ...]
+    seconds: np.ndarray
+
+    @property
+    def medians(self) -> np.ndarray:
+        """The median duration of each call, in seconds."""
+        return np.median(self.seconds, axis=0)
+
+    @property
+    def ratios(self) -> np.ndarray:
+        """Quartiles (25, 50, 75 %) of time over the reference's, of shape calls × 3.
+
+        Each ratio is taken within one round, where both saw the same machine.
+        """
+        per_round = self.seconds / self.seconds[:, :1]
+        return np.percentile(per_round, (25, 50, 75), axis=0).T
+
+    def __str__(self) -> str:
+        width = max(map(len, self.names))
+        lines = [f"{'':{width}}  median ms   ratio  (middle half)"]
+        rows = zip(self.names, self.medians, self.ratios, strict=True)
+        for name, median, (low, ratio, high) in rows:
+            spread = f"{ratio:6.3f}  ({low:.3f} to {high:.3f})"
+            lines.append(f"{name:{width}}  {1e3 * median:9.3f}  {spread}")
+        return "\n".join(lines)
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 30, warmup: int = 3
+) -> Timings:
+    """Times calls in turns: A B, B A, A B, ...
+
+    Every other round runs backwards, so that neither a drift of the clock nor what
+    one call leaves in the caches favours the same call each time.
+
+    Args:
+        calls: what to time, by name; the first is the reference of the ratios.
+            Each must wait for its own result (`.numpy()`, not a tensor still being
+            computed) and should work for a millisecond or more.
+        rounds: how many times each is timed.
+        warmup: how many times each runs untimed before, to trace and compile.
+
+    Returns:
+        The durations, with medians, ratios and a table.
+    """
+    functions = list(calls.values())
+    for function in functions:
+        for _ in range(warmup):
+            function()
+    seconds = np.empty((rounds, len(functions)))
+    order = range(len(functions))
+    for row in seconds:
+        for i in order:
+            start = time.perf_counter()
+            functions[i]()
+            row[i] = time.perf_counter() - start
+        order = order[::-1]
+    return Timings(tuple(calls), seconds)

@@ -1,0 +1,36 @@
+"""What a function finds comes back as a result: numbers, a text and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Base class of the frozen dataclasses that functions return."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain numbers, lists and texts, ready for JSON.
+
+        Models are left out.
+        """
+        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            name: _plain(value)
+            for name, value in found.items()
+            if not isinstance(value, keras.Model)
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,14 @@
+"""The words that type hints use all over the package."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import keras
+
+Tensor: TypeAlias = Any
+"""A tensor or variable of the Keras backend in use (none of them is typed)."""
+
+Hyperparameter: TypeAlias = (
+    float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Tensor]
+)
+"""What an optimizer accepts for a number that may move during training."""

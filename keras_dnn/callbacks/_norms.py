@@ -1,0 +1,55 @@
+"""Norms that neither underflow nor overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+
+# Between these a sum of squares in float32 has lost nothing to either end.
+SMALLEST, LARGEST = 1e-30, 1e30
+
+
+def norms(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of each tensor, as one float64 vector.
+
+    A gradient of 1e-25 is what vanishing gradients look like; its square is zero in
+    float32. So where a plain sum of squares comes out very small or large, all are
+    computed again, scaled by their largest entry. Infinite entries give Inf, NaN NaN.
+    """
+    if not tensors:
+        return tf.zeros((0,), tf.float64)
+    tensors = [_entries(t) for t in tensors]
+    squares = tf.stack([_double(tf.reduce_sum(tf.square(t))) for t in tensors])
+
+    def scaled() -> Tensor:
+        largest = tf.stack([_double(_largest(t)) for t in tensors])
+        shares = tf.stack(
+            [_double(tf.norm(tf.math.divide_no_nan(t, _largest(t)))) for t in tensors]
+        )
+        finite = tf.where(tf.math.is_inf(largest), largest, largest * shares)
+        return tf.where(tf.math.is_nan(squares), squares, finite)
+
+    safe = tf.reduce_all((squares > SMALLEST) & (squares < LARGEST))
+    return tf.cond(safe, lambda: tf.sqrt(squares), scaled)
+
+
+def _entries(tensor: Tensor) -> Tensor:
+    """What to square: at least float32, and repeated rows of a sparse one summed."""
+    if isinstance(tensor, tf.IndexedSlices):
+        _, position = tf.unique(tensor.indices)
+        tensor = tf.math.unsorted_segment_sum(
+            tensor.values, position, tf.size(tensor.indices)
+        )
+    tensor = tf.convert_to_tensor(tensor)
+    return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+
+
+def _largest(tensor: Tensor) -> Tensor:
+    # The largest of no entries at all is the lowest number; it is to be 0.
+    return tf.maximum(tf.reduce_max(tf.abs(tensor)), tf.zeros((), tensor.dtype))
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tf.cast(tensor, tf.float64)

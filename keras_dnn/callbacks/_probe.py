@@ -1,0 +1,200 @@
+"""Probes: callbacks that look into the compiled training step.
+
+Keras has no hook for the gradients of a step. A tap wraps the two methods of the
+optimizer through which they pass, on the instance and only while `fit` runs:
+
+    apply                 weights before and after the update
+    _clip_gradients       gradients before and after clipping, accumulated ones once
+
+What a probe computes there becomes part of the step's graph, so it sees every step
+under `jit_compile` and `steps_per_execution` and runs no second backward pass.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._typing import Tensor
+from keras_dnn.optimizers import Optimizer
+
+
+class Probe(keras.callbacks.Callback):
+    """Base class: a callback whose methods below are traced into the training step.
+
+    A subclass creates its variables in `create`, writes to them in the other three
+    and reads them on the host when it likes. All may be traced more than once.
+    """
+
+    def create(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates what the probe writes to, for a model with these variables."""
+
+    def before_update(self, variables: Sequence[keras.Variable]) -> None:
+        """Sees the weights before the step."""
+
+    def see_gradients(
+        self,
+        columns: Sequence[int],
+        gradients: Sequence[Tensor],
+        clipped: Sequence[Tensor],
+    ) -> None:
+        """Sees the gradients of an update, summed over replicas and micro-batches.
+
+        Args:
+            columns: the position of each gradient's variable among all variables;
+                one without a gradient is missing.
+            gradients: before clipping.
+            clipped: after it; the very same list if nothing is clipped.
+        """
+
+    def after_update(
+        self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
+    ) -> None:
+        """Sees the weights after the step.
+
+        Args:
+            variables: the weights.
+            step: the count of updates before this one.
+            updated: whether the weights were updated (`False` where a micro-batch was
+                only accumulated).
+        """
+
+    def release(self) -> None:
+        """Saves what is still in variables; called when `fit` ends in any way."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Attaches the probe to the training step."""
+        require_tensorflow(f"keras_dnn.callbacks.{type(self).__name__}")
+        tap = _Tap.on(self.model)
+        tap.attach(self)
+        # An exception in `fit` skips `on_train_end`, but the list of callbacks that
+        # called us lives no longer than `fit` does.
+        caller = sys._getframe(1).f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            weakref.finalize(caller, tap.detach, self).atexit = False
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Detaches the probe from the training step."""
+        _Tap.on(self.model).detach(self)
+
+
+class _Tap:
+    """Lets probes see what passes through a model's optimizer."""
+
+    attribute = "_keras_dnn_tap"
+
+    @classmethod
+    def on(cls, model: keras.Model) -> _Tap:
+        """The tap on this model's optimizer, which all its probes share."""
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        tap: _Tap | None = vars(optimizer).get(cls.attribute)
+        return tap or cls(model, optimizer)
+
+    def __init__(self, model: keras.Model, optimizer: Any) -> None:
+        if isinstance(optimizer, getattr(keras.optimizers, "MultiOptimizer", ())):
+            raise ValueError(
+                "Probes cannot look into a MultiOptimizer. "
+                f"Received: model.optimizer={optimizer}"
+            )
+        self.model = model
+        self.optimizer = optimizer
+        self.probes: list[Probe] = []
+        self.waiting: list[Probe] = []
+        self.columns: list[int] = []
+
+    def attach(self, probe: Probe) -> None:
+        if not self.probes:
+            self._wrap()
+        self.probes.append(probe)
+        self.waiting.append(probe)
+        if self.model.built:
+            with self.model.distribute_strategy.scope():
+                self._create(self.model.trainable_variables)
+        # A model fitted before keeps its old graph; this makes it trace anew.
+        self._make_train_function(force=True)
+
+    def detach(self, probe: Probe) -> None:
+        if probe not in self.probes:
+            return
+        self.probes.remove(probe)
+        probe.release()
+        if not self.probes:
+            self._unwrap()
+        self._make_train_function(force=True)
+
+    def _create(self, variables: Sequence[keras.Variable]) -> None:
+        while self.waiting:
+            self.waiting.pop().create(variables)
+
+    def _wrap(self) -> None:
+        self._apply = self.optimizer.apply
+        self._clip_gradients = self.optimizer._clip_gradients
+        self._make_train_function = self.model.make_train_function
+        vars(self.optimizer)[self.attribute] = self
+        vars(self.optimizer)["apply"] = self.apply
+        vars(self.optimizer)["_clip_gradients"] = self.clip_gradients
+        vars(self.model)["make_train_function"] = self.make_train_function
+
+    def _unwrap(self) -> None:
+        for name in (self.attribute, "apply", "_clip_gradients"):
+            del vars(self.optimizer)[name]
+        del vars(self.model)["make_train_function"]
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Ends what an interrupted `fit` left: the next one begins with this call."""
+        if not force:
+            for probe in list(self.probes):
+                self.detach(probe)
+        return self._make_train_function(force=force)
+
+    def apply(
+        self,
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        variables = list(
+            self.optimizer._trainable_variables
+            if trainable_variables is None
+            else trainable_variables
+        )
+        if self.waiting:
+            # A model built by its first batch: its variables are known only now.
+            with tf.init_scope():
+                self._create(variables)
+        self.columns = [
+            i
+            for i, (g, v) in enumerate(zip(grads, variables, strict=True))
+            if g is not None and not getattr(v, "overwrite_with_gradient", False)
+        ]
+        step = tf.convert_to_tensor(self.optimizer.iterations)
+        for probe in self.probes:
+            probe.before_update(variables)
+        self._apply(grads, trainable_variables)
+        updated = tf.convert_to_tensor(self.optimizer.iterations) > step
+        for probe in self.probes:
+            probe.after_update(variables, step, updated)
+
+    def clip_gradients(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+        clipped: Sequence[Tensor] = self._clip_gradients(grads)
+        # Keras clips the gradient of each replica; what moves the weights is the sum.
+        summed = self._summed(grads)
+        summed_clipped = summed if clipped is grads else self._summed(clipped)
+        for probe in self.probes:
+            probe.see_gradients(self.columns, summed, summed_clipped)
+        return clipped
+
+    def _summed(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        replica = tf.distribute.get_replica_context()
+        if isinstance(self.optimizer, Optimizer) or (
+            replica is None or replica.num_replicas_in_sync == 1
+        ):
+            return gradients
+        summed: Sequence[Tensor] = replica.all_reduce(
+            tf.distribute.ReduceOp.SUM, list(gradients)
+        )
+        return summed

@@ -1,0 +1,277 @@
+"""How large gradients and updates are, at every step and for every variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._gradient_record import GradientRecord, ScalarWriter
+from keras_dnn.callbacks._norms import norms
+from keras_dnn.callbacks._probe import Probe
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+ROWS = 256
+"""Steps kept in the graph before the host fetches them."""
+
+
+class GradientNorms(Probe):
+    r"""Records gradient norms and update-to-weight ratios at every step of `fit`.
+
+    For each trainable variable $\theta$ with gradient $g$ it records
+
+    $$
+    \lVert g \rVert_2, \qquad \lVert \mathrm{clip}(g) \rVert_2, \qquad
+    \lVert \theta_{t+1} - \theta_t \rVert_2 \,/\, \lVert \theta_t \rVert_2
+    $$
+
+    of the gradients that training really used (unscaled under mixed precision, summed
+    over replicas, averaged over accumulated micro-batches, repeated embedding rows
+    added up) and of the update that was really applied (after clipping, decay,
+    momentum and constraints). It is computed inside the training step, with no second
+    backward pass. A ratio around 1e-3 is healthy as a rule of thumb.
+
+    `History` gets, for each epoch, the mean (`gradient_norm`) and the largest
+    (`gradient_norm_max`) global norm before clipping and, with `ratios`, the mean ratio
+    of all weights taken as one vector (`update_ratio`). Calling `fit` again with the
+    same optimizer adds to the record; another optimizer starts a new one. The arrays
+    are brought up to date at the end of each epoch and of `fit`, however it ends.
+
+    Args:
+        per_variable: whether to record each variable; if not, all are taken as one
+            vector, named `"model"`.
+        every: record each `every`-th update only.
+        log_dir: folder for TensorBoard scalars, `None` for none.
+        ratios: whether to record the ratios, which needs a copy of the weights while
+            the step runs.
+
+    Attributes:
+        names: the variables' paths, in the order of the columns.
+        steps: which updates were recorded, counted from 0.
+        norms: gradient norms before clipping, of shape `(steps, variables)`. A variable
+            without a gradient has NaN.
+        clipped_norms: the same after clipping.
+        ratios: update-to-weight ratios of the same shape; NaN where all weights were
+            zero, `None` if not recorded.
+        global_norms: norm of all gradients together before clipping, of shape
+            `(steps,)`.
+        global_clipped_norms: the same after clipping.
+        global_ratios: ratio of all weights together.
+
+    Raises:
+        ValueError: if `every` is not a positive integer.
+        ImportError: if `log_dir` is given and TensorBoard is not installed.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import GradientNorms
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.SGD(0.1, clipnorm=0.5), "mse")
+        >>> x = np.ones((8, 3))
+        >>> gradients = GradientNorms()
+        >>> history = model.fit(
+        ...     x, x.sum(axis=1), batch_size=2, verbose=0, callbacks=[gradients]
+        ... )
+        >>> gradients.norms.shape
+        (4, 2)
+        >>> bool((gradients.clipped_norms <= 0.5 + 1e-6).all())
+        True
+
+    Reference:
+        A. Karpathy, "CS231n: Neural Networks Part 3", on the ratio of weights to
+        updates.
+    """
+
+    def __init__(
+        self,
+        per_variable: bool = True,
+        every: int = 1,
+        log_dir: str | None = None,
+        ratios: bool = True,
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"every must be a positive integer. Received: {every=}")
+        self.per_variable = per_variable
+        self.every = every
+        self.names: list[str] = []
+        self._scalars = None if log_dir is None else ScalarWriter(log_dir)
+        self._with_ratios = ratios
+        self._optimizer: Any = None
+        self._table: Any = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._new: list[GradientRecord] = []
+        self._show(GradientRecord.empty(len(self.names)))
+
+    def _show(self, record: GradientRecord) -> None:
+        self._record = record
+        self.steps = record.steps
+        self.norms = record.norms
+        self.clipped_norms = record.clipped_norms
+        self.ratios = record.ratios if self._with_ratios else None
+        self.global_norms = record.global_norms
+        self.global_clipped_norms = record.global_clipped_norms
+        self.global_ratios = record.global_ratios if self._with_ratios else None
+
+    # Traced into the training step ----------------------------------------------------
+
+    def create(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the table that steps write their rows to."""
+        names = [v.path for v in variables] if self.per_variable else ["model"]
+        if self._optimizer is not self.model.optimizer or names != self.names:
+            self._optimizer, self.names = self.model.optimizer, names
+            self._forget()
+        self._live = np.zeros(len(variables), bool)
+        self._steps_per_call = self.model.steps_per_execution
+        self._rows_to_come = 0
+        # A row: the step, then four norms of each column: gradient, clipped gradient,
+        # update, weight.
+        self._table = _variable((ROWS + self._steps_per_call, 1 + 4 * len(names)))
+        self._count = _variable((), "int64")
+        self._gradient_norms = _variable((2, len(variables)))
+
+    def before_update(self, variables: Sequence[keras.Variable]) -> None:
+        """Keeps the weights for the ratio."""
+        self._before = [tf.identity(v) for v in variables] if self._with_ratios else []
+
+    def see_gradients(
+        self,
+        columns: Sequence[int],
+        gradients: Sequence[Tensor],
+        clipped: Sequence[Tensor],
+    ) -> None:
+        """Keeps the norms of this update's gradients for its row."""
+        self._live[list(columns)] = True
+        size = len(self._live)
+
+        def measure() -> Tensor:
+            index = [[i] for i in columns]
+            raw = tf.scatter_nd(index, norms(gradients), [size])
+            if clipped is gradients:
+                return tf.stack([raw, raw])
+            return tf.stack([raw, tf.scatter_nd(index, norms(clipped), [size])])
+
+        step = self.model.optimizer.iterations
+        self._gradient_norms.assign(self._if_wanted(step, measure))
+
+    def after_update(
+        self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
+    ) -> None:
+        """Writes the row of this update."""
+
+        def measure() -> Tensor:
+            if not self._with_ratios:
+                return tf.zeros((2, len(variables)), tf.float64)
+            updates = [
+                tf.convert_to_tensor(v) - before
+                for v, before in zip(variables, self._before, strict=True)
+            ]
+            return tf.stack([norms(updates), norms(self._before)])
+
+        measured = tf.concat(
+            [self._gradient_norms, self._if_wanted(step, measure)], axis=0
+        )
+        if not self.per_variable:
+            measured = tf.norm(measured, axis=1, keepdims=True)
+        row = tf.concat([[tf.cast(step, tf.float64)], tf.reshape(measured, [-1])], 0)
+        table = tf.convert_to_tensor(self._table)
+        self._table.assign(tf.tensor_scatter_nd_update(table, [[self._count]], [row]))
+        # The next row overwrites one that is not counted.
+        self._count.assign_add(tf.cast(updated & self._wanted(step), tf.int64))
+
+    def _wanted(self, step: Tensor) -> Tensor:
+        return step % self.every == 0
+
+    def _if_wanted(self, step: Tensor, measure: Callable[[], Tensor]) -> Tensor:
+        if self.every == 1:
+            return measure()
+        shape = (2, len(self._live))
+        return tf.cond(self._wanted(step), measure, lambda: tf.zeros(shape, tf.float64))
+
+    # On the host ----------------------------------------------------------------------
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Fetches the table before it is full."""
+        self._rows_to_come += self._steps_per_call
+        if self._rows_to_come > ROWS:
+            self._fetch()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Brings the arrays up to date and adds the epoch's summary to the logs."""
+        recorded = self.steps.size
+        self._collect()
+        norms = self.global_norms[recorded:]
+        if logs is None or not norms.size:
+            return
+        logs["gradient_norm"] = float(norms.mean())
+        logs["gradient_norm_max"] = float(norms.max())
+        if self.global_ratios is not None:
+            logs["update_ratio"] = float(self.global_ratios[recorded:].mean())
+
+    def release(self) -> None:
+        """Brings the arrays up to date and frees the variables."""
+        self._collect()
+        self._table = self._count = self._gradient_norms = None
+        self._before = []
+        if self._scalars is not None:
+            self._scalars.close()
+
+    def _collect(self) -> None:
+        self._fetch()
+        if self._new:
+            self._show(GradientRecord.joined([self._record, *self._new]))
+            self._new = []
+
+    def _fetch(self) -> None:
+        if self._table is None:
+            return
+        count = int(self._count.read_value())
+        rows = self._table.read_value().numpy()[:count]
+        self._count.assign(0)
+        self._rows_to_come = 0
+        live = self._live if self.per_variable else np.ones(1, bool)
+        self._new.append(GradientRecord.of(rows, live))
+        if self._scalars is not None:
+            self._scalars.write(self._new[-1], self.names, self._with_ratios)
+
+    def plot(self) -> Figure:
+        """Draws the global norm over steps, and all norms as a heat map below.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if nothing was recorded yet.
+        """
+        if not self.steps.size:
+            raise ValueError("There is nothing to plot before the first fit.")
+        from keras_dnn import plotting
+
+        return plotting.gradient_norms(
+            self.steps,
+            self.names,
+            self.norms,
+            self.global_norms,
+            self.global_clipped_norms,
+        )
+
+
+def _variable(shape: tuple[int, ...], dtype: str = "float64") -> Any:
+    # Every replica writes what all agree on, so that any one can be read.
+    return tf.Variable(
+        tf.zeros(shape, dtype),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )

@@ -1,0 +1,74 @@
+"""Where randomness enters a model: what comes before need run only once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import keras
+
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+from keras_dnn.models._graph import flat_inputs, graph_of, run, sublayers
+
+
+class Cut:
+    """A model in two parts: what is the same in every sample, and the rest.
+
+    A tensor is random if it comes out of a random layer or is computed from one that
+    is. The frontier is what the random part takes from the deterministic one; in a
+    network with shortcuts that is several tensors. A model without a graph, or one in
+    which the frontier would not have one row for each input, is random as a whole.
+
+    Args:
+        model: any model.
+        random: ids of its random layers.
+    """
+
+    def __init__(self, model: keras.Model, random: Collection[int]) -> None:
+        self.model = model
+        self.graph = graph_of(model)
+        if self.graph is None:
+            return
+        tainted: set[int] = set()
+        self.before, self.after = [], []
+        for node in self.graph.nodes:
+            if any(id(x) in tainted for x in node.inputs) or any(
+                id(layer) in random for layer in sublayers(node.operation)
+            ):
+                self.after.append(node)
+                tainted.update(id(x) for x in node.outputs)
+            else:
+                self.before.append(node)
+        needed = [x for node in self.after for x in node.inputs]
+        needed += self.graph.outputs
+        self.frontier = list(
+            {id(x): x for x in needed if id(x) not in tainted}.values()
+        )
+        if any(not x.shape or x.shape[0] is not None for x in self.frontier):
+            self.before, self.after = [], list(self.graph.nodes)
+            self.frontier = list(self.graph.inputs)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The model's symbolic inputs; none for a model without a graph."""
+        return self.graph.inputs if self.graph else ()
+
+    def deterministic(self, x: Any) -> list[Tensor]:
+        """The frontier for the inputs `x`."""
+        if self.graph is None:
+            return [tf.convert_to_tensor(t) for t in keras.tree.flatten(x)]
+        values = dict(
+            zip(map(id, self.graph.inputs), flat_inputs(self.model, x), strict=True)
+        )
+        run(self.before, values)
+        return [values[id(symbol)] for symbol in self.frontier]
+
+    def random(self, frontier: list[Tensor], x: Any) -> list[Tensor]:
+        """One set of outputs from the frontier; `x` gives the inputs' structure."""
+        if self.graph is None:
+            inputs = keras.tree.pack_sequence_as(x, frontier)
+            return list(keras.tree.flatten(self.model(inputs, training=False)))
+        values = dict(zip(map(id, self.frontier), frontier, strict=True))
+        run(self.after, values)
+        return [values[id(symbol)] for symbol in self.graph.outputs]

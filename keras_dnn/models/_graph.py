@@ -1,0 +1,127 @@
+"""The graph of a Keras model, behind one door.
+
+Keras keeps it in private attributes. Nothing else in this package touches those, so a
+change in Keras shows here, and `tests/models/test_graph.py` says what changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+from keras.src.models import Functional
+
+from keras_dnn._typing import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One call of a layer or operation in a model."""
+
+    operation: Any
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    _arguments: Any
+
+    def arguments(
+        self, values: dict[int, Tensor]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call's arguments, with `values[id(tensor)]` for each symbolic one."""
+        args, kwargs = self._arguments.fill_in(values)
+        return args, kwargs
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """The calls that lead from a model's inputs to its outputs, in order."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: tuple[Node, ...]
+    input_structure: Any
+    output_structure: Any
+
+    def consumers(self, tensor: Tensor) -> list[Node]:
+        """The calls that take this tensor."""
+        return [n for n in self.nodes if any(x is tensor for x in n.inputs)]
+
+
+def graph_of(model: Any) -> Graph | None:
+    """The graph of a functional model or a built Sequential; `None` of anything else.
+
+    A subclass that writes its own `call` has no graph that tells what it computes.
+    """
+    if isinstance(model, keras.Sequential):
+        if type(model).call is not keras.Sequential.call:
+            return None
+        model = model._functional
+    if not isinstance(model, Functional) or type(model).call is not Functional.call:
+        return None
+    by_depth = model._nodes_by_depth
+    nodes = [
+        Node(
+            node.operation,
+            tuple(node.input_tensors),
+            tuple(node.outputs),
+            node.arguments,
+        )
+        for depth in sorted(by_depth, reverse=True)
+        for node in by_depth[depth]
+        if not node.is_input
+    ]
+    return Graph(
+        tuple(model.inputs),
+        tuple(model.outputs),
+        tuple(nodes),
+        model._inputs_struct,
+        model._outputs_struct,
+    )
+
+
+def output_layers(model: Any) -> list[Any]:
+    """The layer or operation each output comes from, inside nested models too."""
+    graph = graph_of(model)
+    if graph is None:
+        return []
+    found = []
+    for tensor in graph.outputs:
+        node = next(
+            (n for n in graph.nodes if any(tensor is x for x in n.outputs)), None
+        )
+        operation = node.operation if node else None
+        inner = output_layers(operation)
+        if node and inner:
+            operation = inner[[x is tensor for x in node.outputs].index(True)]
+        found.append(operation)
+    return found
+
+
+def flat_inputs(model: Any, x: Any) -> list[Tensor]:
+    """`x` as the model's flat list of inputs, of the dtypes and ranks it expects."""
+    if isinstance(model, keras.Sequential):
+        model = model._functional
+    inputs: list[Tensor] = model._standardize_inputs(x)
+    return inputs
+
+
+def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
+    """The layer itself, if it is one, and all layers inside it, each once."""
+    if isinstance(layer, keras.layers.Layer):
+        seen: set[int] = set()
+        for sublayer in layer._flatten_layers(include_self=True, recursive=True):
+            if id(sublayer) not in seen:
+                seen.add(id(sublayer))
+                yield sublayer
+
+
+def run(nodes: Iterable[Node], values: dict[int, Tensor]) -> None:
+    """Makes the calls in inference mode, adding what they return to `values`."""
+    for node in nodes:
+        args, kwargs = node.arguments(values)
+        if getattr(node.operation, "_call_has_training_arg", False):
+            kwargs = {**kwargs, "training": False}
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        for symbol, value in zip(node.outputs, outputs, strict=True):
+            values[id(symbol)] = value

@@ -1,0 +1,392 @@
+"""Monte Carlo dropout: what a model does not know.
+
+Y. Gal and Z. Ghahramani, "Dropout as a Bayesian approximation", 2016. The model is cut
+where randomness enters; the part before the cut runs once, the part behind it on chunks
+of samples, inside one compiled function that keeps statistics only. Memory is bounded
+by the chunk, not by the number of samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_dnn._result import Result
+from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._typing import Tensor
+from keras_dnn.models._cut import Cut
+from keras_dnn.models._graph import output_layers
+from keras_dnn.models._randomness import only, random_layers, rates
+from keras_dnn.models._statistics import (
+    add_samples,
+    kind_of,
+    no_samples,
+    summary,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS = 2048
+"""Rows (samples x inputs) that the random part is run on at once."""
+
+MEASURES = (
+    "mean",
+    "std",
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "variation_ratio",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MCPrediction(Result):
+    """What the samples of `mc_predict` say, as float64 arrays with a row per input.
+
+    For a model of several outputs each attribute is a list. The class measures are
+    `None` for outputs that are not probabilities. Logarithms are natural.
+
+    Attributes:
+        mean: mean over the samples; of probabilities, the predictive distribution.
+        std: standard deviation over the samples (divided by their number).
+        entropy: of the mean: all uncertainty.
+        expected_entropy: mean entropy of a sample: what more training data would not
+            take away (aleatoric).
+        mutual_information: the difference of the two: what the model does not know
+            (epistemic).
+        variation_ratio: share of the samples that vote against the most voted class.
+        samples: all samples, of shape `(samples, *mean.shape)`, if asked for.
+    """
+
+    mean: Any
+    std: Any
+    entropy: Any
+    expected_entropy: Any
+    mutual_information: Any
+    variation_ratio: Any
+    samples: Any = None
+
+    def __str__(self) -> str:
+        several = isinstance(self.mean, list)
+        lines = []
+        for i in range(len(self.mean) if several else 1):
+            values = {m: getattr(self, m) for m in MEASURES}
+            if several:
+                values = {m: v[i] for m, v in values.items()}
+            about = ", ".join(
+                f"{name.replace('_', ' ')} {np.mean(v):.3g}"
+                for name, v in values.items()
+                if name != "mean" and v is not None
+            )
+            lines.append(f"{values['mean'].shape[0]} inputs; on average {about}")
+        return "\n".join(lines)
+
+    def plot(self, y: np.ndarray | None = None) -> Figure:
+        """Draws how uncertain the predictions are.
+
+        For classes: how the entropy is distributed and how it divides into what the
+        data leaves open and what the model does not know, right and wrong answers apart
+        if `y` is given. For numbers: mean and spread of each input, in order.
+
+        Args:
+            y: true labels (integers) or numbers.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: for a model of several outputs.
+        """
+        if isinstance(self.mean, list):
+            raise ValueError("plot draws one output. Received: a list of outputs")
+        from keras_dnn import plotting
+
+        if self.entropy is None:
+            return plotting.predicted_numbers(self.mean, self.std, y)
+        right = None if y is None else self._right(np.asarray(y))
+        return plotting.predicted_classes(
+            self.expected_entropy, self.mutual_information, right
+        )
+
+    def _right(self, y: np.ndarray) -> np.ndarray:
+        if self.mean.shape[-1] == 1:
+            return np.asarray((self.mean[..., 0] > 0.5) == (y.reshape(-1) > 0.5))
+        return np.asarray(self.mean.argmax(-1) == y.reshape(self.mean.shape[:-1]))
+
+
+def mc_predict(
+    model: keras.Model,
+    x: Any,
+    samples: int = 100,
+    *,
+    batch_size: int = 32,
+    seed: int | None = None,
+    return_samples: bool = False,
+    layers: Sequence[str | keras.layers.Layer] | None = None,
+    verbose: int | str = "auto",
+) -> MCPrediction:
+    r"""Predicts with dropout switched on, many times, and says how far samples differ.
+
+    With samples $p_s(x)$ of a classifier and $H(p) = -\sum_c p_c \ln p_c$,
+
+    $$
+    \underbrace{H(\bar p)}_{entropy} =
+    \underbrace{\overline{H(p_s)}}_{expected\ entropy} +
+    \underbrace{I}_{mutual\ information}, \qquad \bar p = \frac{1}{S} \sum_s p_s
+    $$
+
+    A model with ordinary `Dropout` needs no conversion. Only dropout is switched on,
+    also that of recurrent and attention layers and in nested models; batch norm,
+    augmentation and everything else stay in inference mode, and nothing in the model
+    changes, not even the state of its seed generators.
+
+    Args:
+        model: any Keras model with dropout in it. The part of a functional or
+            Sequential model that comes before the first dropout runs only once.
+        x: inputs as `predict` takes them: an array, a list or dict of arrays, a
+            `tf.data.Dataset` or a `keras.utils.PyDataset` (targets are ignored).
+        samples: how many predictions to draw for each input.
+        batch_size: inputs at once, where `x` is not batched already.
+        seed: integer for the same samples each time; they depend on `batch_size` too.
+        return_samples: whether to keep all samples, which needs memory for them.
+        layers: names or layers to sample from, with what is inside them; all others
+            stay off. `None` for all that have dropout.
+        verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
+
+    Returns:
+        An `MCPrediction` with the measures above, standard deviations and, if asked
+        for, the samples.
+
+    Raises:
+        ValueError: if the model has no dropout, `layers` names none of it, or
+            `samples` or `batch_size` is not a positive integer.
+        RuntimeError: if Keras does not run on TensorFlow.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.models import mc_predict
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((4,)),
+        ...         keras.layers.Dense(16, activation="relu"),
+        ...         keras.layers.Dropout(0.5),
+        ...         keras.layers.Dense(3, activation="softmax"),
+        ...     ]
+        ... )
+        >>> prediction = mc_predict(model, np.ones((10, 4)), samples=50, seed=1)
+        >>> prediction.mean.shape, prediction.entropy.shape
+        ((10, 3), (10,))
+
+    Reference:
+        Gal and Ghahramani, "Dropout as a Bayesian approximation: representing model
+        uncertainty in deep learning", 2016.
+    """
+    require_tensorflow("keras_dnn.models.mc_predict")
+    for name, value in {"samples": samples, "batch_size": batch_size}.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{name} must be a positive integer. Received: {name}={value!r}"
+            )
+    sampler = _sampler(model, random_layers(model, layers))
+    sampler.seeds.state.assign(keras.random.SeedGenerator(seed).state)
+
+    progress = _Progress(verbose)
+    batches = [
+        progress.after(sampler.sample(batch, samples, return_samples), total)
+        for batch, total in _batches(x, batch_size)
+    ]
+    if not batches:
+        raise ValueError("x must hold at least one input. Received: no batch")
+    outputs = [
+        {
+            name: np.concatenate([b[i][name] for b in batches], int(name == "samples"))
+            for name in batches[0][i]
+        }
+        for i in range(len(batches[0]))
+    ]
+    found: dict[str, Any] = {
+        name: [output.get(name) for output in outputs]
+        for name in (*MEASURES, "samples")
+    }
+    if len(outputs) == 1:
+        return MCPrediction(**{name: values[0] for name, values in found.items()})
+    if not return_samples:
+        found["samples"] = None
+    return MCPrediction(**found)
+
+
+class _Output(NamedTuple):
+    """What one output of a model looks like."""
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class _Sampler:
+    """The compiled sampling of one model with one choice of random layers."""
+
+    def __init__(self, model: keras.Model, on: Sequence[keras.layers.Layer]) -> None:
+        self.model = model
+        self.on = on
+        self.cut = Cut(model, {id(layer) for layer in on})
+        self.seeds = keras.random.SeedGenerator(0)
+        self.compiled: dict[Any, Callable[..., Any]] = {}
+
+    def sample(self, x: Any, samples: int, keep: bool) -> list[dict[str, np.ndarray]]:
+        """The measures of each output, for one batch of inputs."""
+        rows = int(keras.tree.flatten(x)[0].shape[0])
+        chunk = max(1, min(samples, ROWS // max(rows, 1)))
+        if any(symbol.shape[0] is not None for symbol in self.cut.inputs):
+            chunk = 1
+        function = self._compiled(x, keep)
+        with only(self.on, self.model, self.seeds):
+            found = function(x, samples, chunk)
+        return [{k: v.numpy() for k, v in output.items()} for output in found]
+
+    def _compiled(self, x: Any, keep: bool) -> Callable[..., Any]:
+        """The function for inputs of these shapes and dtypes, with any rows."""
+        signature = keras.tree.map_structure(
+            lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
+        )
+        key = str(signature), keep
+        if key not in self.compiled:
+            outputs = self._outputs(x)
+            number = tf.TensorSpec((), tf.int32)
+            self.compiled[key] = tf.function(
+                lambda x, samples, chunk: self._sample(
+                    x, samples, chunk, keep, outputs
+                ),
+                input_signature=(signature, number, number),
+            )
+        return self.compiled[key]
+
+    def _outputs(self, x: Any) -> list[_Output]:
+        with only([], self.model, self.seeds):
+            outputs = keras.tree.flatten(self.model(x, training=False))
+        ends = output_layers(self.model) or [None] * len(outputs)
+        return [
+            _Output(
+                kind_of(
+                    keras.ops.convert_to_numpy(y),
+                    getattr(end, "activation", None) is keras.activations.sigmoid,
+                ),
+                tuple(y.shape[1:]),
+                y.dtype,
+            )
+            for y, end in zip(outputs, ends, strict=True)
+        ]
+
+    def _sample(
+        self,
+        x: Any,
+        samples: Tensor,
+        chunk: Tensor,
+        keep: bool,
+        outputs: list[_Output],
+    ) -> list[dict[str, Tensor]]:
+        frontier = self.cut.deterministic(x)
+        rows = tf.shape(frontier[0])[0]
+        chunks = -(-samples // chunk)
+
+        def draw(i: Tensor) -> list[Tensor]:
+            size = tf.minimum(chunk, samples - i * chunk)
+            drawn = self.cut.random([_tile(t, size) for t in frontier], x)
+            return [
+                tf.reshape(y, [size, rows, *o.shape])
+                for y, o in zip(drawn, outputs, strict=True)
+            ]
+
+        def step(i: Tensor, moments: Any, kept: Any) -> Any:
+            drawn = draw(i)
+            if keep:
+                kept = [k.write(i, y) for k, y in zip(kept, drawn, strict=True)]
+            moments = [
+                add_samples(m, y, o.kind)
+                for m, y, o in zip(moments, drawn, outputs, strict=True)
+            ]
+            return i + 1, moments, kept
+
+        moments = [no_samples([rows, *o.shape], o.kind) for o in outputs]
+        kept = [
+            tf.TensorArray(o.dtype, chunks, infer_shape=False) for o in outputs if keep
+        ]
+        _, moments, kept = tf.while_loop(
+            lambda i, *_: i < chunks, step, (tf.constant(0), moments, kept)
+        )
+        found = [summary(m, o.kind) for m, o in zip(moments, outputs, strict=True)]
+        for measures, array in zip(found, kept, strict=keep):
+            measures["samples"] = array.concat()
+        return found
+
+
+def _tile(tensor: Tensor, times: Tensor) -> Tensor:
+    """All rows, again and again; a mask that Keras hung on the tensor goes along."""
+    ones = tf.ones([tf.rank(tensor) - 1], tf.int32)
+    tiled = tf.tile(tensor, tf.concat([[times], ones], 0))
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        tiled._keras_mask = _tile(mask, times)
+    return tiled
+
+
+def _sampler(model: keras.Model, on: list[keras.layers.Layer]) -> _Sampler:
+    """The sampler of this model and choice, kept with the model for the next call.
+
+    A changed dropout rate needs a new one, since rates are constants of the graph.
+    """
+    samplers = vars(model).setdefault("_keras_dnn_samplers", {})
+    key = tuple((id(layer), rates(layer)) for layer in on)
+    if key not in samplers:
+        samplers[key] = _Sampler(model, on)
+    found: _Sampler = samplers[key]
+    return found
+
+
+def _batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
+    """Batches of inputs, each with the number of batches if it is known."""
+    if isinstance(x, tf.data.Dataset):
+        size = int(x.cardinality())
+        for batch in x:
+            yield keras.utils.unpack_x_y_sample_weight(batch)[0], max(size, 0) or None
+    elif isinstance(x, keras.utils.PyDataset):
+        for i in range(len(x)):
+            batch = keras.utils.unpack_x_y_sample_weight(x[i])[0]
+            yield keras.tree.map_structure(tf.convert_to_tensor, batch), len(x)
+    else:
+        x = keras.tree.map_structure(np.asarray, x)
+        rows = len(keras.tree.flatten(x)[0])
+        for start in range(0, rows, batch_size):
+            part = slice(start, start + batch_size)
+            yield (
+                keras.tree.map_structure(
+                    lambda a, s=part: tf.convert_to_tensor(a[s]), x
+                ),
+                -(-rows // batch_size),
+            )
+
+
+class _Progress:
+    """A progress bar; with "auto" one that appears after two seconds."""
+
+    def __init__(self, verbose: int | str) -> None:
+        self.verbose = verbose
+        self.started = time.monotonic()
+        self.done = 0
+        self.bar: Any = None
+
+    def after(self, batch: Any, total: int | None) -> Any:
+        self.done += 1
+        late = time.monotonic() - self.started > 2.0
+        if self.bar is None and self.verbose and (self.verbose != "auto" or late):
+            self.bar = keras.utils.Progbar(total)
+        if self.bar is not None:
+            self.bar.update(self.done)
+        return batch

@@ -1,0 +1,119 @@
+"""A hyperparameter: a number that training reads anew at every step."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_dnn._typing import Tensor
+
+if TYPE_CHECKING:
+    from keras_dnn.optimizers._optimizer import Optimizer
+
+LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+class Hyperparameter:
+    """An optimizer's attribute that holds a float, a schedule or a callable.
+
+    A float is kept in a variable, so that setting the attribute in the middle of
+    `fit` takes effect at the next step without a new trace; it is saved and restored
+    with the optimizer. A schedule is called with the count of optimizer updates, a
+    callable with nothing. In each case the value is read inside the graph.
+
+    The variable is float64, whatever the model's dtype: 0.9 rounded to float32 would
+    be a different momentum in a float64 model.
+
+    Args:
+        minimum: the least value allowed.
+        below: values must be less than this; `None` sets no upper bound.
+        optional: whether `None` is allowed too.
+    """
+
+    def __init__(
+        self,
+        minimum: float = 0.0,
+        below: float | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.minimum = minimum
+        self.below = below
+        self.optional = optional
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        # Keras keeps its learning rate in `_learning_rate`; so do we.
+        self.store = f"_{name}"
+
+    def __get__(self, optimizer: Optimizer | None, owner: type | None = None) -> Any:
+        if optimizer is None:
+            return self
+        try:
+            held = optimizer.__dict__[self.store]
+        except KeyError:
+            raise AttributeError(self.name) from None
+        return self.read(optimizer) if callable(held) else held
+
+    def __set__(self, optimizer: Optimizer, value: Any) -> None:
+        value = self.check(value)
+        held = optimizer.__dict__.get(self.store)
+        if isinstance(value, float):
+            if isinstance(held, LearningRateSchedule):
+                raise TypeError(
+                    f"{self.name} follows a schedule, so a number cannot be set over "
+                    "it. Create the optimizer with a float to set it later. "
+                    f"Received: {self.name}={value}"
+                )
+            if isinstance(held, keras.Variable):
+                held.assign(value)
+                return
+            value = self._new_variable(optimizer, value)
+        elif isinstance(held, keras.Variable):
+            optimizer._untrack_variable(held)
+        optimizer.__dict__[self.store] = value
+
+    def check(self, value: Any) -> Any:
+        """Returns `value` with numbers as float, or raises what is wrong with it."""
+        if value is None and self.optional:
+            return None
+        if callable(value):
+            return value
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            value = float(value)
+            inside = self.minimum <= value < (self.below or float("inf"))
+            if inside:
+                return value
+        end = f"{self.below}" if self.below is not None else "infinity"
+        raise ValueError(
+            f"{self.name} must be a number in [{self.minimum}, {end}), a "
+            "LearningRateSchedule or a callable without arguments. "
+            f"Received: {self.name}={value}"
+        )
+
+    def read(self, optimizer: Optimizer, ahead: int = 0) -> Tensor:
+        """The value at the optimizer's present update, or `ahead` updates on.
+
+        Only a schedule knows the future; anything else is taken to stay as it is.
+        """
+        held = optimizer.__dict__[self.store]
+        if isinstance(held, LearningRateSchedule):
+            return held(optimizer.iterations + ahead)
+        return held() if callable(held) else held
+
+    def config(self, optimizer: Optimizer) -> Any:
+        """The value as `get_config` wants it: a float or a serialised object."""
+        held = optimizer.__dict__[self.store]
+        if isinstance(held, keras.Variable):
+            return float(held.numpy())
+        return keras.saving.serialize_keras_object(held)
+
+    def _new_variable(self, optimizer: Optimizer, value: float) -> keras.Variable:
+        return optimizer.add_variable(
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            dtype="float64",
+            aggregation="only_first_replica",
+            name=self.name,
+        )

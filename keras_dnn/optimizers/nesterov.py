@@ -1,0 +1,114 @@
+r"""Nesterov's accelerated gradient.
+
+Y. Nesterov, "A method for solving the convex programming problem with convergence rate
+O(1/k²)", 1983; the form with momentum is that of Sutskever, Martens, Dahl and Hinton,
+"On the importance of initialization and momentum in deep learning", 2013:
+
+    m ← βₜ m − η ∇L(θ + βₜ m)
+    θ ← θ + m
+
+The gradient is taken where the momentum is about to lead. A Keras model holds only one
+set of weights, so they are kept at that place: with φ = θ + βₜ m the same steps are
+
+    m ← βₜ m − η g              g = ∇L(φ)
+    φ ← φ + βₜ₊₁ m − η g
+
+The look-ahead is taken with the *next* step's momentum βₜ₊₁. With a constant β this is
+Keras's and PyTorch's rule; with a moving one theirs is no longer Nesterov's.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+
+from keras_dnn._typing import Hyperparameter as HyperparameterValue
+from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._hyperparameter import Hyperparameter
+from keras_dnn.optimizers._optimizer import Optimizer
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class Nesterov(Optimizer):
+    r"""Momentum whose gradient is taken where the momentum is about to lead.
+
+    $$
+    m \leftarrow \beta_t m - \eta (1 - \tau) g \\
+    \theta \leftarrow \theta + \beta_{t+1} m - \eta (1 - \tau) g
+    $$
+
+    The velocity $m$ holds the learning rate, as in Keras and unlike PyTorch: after a
+    cut of the rate the old, longer strides die away over the next steps. With float
+    hyperparameters the trajectory is that of
+    `keras.optimizers.SGD(momentum=..., nesterov=True)`. With a momentum that follows a
+    schedule it equals the textbook look-ahead exactly, which Keras cannot do.
+
+    Args:
+        learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
+            arguments.
+        momentum: $\beta$ in [0, 1); a float, a schedule or a callable. A float can be
+            set in the middle of `fit`.
+        dampening: $\tau$ in [0, 1), the share of the gradient that is held back.
+            `dampening=momentum` makes $m$ an exponentially weighted average of the
+            steps.
+        name: name of the optimizer.
+        **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
+
+    Raises:
+        ValueError: if a value lies outside its range.
+
+    Example:
+        >>> from keras_dnn.optimizers import Nesterov
+        >>> optimizer = Nesterov(learning_rate=0.1, momentum=0.5)
+        >>> w = keras.Variable(1.0)
+        >>> optimizer.apply([keras.ops.array(2.0)], [w])  # m = -0.2
+        >>> round(float(w), 6)  # 1 + 0.5 * -0.2 - 0.2
+        0.7
+        >>> optimizer.momentum = 0.85
+        >>> float(optimizer.momentum)
+        0.85
+
+    Reference:
+        Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and
+        momentum in deep learning", 2013.
+    """
+
+    momentum = Hyperparameter(below=1.0)
+    slots = ("momentum",)
+
+    def __init__(
+        self,
+        learning_rate: HyperparameterValue = 0.01,
+        momentum: HyperparameterValue = 0.9,
+        *,
+        dampening: float = 0.0,
+        name: str = "nesterov",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, name=name, **kwargs)
+        if not 0 <= dampening < 1:
+            raise ValueError(
+                f"dampening must be in [0, 1). Received: dampening={dampening}"
+            )
+        self.momentum = momentum
+        self.dampening = dampening
+
+    def update(
+        self,
+        theta: Tensor,
+        g: Tensor,
+        m: Tensor,
+        *,
+        now: SimpleNamespace,
+        ahead: SimpleNamespace,
+    ) -> tuple[Tensor, Tensor]:
+        """One step; see the equations above."""
+        step = now.learning_rate * (1 - self.dampening) * g
+        m = now.momentum * m - step
+        return theta + ahead.momentum * m - step, m
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create this optimizer anew."""
+        return {**super().get_config(), "dampening": self.dampening}

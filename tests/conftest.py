@@ -1,0 +1,35 @@
+"""Every test starts from the same seed and sees two virtual CPU devices."""
+
+import os
+
+# Before TensorFlow is imported: its start-up messages are noise in a test report.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import keras
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not tf.config.list_physical_devices("GPU"):
+        skip = pytest.mark.skip(reason="there is no GPU")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.MirroredStrategy:
+    """A strategy that trains on the two virtual CPUs."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
