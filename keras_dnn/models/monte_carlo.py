@@ -384,9 +384,9 @@ class _Progress:
 
     def after(self, batch: Any, total: int | None) -> Any:
         self.done += 1
-        late = time.monotonic() - self.started > 2.0
-        if self.bar is None and self.verbose and (self.verbose != "auto" or late):
+        if self.bar is None and self.verbose:
             self.bar = keras.utils.Progbar(total)
-        if self.bar is not None:
+        late = time.monotonic() - self.started > 2.0
+        if self.bar is not None and (late or self.verbose != "auto"):
             self.bar.update(self.done)
         return batch
