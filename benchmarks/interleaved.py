@@ -1,10 +1,14 @@
 """Times rivals side by side, so that what slows the machine slows all of them."""
 
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,26 @@ def interleaved(
             row[i] = time.perf_counter() - start
         order = order[::-1]
     return Timings(tuple(calls), seconds)
+
+
+def machine() -> str:
+    """What the numbers were measured on."""
+    devices = tf.config.list_physical_devices("GPU")
+    names = [
+        tf.config.experimental.get_device_details(d)["device_name"] for d in devices
+    ]
+    processor = ", ".join(names) or platform.processor() or platform.machine()
+    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    return f"{processor}, {os.cpu_count()} cores, {versions}"
+
+
+def copy_bandwidth(megabytes: int = 256) -> float:
+    """Bytes a second that this machine reads and writes while it copies an array."""
+    source = np.ones(megabytes * 2**18, "float32")
+    target = np.empty_like(source)
+    seconds = []
+    for _ in range(7):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        seconds.append(time.perf_counter() - start)
+    return 2 * source.nbytes / min(seconds)
