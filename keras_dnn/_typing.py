@@ -8,7 +8,7 @@ import keras
 Tensor: TypeAlias = Any
 """A tensor or variable of the Keras backend in use (none of them is typed)."""
 
-Hyperparameter: TypeAlias = (
+HyperparameterValue: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Tensor]
 )
 """What an optimizer accepts for a number that may move during training."""

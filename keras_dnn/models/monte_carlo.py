@@ -380,6 +380,7 @@ class _Progress:
         self.verbose = verbose
         self.started = time.monotonic()
         self.done = 0
+        self.shown = False
         self.bar: Any = None
 
     def after(self, batch: Any, total: int | None) -> Any:
@@ -387,6 +388,9 @@ class _Progress:
         if self.bar is None and self.verbose:
             self.bar = keras.utils.Progbar(total)
         late = time.monotonic() - self.started > 2.0
-        if self.bar is not None and (late or self.verbose != "auto"):
+        self.shown = (
+            self.shown or self.verbose != "auto" or (late and self.done != total)
+        )
+        if self.bar is not None and self.shown:
             self.bar.update(self.done)
         return batch

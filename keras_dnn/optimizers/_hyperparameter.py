@@ -30,6 +30,24 @@ class Hyperparameter:
         minimum: the least value allowed.
         below: values must be less than this; `None` sets no upper bound.
         optional: whether `None` is allowed too.
+
+    Example:
+        >>> from keras_dnn.optimizers import Hyperparameter, Optimizer
+        >>> class Decaying(Optimizer):
+        ...     decay = Hyperparameter(below=1.0)
+        ...
+        ...     def __init__(self, learning_rate=0.1, decay=0.01, **kwargs):
+        ...         super().__init__(learning_rate, **kwargs)
+        ...         self.decay = decay
+        ...
+        ...     def update(self, theta, g, *, now, ahead):
+        ...         return (1 - now.decay) * theta - now.learning_rate * g
+        >>> optimizer = Decaying()
+        >>> optimizer.decay = 0.5
+        >>> w = keras.Variable(1.0)
+        >>> optimizer.apply([keras.ops.array(1.0)], [w])
+        >>> round(float(w), 6)
+        0.4
     """
 
     def __init__(

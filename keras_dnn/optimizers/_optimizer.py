@@ -18,8 +18,7 @@ from typing import Any, ClassVar, Self
 import keras
 
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn._typing import Hyperparameter as HyperparameterValue
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 
 

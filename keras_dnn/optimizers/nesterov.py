@@ -24,8 +24,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._typing import Hyperparameter as HyperparameterValue
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
 
