@@ -183,8 +183,8 @@ class GradientNorms(Probe):
             measured = tf.norm(measured, axis=1, keepdims=True)
         row = tf.concat([[tf.cast(step, tf.float64)], tf.reshape(measured, [-1])], 0)
         table = tf.convert_to_tensor(self._table)
-        # The table is fetched before it is full; were it ever not, the last row would be
-        # lost, but training would go on.
+        # The table is fetched before it is full. Were it ever not, the last row would
+        # be lost, but training would go on.
         place = tf.minimum(self._count, self._table.shape[0] - 1)
         self._table.assign(tf.tensor_scatter_nd_update(table, [[place]], [row]))
         # The next row overwrites one that is not counted.

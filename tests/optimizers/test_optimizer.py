@@ -27,7 +27,10 @@ class Listed(Schedule):
         self.listed = values
 
     def __call__(self, step):
-        return keras.ops.take(keras.ops.array(self.listed, "float64"), step)
+        last = len(self.listed) - 1
+        return keras.ops.take(
+            keras.ops.array(self.listed, "float64"), keras.ops.minimum(step, last)
+        )
 
     def get_config(self):
         return {"values": self.listed}

@@ -74,6 +74,7 @@ def optax_nesterov(
                 optax.scale_by_learning_rate(learning_rate),
             ),
             every_k_schedule=gradient_accumulation_steps,
+            accumulator_dtype="float64",
         )
         weights = [jax.numpy.asarray(w, dtype="float64") for w in WEIGHTS]
         state = optimizer.init(weights)

@@ -35,22 +35,22 @@ class _Cycle(Schedule):
         step = ops.convert_to_tensor(step)
         dtype = keras.config.floatx()
         value = ops.full_like(step, self._knots[0][1], dtype=dtype)
-        for (start, low), (end, high) in itertools.pairwise(self._knots):
+        for (start, first), (end, last) in itertools.pairwise(self._knots):
             # Whole steps are subtracted before they become floats: float32 cannot
             # tell step 20,000,001 from its neighbour, but it can tell 1 from 2.
             passed = ops.cast(step - ops.cast(start, step.dtype), dtype)
             share = ops.clip(passed / (end - start), 0.0, 1.0)
-            segment = self._between(low, high, share)
-            value = ops.where(passed > 0, segment, value)
+            value = ops.where(passed > 0, self._between(first, last, share), value)
+            # TensorFlow may divide by multiplying with a reciprocal, which is not exact.
+            value = ops.where(passed < end - start, value, ops.cast(last, dtype))
         return value
 
     def _between(self, first: float, last: float, share: Tensor) -> Tensor:
         if self.anneal == "cosine":
             share = (1.0 - ops.cos(share * 3.141592653589793)) / 2.0
         value = first + (last - first) * share
-        # Rounding must neither pass the maximum nor miss the last value.
-        value = ops.clip(value, min(first, last), max(first, last))
-        return ops.where(share >= 1.0, ops.cast(last, value.dtype), value)
+        # Rounding must not lead past the maximum.
+        return ops.clip(value, min(first, last), max(first, last))
 
     def plot(self, steps: int | None = None, ax: Axes | None = None) -> Axes:
         """Draws the cycle.
