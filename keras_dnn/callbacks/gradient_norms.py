@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradient_record import GradientRecord, ScalarWriter
@@ -96,10 +97,8 @@ class GradientNorms(Probe):
         ratios: bool = True,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"every must be a positive integer. Received: {every=}")
         self.per_variable = per_variable
-        self.every = every
+        self.every = _arguments.count("every", every)
         self.names: list[str] = []
         self._scalars = None if log_dir is None else ScalarWriter(log_dir)
         self._with_ratios = ratios

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_dnn import _arguments
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
@@ -189,11 +190,8 @@ def mc_predict(
         uncertainty in deep learning", 2016.
     """
     require_tensorflow("keras_dnn.models.mc_predict")
-    for name, value in {"samples": samples, "batch_size": batch_size}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{name} must be a positive integer. Received: {name}={value!r}"
-            )
+    samples = _arguments.count("samples", samples)
+    batch_size = _arguments.count("batch_size", batch_size)
     sampler = _sampler(model, random_layers(model, layers))
     sampler.seeds.state.assign(keras.random.SeedGenerator(seed).state)
 

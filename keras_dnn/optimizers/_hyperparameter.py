@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ class Hyperparameter:
     with the optimizer. A schedule is called with the count of optimizer updates, a
     callable with nothing. In each case the value is read inside the graph.
 
-    The variable is float64, whatever the model's dtype: 0.9 rounded to float32 would
-    be a different momentum in a float64 model.
+    The variable has the dtype `keras.config.floatx()`, as Keras's learning rate does
+    and the numbers that Keras writes into its graphs.
 
     Args:
         minimum: the least value allowed.
-        below: values must be less than this; `None` sets no upper bound.
+        below: values must be less than this.
         optional: whether `None` is allowed too.
 
     Example:
@@ -53,7 +53,7 @@ class Hyperparameter:
     def __init__(
         self,
         minimum: float = 0.0,
-        below: float | None = None,
+        below: float = _arguments.INFINITY,
         optional: bool = False,
     ) -> None:
         self.minimum = minimum
@@ -98,16 +98,9 @@ class Hyperparameter:
             return None
         if callable(value):
             return value
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            value = float(value)
-            inside = self.minimum <= value < (self.below or float("inf"))
-            if inside:
-                return value
-        end = f"{self.below}" if self.below is not None else "infinity"
-        raise ValueError(
-            f"{self.name} must be a number in [{self.minimum}, {end}), a "
-            "LearningRateSchedule or a callable without arguments. "
-            f"Received: {self.name}={value}"
+        kinds = ", a LearningRateSchedule or a callable without arguments"
+        return _arguments.number(
+            self.name, value, self.minimum, self.below, or_else=kinds
         )
 
     def read(self, optimizer: Optimizer, ahead: int = 0) -> Tensor:
@@ -131,7 +124,7 @@ class Hyperparameter:
         return optimizer.add_variable(
             shape=(),
             initializer=keras.initializers.Constant(value),
-            dtype="float64",
+            dtype=keras.config.floatx(),
             aggregation="only_first_replica",
             name=self.name,
         )

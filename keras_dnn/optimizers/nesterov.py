@@ -24,6 +24,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn import _arguments
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
@@ -87,12 +88,8 @@ class Nesterov(Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, name=name, **kwargs)
-        if not 0 <= dampening < 1:
-            raise ValueError(
-                f"dampening must be in [0, 1). Received: dampening={dampening}"
-            )
         self.momentum = momentum
-        self.dampening = dampening
+        self.dampening = _arguments.number("dampening", dampening, high=1.0)
 
     def update(
         self,

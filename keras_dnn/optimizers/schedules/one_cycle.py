@@ -13,22 +13,57 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers.schedules._schedule import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Knot = tuple[int, float]
-
 
 class _Cycle(Schedule):
     """A curve through knots (step, value), annealed between each two of them."""
 
-    def __init__(self, total_steps: int, anneal: str, knots: list[Knot]) -> None:
-        self.total_steps = total_steps
-        self.anneal = anneal
-        self._knots = knots
+    def __init__(
+        self,
+        total_steps: int,
+        warmup_fraction: float,
+        final_fraction: float,
+        anneal: str,
+        *,
+        start: float,
+        peak: float,
+        back: float,
+        last: float,
+    ) -> None:
+        self.total_steps = _arguments.count("total_steps", total_steps)
+        self.warmup_fraction = _arguments.number(
+            "warmup_fraction", warmup_fraction, high=1.0, bounds="()"
+        )
+        self.final_fraction = _arguments.number(
+            # Written so that 0.8 and 0.2, which come to 1, are not too much.
+            "final_fraction",
+            final_fraction,
+            high=1.0 - self.warmup_fraction + 1e-9,
+        )
+        self.anneal = _arguments.choice("anneal", anneal, ("linear", "cosine"))
+        self._knots = self._meet(start, peak, back, last)
+
+    def _meet(
+        self, start: float, peak: float, back: float, last: float
+    ) -> list[tuple[int, float]]:
+        """The steps at which the phases meet, with the values there."""
+        end = self.total_steps - 1
+        if end == 0:
+            return [(0, peak)]
+        if end == 1:
+            return [(0, peak), (1, last)]
+        top = min(max(round(self.warmup_fraction * end), 1), end - 1)
+        turn = end - round(self.final_fraction * end)
+        knots = [(0, start), (top, peak), (end, last)]
+        if top < turn < end:
+            knots.insert(2, (turn, back))
+        return knots
 
     def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`, which may be an int, an array or a tensor."""
@@ -41,7 +76,7 @@ class _Cycle(Schedule):
             passed = ops.cast(step - ops.cast(start, step.dtype), dtype)
             share = ops.clip(passed / (end - start), 0.0, 1.0)
             value = ops.where(passed > 0, self._between(first, last, share), value)
-            # TensorFlow may divide by multiplying with a reciprocal, which is not exact.
+            # TensorFlow may turn a division into a product, which is not exact.
             value = ops.where(passed < end - start, value, ops.cast(last, dtype))
         return value
 
@@ -124,27 +159,22 @@ class OneCycle(_Cycle):
         anneal: str = "linear",
         name: str = "one_cycle",
     ) -> None:
-        _require(max_learning_rate > 0, "positive", max_learning_rate=max_learning_rate)
-        _require(initial_divisor >= 1, "at least 1", initial_divisor=initial_divisor)
-        _require(final_divisor >= 1, "at least 1", final_divisor=final_divisor)
-        self.max_learning_rate = max_learning_rate
-        self.initial_divisor = initial_divisor
-        self.final_divisor = final_divisor
-        self.warmup_fraction = warmup_fraction
-        self.final_fraction = final_fraction
+        peak = _arguments.number("max_learning_rate", max_learning_rate, bounds="()")
+        self.max_learning_rate = peak
+        self.initial_divisor = _arguments.number("initial_divisor", initial_divisor, 1)
+        self.final_divisor = _arguments.number("final_divisor", final_divisor, 1)
         self.name = name
-
-        initial = max_learning_rate / initial_divisor
-        knots = _knots(
+        initial = peak / self.initial_divisor
+        super().__init__(
             total_steps,
             warmup_fraction,
             final_fraction,
+            anneal,
             start=initial,
-            peak=max_learning_rate,
+            peak=peak,
             back=initial,
-            last=max_learning_rate / (initial_divisor * final_divisor),
+            last=peak / (self.initial_divisor * self.final_divisor),
         )
-        super().__init__(total_steps, _checked(anneal), knots)
 
     def momentum(self, high: float = 0.95, low: float = 0.85) -> OneCycleMomentum:
         """The momentum that goes with this rate: down while the rate goes up.
@@ -202,23 +232,19 @@ class OneCycleMomentum(_Cycle):
         anneal: str = "linear",
         name: str = "one_cycle_momentum",
     ) -> None:
-        _require(0 <= high < 1, "in [0, 1)", high=high)
-        _require(0 <= low <= high, f"in [0, high={high}]", low=low)
-        self.high = high
-        self.low = low
-        self.warmup_fraction = warmup_fraction
-        self.final_fraction = final_fraction
+        self.high = _arguments.number("high", high, high=1.0)
+        self.low = _arguments.number("low", low, high=self.high, bounds="[]")
         self.name = name
-        knots = _knots(
+        super().__init__(
             total_steps,
             warmup_fraction,
             final_fraction,
-            start=high,
-            peak=low,
-            back=high,
-            last=high,
+            anneal,
+            start=self.high,
+            peak=self.low,
+            back=self.high,
+            last=self.high,
         )
-        super().__init__(total_steps, _checked(anneal), knots)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this schedule anew."""
@@ -231,46 +257,3 @@ class OneCycleMomentum(_Cycle):
             "anneal": self.anneal,
             "name": self.name,
         }
-
-
-def _knots(
-    total_steps: int,
-    warmup_fraction: float,
-    final_fraction: float,
-    *,
-    start: float,
-    peak: float,
-    back: float,
-    last: float,
-) -> list[Knot]:
-    """The steps at which the phases meet, and the values there."""
-    whole = isinstance(total_steps, int) and total_steps >= 1
-    _require(whole, "an integer of at least 1", total_steps=total_steps)
-    _require(0 < warmup_fraction < 1, "in (0, 1)", warmup_fraction=warmup_fraction)
-    _require(
-        0 <= final_fraction <= 1 - warmup_fraction,
-        f"in [0, 1 - warmup_fraction] = [0, {1 - warmup_fraction:g}]",
-        final_fraction=final_fraction,
-    )
-    end = total_steps - 1
-    if end == 0:
-        return [(0, peak)]
-    if end == 1:
-        return [(0, peak), (1, last)]
-    top = min(max(round(warmup_fraction * end), 1), end - 1)
-    turn = end - round(final_fraction * end)
-    knots = [(0, start), (top, peak), (end, last)]
-    if top < turn < end:
-        knots.insert(2, (turn, back))
-    return knots
-
-
-def _checked(anneal: str) -> str:
-    _require(anneal in ("linear", "cosine"), '"linear" or "cosine"', anneal=anneal)
-    return anneal
-
-
-def _require(condition: bool, wanted: str, **received: Any) -> None:
-    ((name, value),) = received.items()
-    if not condition:
-        raise ValueError(f"{name} must be {wanted}. Received: {name}={value!r}")

@@ -1,0 +1,54 @@
+"""Checks of arguments: what is wrong is a ValueError that names and shows it."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+INFINITY = float("inf")
+
+
+def number(
+    name: str,
+    value: Any,
+    low: float = 0.0,
+    high: float = INFINITY,
+    bounds: str = "[)",
+    or_else: str = "",
+) -> float:
+    """Returns `value` as a float if it is a number between `low` and `high`.
+
+    Args:
+        name: of the argument.
+        value: of the argument.
+        low: the lower bound.
+        high: the upper bound.
+        bounds: which of them are allowed, as in the notation for intervals.
+        or_else: what else the argument may be, for the message.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        x = float(value)
+        above = low <= x if bounds[0] == "[" else low < x
+        below = x <= high if bounds[1] == "]" else x < high
+        if above and below:
+            return x
+    interval = f"{bounds[0]}{low:g}, {high:g}{bounds[1]}"
+    raise ValueError(
+        f"{name} must be a number in {interval}{or_else}. Received: {name}={value!r}"
+    )
+
+
+def count(name: str, value: Any) -> int:
+    """Returns `value` as an int if it is a whole number of at least 1."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if whole and value >= 1:
+        return int(value)
+    raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}")
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Returns `value` if it is one of `choices`."""
+    if value in choices:
+        return str(value)
+    options = " or ".join(map(repr, choices))
+    raise ValueError(f"{name} must be {options}. Received: {name}={value!r}")
