@@ -30,7 +30,8 @@ class Optimizer(keras.optimizers.Optimizer):
     `Hyperparameter`; `learning_rate` and `weight_decay` are declared here.
 
     Schedules count optimizer updates: with `gradient_accumulation_steps=4` a schedule
-    moves on once in four batches, where Keras's own optimizers count every batch.
+    moves on once in four batches, where Keras's own optimizers count every batch. It is
+    also asked for the value at the next update, so it must have one past its end.
 
     Args:
         learning_rate: a float, a `LearningRateSchedule` or a callable without

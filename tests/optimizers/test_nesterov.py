@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import keras_dnn
 from keras_dnn.optimizers import Nesterov
-from keras_dnn.optimizers.schedules import OneCycle
+from keras_dnn.optimizers.schedules import OneCycle, Schedule
 
 SHAPES = [(3, 2), (2,), ()]
 CLIPS = [{}, {"clipnorm": 0.7}, {"global_clipnorm": 0.9}, {"clipvalue": 0.3}]
@@ -48,13 +48,7 @@ def reference(
     `learning_rate` and `momentum` are numbers, or functions of the update's number;
     so is `ahead`, by default the momentum of the next update.
     """
-    # A float learning rate is Keras's, which keeps it in a float32 variable.
-    rate = (
-        learning_rate
-        if callable(learning_rate)
-        else lambda _: float(np.float32(learning_rate))
-    )
-    beta = momentum if callable(momentum) else lambda _: momentum
+    rate, beta, decay = map(moving, (learning_rate, momentum, weight_decay))
     ahead = ahead or (lambda t: beta(t + 1))
     weights = [np.array(w, dtype="float64") for w in weights]
     velocities = [np.zeros_like(w) for w in weights]
@@ -77,7 +71,7 @@ def reference(
             for i, g in enumerate(gradients):
                 stride = rate(t) * (1 - dampening) * g
                 velocities[i] = beta(t) * velocities[i] - stride
-                weights[i] = weights[i] - rate(t) * weight_decay * weights[i]
+                weights[i] = weights[i] - rate(t) * decay(t) * weights[i]
                 weights[i] = weights[i] + ahead(t) * velocities[i] - stride
             if ema_momentum:
                 kept = ema_momentum if t > 0 else 0.0
@@ -89,6 +83,11 @@ def reference(
                     weights = [a.copy() for a in averages]
         trajectory.append(flat(weights))
     return np.array(trajectory)
+
+
+def moving(value):
+    """A function of the update's number; floats are kept in float32, as in Keras."""
+    return value if callable(value) else lambda _: float(np.float32(value))
 
 
 def norm(g):
@@ -169,19 +168,8 @@ KERAS_CASES = [
 ]
 
 
-def keras_nesterov(*args, momentum, weight_decay=None, **arguments):
-    """Keras's optimizer, kept from rounding its floats.
-
-    Keras casts a Python float through float32 even where the weights are float64; a
-    float64 of NumPy it leaves alone.
-    """
-    return keras.optimizers.SGD(
-        *args,
-        momentum=np.float64(momentum),
-        weight_decay=weight_decay and np.float64(weight_decay),
-        nesterov=True,
-        **arguments,
-    )
+def keras_nesterov(*args, **arguments):
+    return keras.optimizers.SGD(*args, nesterov=True, **arguments)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 1e-5)])
@@ -227,8 +215,9 @@ def one_cycle_pair():
 )
 def test_is_the_textbook_look_ahead(learning_rate, momentum):
     def value(hyperparameter, t):
-        moves = isinstance(hyperparameter, OneCycle | type(one_cycle_pair()[1]))
-        return float(hyperparameter.values(t)) if moves else hyperparameter
+        if isinstance(hyperparameter, Schedule):
+            return float(hyperparameter.values(t))
+        return moving(hyperparameter)(t)
 
     gradient = quadratic()
     theta = np.ones(5)
@@ -244,7 +233,7 @@ def test_is_the_textbook_look_ahead(learning_rate, momentum):
 
 
 def test_dampening_equal_to_momentum_averages_the_steps_exponentially():
-    rate, beta, steps = 0.25, 0.8, 30
+    rate, beta, steps = 0.25, 0.75, 30
     start, *gradients = random_arrays(4, steps + 1)
     actual = trained(Nesterov(rate, beta, dampening=beta), start, gradients)
     g = np.array([flat(step) for step in gradients])
@@ -266,7 +255,7 @@ def test_float_momentum_can_be_set_between_steps():
         optimizer.apply([keras.ops.array(g) for g in step], variables)
 
     def momentum(t):
-        return 0.9 if t < 20 else 0.7
+        return moving(0.9 if t < 20 else 0.7)(t)
 
     # A float does not know that it will be set: step 19 still looks ahead with 0.9.
     expected = reference(
@@ -584,10 +573,10 @@ def test_configuration_round_trip(arguments, copied):
 
 def test_configuration_holds_the_numbers_that_were_given():
     config = Nesterov(
-        0.125, momentum=0.83, dampening=0.3, weight_decay=0.07
+        0.125, momentum=0.75, dampening=0.3, weight_decay=0.0625
     ).get_config()
     names = ("learning_rate", "momentum", "dampening", "weight_decay")
-    assert [config[name] for name in names] == [0.125, 0.83, 0.3, 0.07]
+    assert [config[name] for name in names] == [0.125, 0.75, 0.3, 0.0625]
 
 
 # Bad arguments
@@ -595,7 +584,7 @@ def test_configuration_holds_the_numbers_that_were_given():
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1, 2, float("nan"), "0.9", None, True])
 def test_bad_momentum_is_named_and_shown(momentum):
-    with pytest.raises(ValueError, match=rf"momentum.*\[0.*1.*momentum={momentum}"):
+    with pytest.raises(ValueError, match=rf"momentum.*\[0.*1.*momentum={momentum!r}"):
         Nesterov(0.1, momentum)
 
 
@@ -604,12 +593,12 @@ def test_bad_momentum_is_named_and_shown(momentum):
 def test_bad_number_is_named_and_shown(name, value):
     with pytest.raises(ValueError, match=name) as error:
         Nesterov(**{name: value})
-    assert f"Received: {name}={value}" in str(error.value)
+    assert f"Received: {name}={value!r}" in str(error.value)
 
 
 @pytest.mark.parametrize("dampening", [1, 1.5, -0.1, float("nan"), "0.5", None])
 def test_bad_dampening_is_named_and_shown(dampening):
-    with pytest.raises(ValueError, match=rf"dampening.*dampening={dampening}"):
+    with pytest.raises(ValueError, match=rf"dampening.*dampening={dampening!r}"):
         Nesterov(0.1, dampening=dampening)
 
 
@@ -622,6 +611,6 @@ def test_variable_in_place_of_a_number_is_refused(name):
 @pytest.mark.parametrize("momentum", [1.0, -0.1, "0.9"])
 def test_bad_momentum_is_refused_in_mid_training_too(momentum):
     optimizer = Nesterov(0.1, 0.5)
-    with pytest.raises(ValueError, match=f"momentum={momentum}"):
+    with pytest.raises(ValueError, match=f"momentum={momentum!r}"):
         optimizer.momentum = momentum
     assert float(optimizer.momentum) == 0.5

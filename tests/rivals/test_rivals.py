@@ -41,12 +41,7 @@ def values_of(request):
 @pytest.mark.parametrize("case", named({"torch_nesterov", "optax_nesterov"}), ids=label)
 def test_nesterov_agrees_in_float64(case, values_of):
     expected = values_of(case)
-    arguments = dict(case["arguments"])
-    rate = arguments.pop("learning_rate")
-    # Keras would round a float learning rate to float32; a callable it leaves alone.
-    optimizer = Nesterov(
-        learning_rate=lambda: np.float64(rate), **without_one(arguments)
-    )
+    optimizer = Nesterov(**in_float64(case["arguments"]))
     weights = [keras.Variable(w, dtype="float64") for w in RECORD["WEIGHTS"]]
     trajectory = []
     for step in RECORD["gradients"]():
@@ -58,11 +53,13 @@ def test_nesterov_agrees_in_float64(case, values_of):
     )
 
 
-def without_one(arguments):
-    """Keras wants no accumulation over one step; optax takes it for none."""
-    if arguments.get("gradient_accumulation_steps") == 1:
-        del arguments["gradient_accumulation_steps"]
-    return arguments
+def in_float64(arguments):
+    """Callables for the numbers that a float would be rounded to float32 for."""
+    moving = {"learning_rate", "momentum", "weight_decay"}
+    return {
+        name: (lambda value=value: np.float64(value)) if name in moving else value
+        for name, value in arguments.items()
+    }
 
 
 @pytest.mark.parametrize("case", named({"torch_one_cycle"}), ids=label)
