@@ -13,11 +13,11 @@ Run it with ``make demo``. It prints a table and leaves its pictures in ``runs/d
 import time
 from pathlib import Path
 
+import fashion_mnist
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from fashion_mnist import load
 from keras import layers
 
 from keras_dnn.callbacks import GradientNorms
@@ -27,7 +27,8 @@ from keras_dnn.optimizers.schedules import OneCycle
 
 EPOCHS = 10
 BATCH_SIZE = 64
-PICTURES = Path(__file__).resolve().parent.parent / "runs" / "demo"
+# Where this runs as a page of the gallery, it has no `__file__` of its own.
+PICTURES = Path(fashion_mnist.__file__).resolve().parent.parent / "runs" / "demo"
 
 # %%
 # Data and network
@@ -36,7 +37,7 @@ PICTURES = Path(__file__).resolve().parent.parent / "runs" / "demo"
 # batch norm behind each convolution and dropout before each dense layer. With so few
 # steps in an epoch the batch norms must forget faster than Keras's default of 0.99.
 
-(x_train, y_train), (x_test, y_test) = load()
+(x_train, y_train), (x_test, y_test) = fashion_mnist.load()
 mean, std = x_train.mean(), x_train.std()
 x_train, x_test = (x_train - mean) / std, (x_test - mean) / std
 
@@ -132,7 +133,7 @@ gradient_picture = gradients.plot()
 # ------------------------------
 # A hundred predictions with dropout on. Where they disagree the answer is a guess.
 
-prediction = mc_predict(model, x_test, samples=100, batch_size=256, seed=1)
+prediction = mc_predict(model, x_test, samples=100, batch_size=256, seed=1, verbose=0)
 right = prediction.mean.argmax(axis=1) == y_test
 print(f"\nMonte Carlo: {prediction}")
 

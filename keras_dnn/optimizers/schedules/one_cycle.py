@@ -116,8 +116,8 @@ class OneCycle(_Cycle):
 
     and these four values are met exactly, the maximum at step
     `round(warmup_fraction * (T - 1))` and the return to $\eta_0$ at step
-    `T - 1 - round(final_fraction * (T - 1))`. Later steps hold the last value. A cycle too
-    short for four knots drops the return to $\eta_0$ first, then the start: with
+    `T - 1 - round(final_fraction * (T - 1))`. Later steps hold the last value. A cycle
+    too short for four knots drops the return to $\eta_0$ first, then the start: with
     $T = 2$ it is the maximum, then the last value; with $T = 1$ the maximum.
 
     Args:
