@@ -14,9 +14,10 @@ class Result:
     """Base class of the frozen dataclasses that functions return."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain numbers, lists and texts, ready for JSON.
+        """Gives the result as plain numbers, lists and texts, ready for JSON.
 
-        Models are left out.
+        Returns:
+            A dict with an entry for each attribute that is not a model.
         """
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {

@@ -32,6 +32,7 @@ class MCDropout(keras.layers.Dropout):
         ValueError: if `rate` lies outside [0, 1].
 
     Example:
+        >>> import keras
         >>> from keras_dnn.layers import MCDropout
         >>> y = MCDropout(0.5, seed=1)(keras.ops.ones((1, 1000)))
         >>> sorted(set(y.numpy().ravel().tolist()))

@@ -100,6 +100,7 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
             known.
 
     Example:
+        >>> import keras
         >>> from keras_dnn.models import fold_batch_norm
         >>> model = keras.Sequential(
         ...     [

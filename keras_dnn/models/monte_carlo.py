@@ -138,9 +138,9 @@ def mc_predict(
     With samples $p_s(x)$ of a classifier and $H(p) = -\sum_c p_c \ln p_c$,
 
     $$
-    \underbrace{H(\bar p)}_{entropy} =
-    \underbrace{\overline{H(p_s)}}_{expected\ entropy} +
-    \underbrace{I}_{mutual\ information}, \qquad \bar p = \frac{1}{S} \sum_s p_s
+    \underbrace{H(\bar p)}_{\text{entropy}} =
+    \underbrace{\overline{H(p_s)}}_{\text{expected entropy}} +
+    \underbrace{I}_{\text{mutual information}}, \qquad \bar p = \frac{1}{S} \sum_s p_s
     $$
 
     A model with ordinary `Dropout` needs no conversion. Only dropout is switched on,

@@ -32,6 +32,7 @@ class Hyperparameter:
         optional: whether `None` is allowed too.
 
     Example:
+        >>> import keras
         >>> from keras_dnn.optimizers import Hyperparameter, Optimizer
         >>> class Decaying(Optimizer):
         ...     decay = Hyperparameter(below=1.0)
@@ -93,7 +94,17 @@ class Hyperparameter:
         optimizer.__dict__[self.store] = value
 
     def check(self, value: Any) -> Any:
-        """Returns `value` with numbers as float, or raises what is wrong with it."""
+        """Checks a value before it is set.
+
+        Args:
+            value: what was given.
+
+        Returns:
+            The value, a number as a float.
+
+        Raises:
+            ValueError: if it is out of range or nothing that can be read.
+        """
         if value is None and self.optional:
             return None
         if callable(value):
@@ -104,9 +115,15 @@ class Hyperparameter:
         )
 
     def read(self, optimizer: Optimizer, ahead: int = 0) -> Tensor:
-        """The value at the optimizer's present update, or `ahead` updates on.
+        """Reads the value at the optimizer's present update, or some updates later.
 
-        Only a schedule knows the future; anything else is taken to stay as it is.
+        Args:
+            optimizer: the optimizer whose value it is.
+            ahead: how many updates later. Only a schedule knows the future; anything
+                else is taken to stay as it is.
+
+        Returns:
+            The value, a tensor or a variable.
         """
         held = optimizer.__dict__[self.store]
         if isinstance(held, LearningRateSchedule):
@@ -114,7 +131,14 @@ class Hyperparameter:
         return held() if callable(held) else held
 
     def config(self, optimizer: Optimizer) -> Any:
-        """The value as `get_config` wants it: a float or a serialised object."""
+        """Gives the value in the form that `get_config` needs.
+
+        Args:
+            optimizer: the optimizer whose value it is.
+
+        Returns:
+            A float, `None` or a serialised object.
+        """
         held = optimizer.__dict__[self.store]
         if isinstance(held, keras.Variable):
             return float(held.numpy())

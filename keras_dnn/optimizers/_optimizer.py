@@ -49,8 +49,9 @@ class Optimizer(keras.optimizers.Optimizer):
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
-        >>> import keras_dnn
-        >>> class SignDescent(keras_dnn.optimizers.Optimizer):
+        >>> import keras
+        >>> from keras_dnn.optimizers import Optimizer
+        >>> class SignDescent(Optimizer):
         ...     def update(self, theta, g, *, now, ahead):
         ...         return theta - now.learning_rate * keras.ops.sign(g)
         >>> optimizer = SignDescent(learning_rate=0.1)

@@ -60,6 +60,7 @@ class Nesterov(Optimizer):
         ValueError: if a value lies outside its range.
 
     Example:
+        >>> import keras
         >>> from keras_dnn.optimizers import Nesterov
         >>> optimizer = Nesterov(learning_rate=0.1, momentum=0.5)
         >>> w = keras.Variable(1.0)
@@ -67,7 +68,7 @@ class Nesterov(Optimizer):
         >>> round(float(w), 6)  # 1 + 0.5 * -0.2 - 0.2
         0.7
         >>> optimizer.momentum = 0.85
-        >>> float(optimizer.momentum)
+        >>> round(float(optimizer.momentum), 6)
         0.85
 
     Reference:

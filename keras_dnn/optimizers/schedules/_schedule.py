@@ -21,8 +21,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     the end holds the last value.
 
     Example:
-        >>> import keras_dnn
-        >>> class Halving(keras_dnn.optimizers.schedules.Schedule):
+        >>> import keras
+        >>> from keras_dnn.optimizers.schedules import Schedule
+        >>> class Halving(Schedule):
         ...     def __call__(self, step):
         ...         return 0.5 ** keras.ops.cast(step, "float32")
         >>> Halving().values([0, 1, 2])

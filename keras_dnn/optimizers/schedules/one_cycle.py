@@ -187,6 +187,9 @@ class OneCycle(_Cycle):
         Returns:
             A schedule over the same steps.
 
+        Raises:
+            ValueError: if a value lies outside its range.
+
         Example:
             >>> from keras_dnn.optimizers import Nesterov
             >>> from keras_dnn.optimizers.schedules import OneCycle

@@ -1,0 +1,83 @@
+"""Every example in the documentation runs, as a reader would run it.
+
+A Markdown page is one namespace, its blocks in their order; a docstring is one by
+itself. Both start empty: an example imports what it uses, so that it can be pasted.
+"""
+
+from pathlib import Path
+
+import keras
+import pytest
+from sybil import Document
+from sybil.document import PythonDocStringDocument
+from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+ROOT = Path(__file__).parent.parent
+BUILT = {"_build", "auto_examples", "generated"}
+PAGES = [
+    ROOT / "README.md",
+    *sorted(
+        page
+        for page in (ROOT / "docs").rglob("*.md")
+        if not BUILT.intersection(page.parts)
+    ),
+]
+PAGES_WITH_EXAMPLES = ("README.md", "docs/index.md", "docs/guides/first_steps.md")
+
+
+def docstrings() -> dict[str, Document]:
+    """The docstrings with examples in them, by file and line."""
+    found = {}
+    for path in sorted((ROOT / "keras_dnn").rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        for start, _, text in PythonDocStringDocument.extract_docstrings(source):
+            if ">>>" not in text:
+                continue
+            # Blank lines above, so that a failure names the line in the file.
+            above = source.count("\n", 0, start)
+            document = Document("\n" * above + text, str(path))
+            for region in DocTestParser()(document):
+                document.add(region)
+            found[f"{name(path)}:{above + 1}"] = document
+    return found
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What an example writes must not land in the repository.
+    monkeypatch.chdir(tmp_path)
+    # Layers and models are named as in a new process.
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_runs(page: Path) -> None:
+    examples = list(Document.parse(str(page), PythonCodeBlockParser()))
+    for example in examples:
+        example.evaluate()
+    assert examples or name(page) not in PAGES_WITH_EXAMPLES
+
+
+DOCSTRINGS = docstrings()
+
+
+@pytest.mark.parametrize("document", DOCSTRINGS.values(), ids=DOCSTRINGS)
+def test_a_docstring_runs(document: Document) -> None:
+    for example in document:
+        example.evaluate()
+
+
+def test_a_wrong_example_fails() -> None:
+    # Above all: doctest compares, and does not merely run.
+    document = Document("    >>> 1 + 1\n    3\n", "wrong")
+    (region,) = DocTestParser()(document)
+    document.add(region)
+    (example,) = document
+    with pytest.raises(AssertionError, match="Got:\n    2"):
+        example.evaluate()
