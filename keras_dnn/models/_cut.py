@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import keras
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._graph import flat_inputs, graph_of, run, sublayers
+from keras_dnn.models._randomness import is_stateful
 
 
 class Cut:
@@ -28,7 +29,10 @@ class Cut:
     def __init__(self, model: keras.Model, random: Collection[int]) -> None:
         self.model = model
         self.graph = graph_of(model)
+        self.fixed_rows = False
+        """Whether the model takes one number of rows only, so nothing can be tiled."""
         if self.graph is None:
+            _refuse_stateful([model])
             return
         tainted: set[int] = set()
         self.before, self.after = [], []
@@ -45,14 +49,12 @@ class Cut:
         self.frontier = list(
             {id(x): x for x in needed if id(x) not in tainted}.values()
         )
-        if any(not x.shape or x.shape[0] is not None for x in self.frontier):
+        self.fixed_rows = any(x.shape[0] is not None for x in self.graph.inputs)
+        by_row = all(x.shape and x.shape[0] is None for x in self.frontier)
+        if not (by_row or self.fixed_rows):
             self.before, self.after = [], list(self.graph.nodes)
             self.frontier = list(self.graph.inputs)
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """The model's symbolic inputs; none for a model without a graph."""
-        return self.graph.inputs if self.graph else ()
+        _refuse_stateful([node.operation for node in self.after])
 
     def deterministic(self, x: Any) -> list[Tensor]:
         """The frontier for the inputs `x`."""
@@ -72,3 +74,14 @@ class Cut:
         values = dict(zip(map(id, self.frontier), frontier, strict=True))
         run(self.after, values)
         return [values[id(symbol)] for symbol in self.graph.outputs]
+
+
+def _refuse_stateful(operations: Iterable[Any]) -> None:
+    for operation in operations:
+        for layer in sublayers(operation):
+            if is_stateful(layer):
+                raise ValueError(
+                    f"The recurrent layer {layer.name} is stateful and random, so each "
+                    "sample would begin where the last one ended. Sample from a model "
+                    "built with stateful=False. Received: stateful=True"
+                )

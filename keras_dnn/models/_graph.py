@@ -98,6 +98,12 @@ def output_layers(model: Any) -> list[Any]:
     return found
 
 
+def input_layer(tensor: Tensor) -> keras.layers.InputLayer:
+    """The layer that a model's symbolic input comes from."""
+    layer: keras.layers.InputLayer = tensor._keras_history.operation
+    return layer
+
+
 def flat_inputs(model: Any, x: Any) -> list[Tensor]:
     """`x` as the model's flat list of inputs, of the dtypes and ranks it expects."""
     if isinstance(model, keras.Sequential):
@@ -116,11 +122,16 @@ def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
                 yield sublayer
 
 
+def has_training_argument(operation: Any) -> bool:
+    """Whether a call of it takes `training`."""
+    return bool(getattr(operation, "_call_has_training_arg", False))
+
+
 def run(nodes: Iterable[Node], values: dict[int, Tensor]) -> None:
     """Makes the calls in inference mode, adding what they return to `values`."""
     for node in nodes:
         args, kwargs = node.arguments(values)
-        if getattr(node.operation, "_call_has_training_arg", False):
+        if has_training_argument(node.operation):
             kwargs = {**kwargs, "training": False}
         outputs = keras.tree.flatten(node.operation(*args, **kwargs))
         for symbol, value in zip(node.outputs, outputs, strict=True):

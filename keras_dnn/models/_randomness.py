@@ -9,8 +9,7 @@ from typing import Any
 import keras
 
 from keras_dnn._typing import Tensor
-from keras_dnn.layers import MCDropout
-from keras_dnn.models._graph import sublayers
+from keras_dnn.models._graph import has_training_argument, sublayers
 
 layers = keras.layers
 
@@ -54,6 +53,10 @@ def random_layers(
         )
     if chosen is None:
         return random
+    if not chosen:
+        raise ValueError(
+            f"layers must name at least one layer. Received: layers={chosen!r}"
+        )
     return [layer for c in chosen for layer in _inside(c, model, random)]
 
 
@@ -94,30 +97,61 @@ def only(
     """Makes exactly these layers of the model random, drawing from `seeds`.
 
     Their `call` gets `training=True` whatever its caller says, so that nothing else,
-    batch norm above all, need leave inference mode. Layers that are always on are
-    switched off unless they are among `on`. All is put back at the end; the layers'
-    own seed generators are not touched.
+    batch norm above all, need leave inference mode. A dropout layer that is not among
+    `on` lets everything through, also if its class would always drop. All is put back
+    at the end, and no layer draws from its own seed generator.
     """
     chosen = {id(layer) for layer in on}
     with contextlib.ExitStack() as stack:
         for layer in sublayers(model):
+            changed: dict[str, Any] = {
+                name: seeds
+                for name, value in vars(layer).items()
+                if isinstance(value, keras.random.SeedGenerator)
+            }
             if id(layer) in chosen:
-                stack.enter_context(_attribute(layer, "call", _training(layer.call)))
-                if "seed_generator" in vars(layer):
-                    stack.enter_context(_attribute(layer, "seed_generator", seeds))
-            elif isinstance(layer, MCDropout):
-                stack.enter_context(_attribute(layer, "call", _identity))
+                changed["call"] = _training(layer)
+            elif isinstance(layer, DROPOUTS):
+                changed["call"] = _identity
+            for name, value in changed.items():
+                stack.enter_context(_attribute(layer, name, value))
         yield
 
 
-def _training(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+@contextlib.contextmanager
+def unmoved(model: keras.Model) -> Iterator[None]:
+    """Puts the states of stateful recurrent layers back at the end."""
+    states = [
+        state
+        for layer in sublayers(model)
+        if is_stateful(layer)
+        for state in keras.tree.flatten(layer.states)
+    ]
+    before = [keras.ops.convert_to_numpy(state) for state in states]
+    try:
+        yield
+    finally:
+        for state, value in zip(states, before, strict=True):
+            state.assign(value)
+
+
+def is_stateful(layer: Any) -> bool:
+    """Whether a layer begins each call where the last one ended."""
+    return isinstance(layer, layers.RNN) and bool(layer.stateful)
+
+
+def _training(layer: Any) -> Callable[..., Tensor]:
+    call = layer.call
+    # A dropout of somebody's own may be random without being told to.
+    forced = {"training": True} if has_training_argument(layer) else {}
+
     def in_training_mode(*args: Any, **kwargs: Any) -> Tensor:
-        return call(*args, **{**kwargs, "training": True})
+        return call(*args, **{**kwargs, **forced})
 
     return in_training_mode
 
 
-def _identity(inputs: Tensor, training: bool | None = None) -> Tensor:
+def _identity(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return inputs
 
 

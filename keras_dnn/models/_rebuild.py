@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn.models._graph import Graph, graph_of
+from keras_dnn.models._graph import Graph, graph_of, input_layer
 
 Replace = Callable[[keras.layers.Layer], keras.layers.Layer | None]
 
@@ -57,20 +57,22 @@ class _Rebuilding:
             )
         if isinstance(model, keras.Sequential):
             layers = [self.operation(layer) for layer in model.layers]
-            copy = keras.Sequential(
-                [self._input(graph.inputs[0]), *filter(None, layers)], name=model.name
-            )
+            start = self._input(graph.inputs[0])
+            copy = keras.Sequential([start, *filter(None, layers)], name=model.name)
         else:
             copy = self._functional(graph, model.name)
         copy.trainable = model.trainable
         return copy
 
     def _functional(self, graph: Graph, name: str) -> keras.Model:
-        tensors = {id(x): self._input(x) for x in graph.inputs}
+        tensors = {id(x): self._input(x).output for x in graph.inputs}
         for node in graph.nodes:
             operation = self.operation(node.operation)
-            args, kwargs = node.arguments(tensors)
-            outputs = args[0] if operation is None else operation(*args, **kwargs)
+            if operation is None:
+                outputs = tensors[id(node.inputs[0])]
+            else:
+                args, kwargs = node.arguments(tensors)
+                outputs = operation(*args, **kwargs)
             for old, new in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
                 tensors[id(old)] = new
 
@@ -81,13 +83,10 @@ class _Rebuilding:
             copied(graph.input_structure), copied(graph.output_structure), name=name
         )
 
-    def _input(self, tensor: Any) -> Any:
-        return keras.Input(
-            batch_shape=tensor.shape,
-            dtype=self._cast(tensor.dtype),
-            sparse=tensor.sparse,
-            name=tensor.name,
-        )
+    def _input(self, tensor: Any) -> keras.layers.InputLayer:
+        layer: keras.layers.InputLayer = self._copy(input_layer(tensor))
+        layer.output.name = tensor.name
+        return layer
 
     def operation(self, old: Any) -> Any:
         """What stands in the place of a layer or operation; `None` if it is dropped."""
@@ -102,10 +101,24 @@ class _Rebuilding:
             chosen = self.replace(old)
             if chosen is not old:
                 return chosen
-        new = type(old).from_config(self._config(old.get_config()))
+        new = self._copy(old)
         if isinstance(old, keras.layers.Layer):
             self.copies.append((old, new))
         return new
+
+    def _copy(self, old: Any) -> Any:
+        config = self._config(old.get_config())
+        if isinstance(old, keras.layers.Lambda):
+            # Its function is at hand; a config holds the bytes of its code only.
+            names = ("name", "dtype", "trainable")
+            return keras.layers.Lambda(
+                old.function,
+                output_shape=old._output_shape,
+                mask=old.mask,
+                arguments=old.arguments,
+                **{name: config[name] for name in names},
+            )
+        return type(old).from_config(config)
 
     def copy_weights(self) -> None:
         for old, new in self.copies:
@@ -113,15 +126,32 @@ class _Rebuilding:
                 target.assign(keras.ops.convert_to_numpy(source))
 
     def _config(self, config: Any) -> Any:
-        """The config with the dtype of this and all inner layers changed."""
-        if self.dtype is None or not isinstance(config, dict):
+        """The config with the float dtypes of this and all inner layers changed."""
+        if self.dtype is None:
+            return config
+        if isinstance(config, list | tuple):
+            return [self._config(entry) for entry in config]
+        if not isinstance(config, dict):
             return config
         return {
-            key: self.dtype if key == "dtype" else self._config(value)
+            key: self.dtype
+            if key == "dtype" and _policy_name(value) in FLOATS
+            else self._config(value)
             for key, value in config.items()
         }
 
-    def _cast(self, dtype: str) -> str:
-        if self.dtype is None or not keras.backend.is_float_dtype(dtype):
-            return dtype
-        return self.dtype
+
+# What can be exchanged for another dtype; a quantised layer's policy cannot.
+FLOATS = {
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "mixed_float16",
+    "mixed_bfloat16",
+}
+
+
+def _policy_name(dtype: Any) -> Any:
+    """The name of a dtype or of a dtype policy's config."""
+    return dtype["config"].get("name") if isinstance(dtype, dict) else dtype

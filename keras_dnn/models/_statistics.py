@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
@@ -23,13 +21,18 @@ class Moments(NamedTuple):
     squares: Tensor
     entropy: Tensor
     votes: Tensor
+    proper: Tensor
 
 
 def no_samples(shape: Sequence[Tensor], kind: str) -> Moments:
     """The start, for an output of this shape and kind (see `kind_of`)."""
     zeros = tf.zeros(shape, tf.float64)
     votes = tf.zeros_like(probabilities(zeros, kind))
-    return Moments(tf.zeros((), tf.float64), zeros, zeros, votes[..., 0], votes)
+    entropies = tf.reduce_sum(votes, -1) if kind != NUMBERS else zeros
+    nothing = tf.zeros((), tf.float64)
+    return Moments(
+        nothing, zeros, zeros, entropies, votes, tf.constant(kind != NUMBERS)
+    )
 
 
 def add_samples(moments: Moments, y: Tensor, kind: str) -> Moments:
@@ -39,9 +42,10 @@ def add_samples(moments: Moments, y: Tensor, kind: str) -> Moments:
     mean = tf.reduce_mean(y, 0)
     count = moments.count + new
     delta = mean - moments.mean
-    entropies, votes = moments.entropy, moments.votes
+    entropies, votes, proper = moments.entropy, moments.votes, moments.proper
     if kind != NUMBERS:
         p = probabilities(y, kind)
+        proper &= is_distribution(p)
         entropies += tf.reduce_sum(entropy(p), 0)
         winners = tf.one_hot(tf.argmax(p, -1), tf.shape(p)[-1], dtype=tf.float64)
         votes += tf.reduce_sum(winners, 0)
@@ -53,12 +57,17 @@ def add_samples(moments: Moments, y: Tensor, kind: str) -> Moments:
         + tf.square(delta) * moments.count * new / count,
         entropies,
         votes,
+        proper,
     )
 
 
 def summary(moments: Moments, kind: str) -> dict[str, Tensor]:
-    """The measures that `MCPrediction` names, for one output."""
+    """The measures that `MCPrediction` names, for one output, and `proper`.
+
+    Class measures mean something only where all samples were `proper` distributions.
+    """
     found = {
+        "proper": moments.proper,
         "mean": moments.mean,
         "std": tf.sqrt(moments.squares / moments.count),
     }
@@ -76,23 +85,21 @@ def summary(moments: Moments, kind: str) -> dict[str, Tensor]:
 
 
 NUMBERS, CLASSES, ONE_OF_TWO = "numbers", "classes", "one of two"
-"""What an output holds: numbers, a distribution over classes, or P(second of two)."""
+"""What an output may hold: numbers, a distribution, or P(second of two classes)."""
 
 
-def kind_of(y: np.ndarray, sigmoid: bool) -> str:
-    """What an output holds, judged by one batch of it.
-
-    Args:
-        y: the outputs.
-        sigmoid: whether they come out of a sigmoid.
-    """
-    if y.ndim >= 2 and y.shape[-1] == 1 and sigmoid:
-        return ONE_OF_TWO
-    if y.ndim < 2 or y.shape[-1] < 2 or not y.size:
+def kind_of(shape: Sequence[int], sigmoid: bool) -> str:
+    """What an output may hold, judged by its shape (rows included) and its end."""
+    if len(shape) < 2 or (shape[-1] == 1 and not sigmoid):
         return NUMBERS
+    return ONE_OF_TWO if shape[-1] == 1 else CLASSES
+
+
+def is_distribution(p: Tensor) -> Tensor:
+    """Whether all entries along the last axis are shares of 1."""
     # In half precision a softmax adds up to 1 within some 1e-3 only.
-    sums = y.astype("float64").sum(-1)
-    return CLASSES if y.min() >= 0 and np.abs(sums - 1).max() < 1e-2 else NUMBERS
+    sums = tf.reduce_sum(p, -1)
+    return tf.reduce_all(p >= 0) & tf.reduce_all(tf.abs(sums - 1) < 1e-2)
 
 
 def probabilities(y: Tensor, kind: str) -> Tensor:

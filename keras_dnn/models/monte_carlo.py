@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -21,8 +22,8 @@ from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._cut import Cut
-from keras_dnn.models._graph import output_layers
-from keras_dnn.models._randomness import only, random_layers, rates
+from keras_dnn.models._graph import output_layers, sublayers
+from keras_dnn.models._randomness import only, random_layers, rates, unmoved
 from keras_dnn.models._statistics import (
     add_samples,
     kind_of,
@@ -196,19 +197,14 @@ def mc_predict(
     sampler.seeds.state.assign(keras.random.SeedGenerator(seed).state)
 
     progress = _Progress(verbose)
-    batches = [
-        progress.after(sampler.sample(batch, samples, return_samples), total)
-        for batch, total in _batches(x, batch_size)
-    ]
+    with unmoved(model):
+        batches = [
+            progress.after(sampler.sample(batch, samples, return_samples), total)
+            for batch, total in _batches(x, batch_size)
+        ]
     if not batches:
         raise ValueError("x must hold at least one input. Received: no batch")
-    outputs = [
-        {
-            name: np.concatenate([b[i][name] for b in batches], int(name == "samples"))
-            for name in batches[0][i]
-        }
-        for i in range(len(batches[0]))
-    ]
+    outputs = [_joined(parts) for parts in zip(*batches, strict=True)]
     found: dict[str, Any] = {
         name: [output.get(name) for output in outputs]
         for name in (*MEASURES, "samples")
@@ -220,10 +216,22 @@ def mc_predict(
     return MCPrediction(**found)
 
 
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The measures of one output, of all batches together."""
+    proper = all(part["proper"] for part in parts)
+    return {
+        name: np.concatenate([p[name] for p in parts], axis=int(name == "samples"))
+        for name in parts[0]
+        if name in ("mean", "std", "samples") or (proper and name in MEASURES)
+    }
+
+
 class _Output(NamedTuple):
     """What one output of a model looks like."""
 
     kind: str
+    rows: Fraction
+    """How many rows it has for each row of the inputs: 1 but in odd models."""
     shape: tuple[int, ...]
     dtype: Any
 
@@ -240,9 +248,8 @@ class _Sampler:
 
     def sample(self, x: Any, samples: int, keep: bool) -> list[dict[str, np.ndarray]]:
         """The measures of each output, for one batch of inputs."""
-        rows = int(keras.tree.flatten(x)[0].shape[0])
-        chunk = max(1, min(samples, ROWS // max(rows, 1)))
-        if any(symbol.shape[0] is not None for symbol in self.cut.inputs):
+        chunk = max(1, min(samples, ROWS // max(_rows(x), 1)))
+        if self.cut.fixed_rows:
             chunk = 1
         function = self._compiled(x, keep)
         with only(self.on, self.model, self.seeds):
@@ -273,9 +280,10 @@ class _Sampler:
         return [
             _Output(
                 kind_of(
-                    keras.ops.convert_to_numpy(y),
+                    y.shape,
                     getattr(end, "activation", None) is keras.activations.sigmoid,
                 ),
+                Fraction(int(y.shape[0]), max(_rows(x), 1)),
                 tuple(y.shape[1:]),
                 y.dtype,
             )
@@ -291,15 +299,16 @@ class _Sampler:
         outputs: list[_Output],
     ) -> list[dict[str, Tensor]]:
         frontier = self.cut.deterministic(x)
-        rows = tf.shape(frontier[0])[0]
+        given = tf.shape(keras.tree.flatten(x)[0])[0]
+        rows = [given * o.rows.numerator // o.rows.denominator for o in outputs]
         chunks = -(-samples // chunk)
 
         def draw(i: Tensor) -> list[Tensor]:
             size = tf.minimum(chunk, samples - i * chunk)
             drawn = self.cut.random([_tile(t, size) for t in frontier], x)
             return [
-                tf.reshape(y, [size, rows, *o.shape])
-                for y, o in zip(drawn, outputs, strict=True)
+                tf.reshape(y, [size, n, *o.shape])
+                for y, n, o in zip(drawn, rows, outputs, strict=True)
             ]
 
         def step(i: Tensor, moments: Any, kept: Any) -> Any:
@@ -312,7 +321,10 @@ class _Sampler:
             ]
             return i + 1, moments, kept
 
-        moments = [no_samples([rows, *o.shape], o.kind) for o in outputs]
+        moments = [
+            no_samples([n, *o.shape], o.kind)
+            for n, o in zip(rows, outputs, strict=True)
+        ]
         kept = [
             tf.TensorArray(o.dtype, chunks, infer_shape=False) for o in outputs if keep
         ]
@@ -325,23 +337,24 @@ class _Sampler:
         return found
 
 
+def _rows(x: Any) -> int:
+    return int(keras.tree.flatten(x)[0].shape[0])
+
+
 def _tile(tensor: Tensor, times: Tensor) -> Tensor:
-    """All rows, again and again; a mask that Keras hung on the tensor goes along."""
+    """All rows, again and again."""
     ones = tf.ones([tf.rank(tensor) - 1], tf.int32)
-    tiled = tf.tile(tensor, tf.concat([[times], ones], 0))
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        tiled._keras_mask = _tile(mask, times)
-    return tiled
+    return tf.tile(tensor, tf.concat([[times], ones], 0))
 
 
 def _sampler(model: keras.Model, on: list[keras.layers.Layer]) -> _Sampler:
     """The sampler of this model and choice, kept with the model for the next call.
 
-    A changed dropout rate needs a new one, since rates are constants of the graph.
+    A changed layer or dropout rate needs a new one: both are constants of the graph.
     """
     samplers = vars(model).setdefault("_keras_dnn_samplers", {})
-    key = tuple((id(layer), rates(layer)) for layer in on)
+    structure = tuple(id(layer) for layer in sublayers(model))
+    key = structure, tuple((id(layer), rates(layer)) for layer in on)
     if key not in samplers:
         samplers[key] = _Sampler(model, on)
     found: _Sampler = samplers[key]
@@ -360,7 +373,13 @@ def _batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
             yield keras.tree.map_structure(tf.convert_to_tensor, batch), len(x)
     else:
         x = keras.tree.map_structure(np.asarray, x)
-        rows = len(keras.tree.flatten(x)[0])
+        lengths = {len(a) for a in keras.tree.flatten(x)}
+        if len(lengths) != 1:
+            raise ValueError(
+                "x must hold arrays of the same length. Received arrays of lengths "
+                f"{sorted(lengths)}"
+            )
+        rows = lengths.pop()
         for start in range(0, rows, batch_size):
             part = slice(start, start + batch_size)
             yield (
