@@ -55,7 +55,9 @@ class GradientRecord(NamedTuple):
 
 def _length(norms: np.ndarray) -> np.ndarray:
     """The norm of a whole whose parts have these norms."""
-    length: np.ndarray = np.linalg.norm(norms, axis=1)
+    largest = norms.max(axis=1, initial=0.0, keepdims=True)
+    scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
+    length: np.ndarray = scale[:, 0] * np.linalg.norm(norms / scale, axis=1)
     return length
 
 

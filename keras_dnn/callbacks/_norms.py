@@ -36,6 +36,14 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     return tf.cond(safe, lambda: tf.sqrt(squares), scaled)
 
 
+def length(norms: Tensor) -> Tensor:
+    """The norm of a whole whose parts have these norms, along the last axis."""
+    largest = tf.reduce_max(norms, axis=-1, keepdims=True)
+    usable = tf.math.is_finite(largest) & (largest > 0)
+    scale = tf.where(usable, largest, tf.ones_like(largest))
+    return scale[..., 0] * tf.norm(norms / scale, axis=-1)
+
+
 def _entries(tensor: Tensor) -> Tensor:
     """What to square: at least float32, and repeated rows of a sparse one summed."""
     if isinstance(tensor, tf.IndexedSlices):

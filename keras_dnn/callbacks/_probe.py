@@ -64,16 +64,14 @@ class Probe(keras.callbacks.Callback):
                 only accumulated).
         """
 
-    def release(self) -> None:
-        """Saves what is still in variables; called when `fit` ends in any way."""
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Attaches the probe to the training step."""
         require_tensorflow(f"keras_dnn.callbacks.{type(self).__name__}")
         tap = _Tap.on(self.model)
         tap.attach(self)
         # An exception in `fit` skips `on_train_end`, but the list of callbacks that
-        # called us lives no longer than `fit` does.
+        # called us lives no longer than `fit` does. The garbage collector may be the
+        # one to find that out, at any time: detaching must not touch the device.
         caller = sys._getframe(1).f_locals.get("self")
         if isinstance(caller, keras.callbacks.CallbackList):
             weakref.finalize(caller, tap.detach, self).atexit = False
@@ -122,7 +120,6 @@ class _Tap:
         if probe not in self.probes:
             return
         self.probes.remove(probe)
-        probe.release()
         if not self.probes:
             self._unwrap()
         self._make_train_function(force=True)

@@ -11,7 +11,7 @@ from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradient_record import GradientRecord, ScalarWriter
-from keras_dnn.callbacks._norms import norms
+from keras_dnn.callbacks._norms import length, norms
 from keras_dnn.callbacks._probe import Probe
 
 if TYPE_CHECKING:
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 ROWS = 256
 """Steps kept in the graph before the host fetches them."""
+
+
+class _Measure:
+    """An array of the record, brought up to date when it is read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, probe: GradientNorms | None, owner: type | None = None) -> Any:
+        if probe is None:
+            return self
+        if self.name.endswith("ratios") and not probe._with_ratios:
+            return None
+        return getattr(probe._up_to_date(), self.name)
 
 
 class GradientNorms(Probe):
@@ -42,7 +56,7 @@ class GradientNorms(Probe):
     (`gradient_norm_max`) global norm before clipping and, with `ratios`, the mean ratio
     of all weights taken as one vector (`update_ratio`). Calling `fit` again with the
     same optimizer adds to the record; another optimizer starts a new one. The arrays
-    are brought up to date at the end of each epoch and of `fit`, however it ends.
+    are fetched when they are read, in the middle of `fit` or after, however it ended.
 
     Args:
         per_variable: whether to record each variable; if not, all are taken as one
@@ -89,6 +103,14 @@ class GradientNorms(Probe):
         updates.
     """
 
+    steps = _Measure()
+    norms = _Measure()
+    clipped_norms = _Measure()
+    ratios = _Measure()
+    global_norms = _Measure()
+    global_clipped_norms = _Measure()
+    global_ratios = _Measure()
+
     def __init__(
         self,
         per_variable: bool = True,
@@ -107,23 +129,14 @@ class GradientNorms(Probe):
         self._forget()
 
     def _forget(self) -> None:
+        self._record = GradientRecord.empty(len(self.names))
         self._new: list[GradientRecord] = []
-        self._show(GradientRecord.empty(len(self.names)))
-
-    def _show(self, record: GradientRecord) -> None:
-        self._record = record
-        self.steps = record.steps
-        self.norms = record.norms
-        self.clipped_norms = record.clipped_norms
-        self.ratios = record.ratios if self._with_ratios else None
-        self.global_norms = record.global_norms
-        self.global_clipped_norms = record.global_clipped_norms
-        self.global_ratios = record.global_ratios if self._with_ratios else None
 
     # Traced into the training step ----------------------------------------------------
 
     def create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the table that steps write their rows to."""
+        self._finish()  # What a fit that was interrupted left.
         names = [v.path for v in variables] if self.per_variable else ["model"]
         if self._optimizer is not self.model.optimizer or names != self.names:
             self._optimizer, self.names = self.model.optimizer, names
@@ -179,15 +192,17 @@ class GradientNorms(Probe):
             [self._gradient_norms, self._if_wanted(step, measure)], axis=0
         )
         if not self.per_variable:
-            measured = tf.norm(measured, axis=1, keepdims=True)
+            measured = length(measured)[:, tf.newaxis]
         row = tf.concat([[tf.cast(step, tf.float64)], tf.reshape(measured, [-1])], 0)
         table = tf.convert_to_tensor(self._table)
         # The table is fetched before it is full. Were it ever not, the last row would
         # be lost, but training would go on.
         place = tf.minimum(self._count, self._table.shape[0] - 1)
         self._table.assign(tf.tensor_scatter_nd_update(table, [[place]], [row]))
-        # The next row overwrites one that is not counted.
-        self._count.assign_add(tf.cast(updated & self._wanted(step), tf.int64))
+        # The next row overwrites one that is not counted. Nor is that of a step that
+        # failed before it had a row.
+        with tf.control_dependencies([row]):
+            self._count.assign_add(tf.cast(updated & self._wanted(step), tf.int64))
 
     def _wanted(self, step: Tensor) -> Tensor:
         return step % self.every == 0
@@ -208,39 +223,51 @@ class GradientNorms(Probe):
         if self._rows_to_come > ROWS:
             self._fetch()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Brings the arrays up to date and adds the epoch's summary to the logs."""
-        recorded = self.steps.size
-        self._collect()
-        norms = self.global_norms[recorded:]
-        if logs is None or not norms.size:
-            return
-        logs["gradient_norm"] = float(norms.mean())
-        logs["gradient_norm_max"] = float(norms.max())
-        if self.global_ratios is not None:
-            logs["update_ratio"] = float(self.global_ratios[recorded:].mean())
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Marks where the epoch's rows begin."""
+        self._epoch_start = self.steps.size
 
-    def release(self) -> None:
-        """Brings the arrays up to date and frees the variables."""
-        self._collect()
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the epoch's summary to the logs."""
+        if logs is None:
+            return
+        norms = self.global_norms[self._epoch_start :]
+        logs["gradient_norm"] = _or_nan(np.mean, norms)
+        logs["gradient_norm_max"] = _or_nan(np.max, norms)
+        if self._with_ratios:
+            ratios = self.global_ratios[self._epoch_start :]
+            logs["update_ratio"] = _or_nan(np.mean, ratios)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Detaches the probe and frees its variables."""
+        super().on_train_end(logs)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._up_to_date()
         self._table = self._count = self._gradient_norms = None
         self._before = []
         if self._scalars is not None:
             self._scalars.close()
 
-    def _collect(self) -> None:
+    def _up_to_date(self) -> GradientRecord:
         self._fetch()
         if self._new:
-            self._show(GradientRecord.joined([self._record, *self._new]))
+            self._record = GradientRecord.joined([self._record, *self._new])
             self._new = []
+        return self._record
 
     def _fetch(self) -> None:
         if self._table is None:
             return
-        count = int(self._count.read_value())
-        rows = self._table.read_value().numpy()[:count]
-        self._count.assign(0)
+        # Also where the arrays are read while some other graph is traced.
+        with tf.init_scope():
+            count = int(self._count.read_value())
+            rows = self._table.read_value().numpy()[:count]
+            self._count.assign(0)
         self._rows_to_come = 0
+        if not count:
+            return
         live = self._live if self.per_variable else np.ones(1, bool)
         self._new.append(GradientRecord.of(rows, live))
         if self._scalars is not None:
@@ -277,3 +304,8 @@ def _variable(shape: tuple[int, ...], dtype: str = "float64") -> Any:
         synchronization=tf.VariableSynchronization.ON_READ,
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
     )
+
+
+def _or_nan(summary: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+    """NaN of nothing, so that `History` has an entry for each epoch."""
+    return float(summary(values)) if values.size else float("nan")

@@ -125,7 +125,13 @@ class Optimizer(keras.optimizers.Optimizer):
         # An embedding's gradient names a row once for each use; as a dense tensor its
         # repeated rows are summed, without which every norm and square is wrong.
         dense = [None if g is None else tf.convert_to_tensor(g) for g in grads]
-        super().apply(dense, trainable_variables)
+        if not self.built and trainable_variables is not None:
+            self.build(list(trainable_variables))
+        # A step that fails, such as the one that finds a data set of unknown size at
+        # its end, must not count: nothing may run before there is a gradient. The last
+        # layer's is there first.
+        with tf.control_dependencies([g for g in dense if g is not None][-1:]):
+            super().apply(dense, trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this optimizer anew."""
