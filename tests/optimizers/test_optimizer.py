@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_dnn.optimizers import Nesterov, Optimizer
 from keras_dnn.optimizers.schedules import Schedule
@@ -365,3 +366,15 @@ def test_a_saved_model_goes_on_in_the_middle_of_an_accumulation(cut, tmp_path):
         resumed.get_weights(), model_after(range(4)).get_weights(), strict=True
     ):
         np.testing.assert_array_equal(w, expected)
+
+
+def test_data_of_unknown_size_counts_its_updates_only():
+    """Keras 3.15 counts one more in each epoch, when it finds the data at its end."""
+    x, y = np.ones((6, 2), "float32"), np.ones((6, 1), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(Nesterov(0.01), "mse")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(2).filter(lambda *_: True)
+
+    model.fit(data, epochs=4, shuffle=False, verbose=0)
+
+    assert int(model.optimizer.iterations) == 4 * 3
