@@ -368,6 +368,7 @@ def test_a_saved_model_goes_on_in_the_middle_of_an_accumulation(cut, tmp_path):
         np.testing.assert_array_equal(w, expected)
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_data_of_unknown_size_counts_its_updates_only():
     """Keras 3.15 counts one more in each epoch, when it finds the data at its end."""
     x, y = np.ones((6, 2), "float32"), np.ones((6, 1), "float32")
