@@ -716,6 +716,14 @@ def test_an_exception_while_sampling_leaves_the_model_as_it_was():
     assert_as_it_was(model, before)
 
 
+def test_a_stateful_layer_behind_the_dropout_is_an_error():
+    x = keras.Input(batch_shape=(2, 3, 4))
+    recurrent = layers.LSTM(5, stateful=True, name="memory")
+    model = keras.Model(x, recurrent(layers.Dropout(0.5)(x)))
+    with pytest.raises(ValueError, match=r"memory is stateful.*stateful=True"):
+        mc_predict(model, normal(2, 3, 4), 3)
+
+
 def test_state_of_a_stateful_layer_is_not_moved():
     x = keras.Input(batch_shape=(2, 3, 4))
     recurrent = layers.LSTM(5, stateful=True)
