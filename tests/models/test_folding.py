@@ -203,7 +203,13 @@ def test_channels_first(layer, args, kwargs, shape):
     result = fold_batch_norm(model)
 
     assert result.folded == {"norm": "linear"}
-    assert difference(model, result.model, normal(3, *shape)) < 1e-5
+    # Whether a CPU runs such a convolution is up to TensorFlow's graph optimizer, so
+    # the weights are compared and not the outputs.
+    kernel, bias = kernel_and_bias(linear, norm)
+    new = result.model.get_layer("linear")
+    np.testing.assert_allclose(new.kernel, kernel, rtol=1e-6)
+    np.testing.assert_allclose(new.bias, bias, rtol=1e-6, atol=1e-6)
+    assert np.isnan(result.max_error) or result.max_error < 1e-5
 
 
 @pytest.mark.parametrize(
