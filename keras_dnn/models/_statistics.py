@@ -39,7 +39,8 @@ def add_samples(moments: Moments, y: Tensor, kind: str) -> Moments:
     """Adds samples `y` of shape `(samples, *shape of the output)`."""
     y = tf.cast(y, tf.float64)
     new = tf.cast(tf.shape(y)[0], tf.float64)
-    mean = tf.reduce_mean(y, 0)
+    # Equal samples must have their very value as the mean, so that their spread is 0.
+    mean = y[0] + tf.reduce_mean(y - y[0], 0)
     count = moments.count + new
     delta = mean - moments.mean
     entropies, votes, proper = moments.entropy, moments.votes, moments.proper
@@ -51,10 +52,10 @@ def add_samples(moments: Moments, y: Tensor, kind: str) -> Moments:
         votes += tf.reduce_sum(winners, 0)
     return Moments(
         count,
-        moments.mean + delta * new / count,
+        moments.mean + delta * (new / count),
         moments.squares
         + tf.reduce_sum(tf.square(y - mean), 0)
-        + tf.square(delta) * moments.count * new / count,
+        + tf.square(delta) * moments.count * (new / count),
         entropies,
         votes,
         proper,
