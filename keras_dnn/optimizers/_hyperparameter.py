@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._scalar import Scalar
 
 if TYPE_CHECKING:
     from keras_dnn.optimizers._optimizer import Optimizer
 
 LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
+
+PRESENT = object()
+"""Stands for "there is no such value" in `Hyperparameter.absent`."""
 
 
 class Hyperparameter:
@@ -23,43 +27,46 @@ class Hyperparameter:
     with the optimizer. A schedule is called with the count of optimizer updates, a
     callable with nothing. In each case the value is read inside the graph.
 
-    The variable has the dtype `keras.config.floatx()`, as Keras's learning rate does
-    and the numbers that Keras writes into its graphs.
-
     Args:
         minimum: the least value allowed.
         below: values must be less than this.
-        optional: whether `None` is allowed too.
+        absent: a value that means the rule does without; what was built without a
+            hyperparameter cannot be given one later.
+        dtype: of the variable, `None` for `keras.config.floatx()`, in which Keras keeps
+            its learning rate. `"float32"` is what `keras.ops.cast` rounds a Python
+            float to, even in a float64 model.
 
     Example:
         >>> import keras
         >>> from keras_dnn.optimizers import Hyperparameter, Optimizer
-        >>> class Decaying(Optimizer):
-        ...     decay = Hyperparameter(below=1.0)
+        >>> class SignDescent(Optimizer):
+        ...     strength = Hyperparameter(below=10.0)
         ...
-        ...     def __init__(self, learning_rate=0.1, decay=0.01, **kwargs):
+        ...     def __init__(self, learning_rate=0.1, strength=1.0, **kwargs):
         ...         super().__init__(learning_rate, **kwargs)
-        ...         self.decay = decay
+        ...         self.strength = strength
         ...
-        ...     def update(self, theta, g, *, now, ahead):
-        ...         return (1 - now.decay) * theta - now.learning_rate * g
-        >>> optimizer = Decaying()
-        >>> optimizer.decay = 0.5
+        ...     def update(self, g, *, now, ahead):
+        ...         return -now.strength * now.learning_rate * keras.ops.sign(g)
+        >>> optimizer = SignDescent()
+        >>> optimizer.strength = 0.5
         >>> w = keras.Variable(1.0)
-        >>> optimizer.apply([keras.ops.array(1.0)], [w])
+        >>> optimizer.apply([keras.ops.array(3.0)], [w])
         >>> round(float(w), 6)
-        0.4
+        0.95
     """
 
     def __init__(
         self,
         minimum: float = 0.0,
         below: float = _arguments.INFINITY,
-        optional: bool = False,
+        absent: Any = PRESENT,
+        dtype: str | None = "float64",
     ) -> None:
         self.minimum = minimum
         self.below = below
-        self.optional = optional
+        self.absent = absent
+        self.dtype = dtype
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -73,11 +80,21 @@ class Hyperparameter:
             held = optimizer.__dict__[self.store]
         except KeyError:
             raise AttributeError(self.name) from None
-        return self.read(optimizer) if callable(held) else held
+        if held is None:
+            return self.absent
+        return self.read(optimizer).value if callable(held) else held
 
     def __set__(self, optimizer: Optimizer, value: Any) -> None:
         value = self.check(value)
         held = optimizer.__dict__.get(self.store)
+        if value is None and isinstance(held, keras.Variable):
+            value = 0.0
+        if value is not None and held is None and getattr(optimizer, "built", False):
+            raise TypeError(
+                f"{self.name} was {self.absent} when the optimizer was built. Create "
+                "it with another value to set it later. "
+                f"Received: {self.name}={value}"
+            )
         if isinstance(value, float):
             if isinstance(held, LearningRateSchedule):
                 raise TypeError(
@@ -100,21 +117,22 @@ class Hyperparameter:
             value: what was given.
 
         Returns:
-            The value, a number as a float.
+            The value, a number as a float, `None` for an absent one.
 
         Raises:
             ValueError: if it is out of range or nothing that can be read.
         """
-        if value is None and self.optional:
-            return None
         if callable(value):
             return value
+        if value is None and self.absent is None:
+            return None
         kinds = ", a LearningRateSchedule or a callable without arguments"
-        return _arguments.number(
+        number = _arguments.number(
             self.name, value, self.minimum, self.below, or_else=kinds
         )
+        return None if number == self.absent else number
 
-    def read(self, optimizer: Optimizer, ahead: int = 0) -> Tensor:
+    def read(self, optimizer: Optimizer, ahead: int = 0) -> Scalar:
         """Reads the value at the optimizer's present update, or some updates later.
 
         Args:
@@ -123,12 +141,14 @@ class Hyperparameter:
                 else is taken to stay as it is.
 
         Returns:
-            The value, a tensor or a variable.
+            The value.
         """
         held = optimizer.__dict__[self.store]
         if isinstance(held, LearningRateSchedule):
-            return held(optimizer.iterations + ahead)
-        return held() if callable(held) else held
+            return Scalar(held(optimizer.iterations + ahead))
+        if callable(held):
+            return Scalar(held())
+        return Scalar(held, literal=True)
 
     def config(self, optimizer: Optimizer) -> Any:
         """Gives the value in the form that `get_config` needs.
@@ -140,6 +160,8 @@ class Hyperparameter:
             A float, `None` or a serialised object.
         """
         held = optimizer.__dict__[self.store]
+        if held is None:
+            return self.absent
         if isinstance(held, keras.Variable):
             return float(held.numpy())
         return keras.saving.serialize_keras_object(held)
@@ -147,8 +169,9 @@ class Hyperparameter:
     def _new_variable(self, optimizer: Optimizer, value: float) -> keras.Variable:
         return optimizer.add_variable(
             shape=(),
-            initializer=keras.initializers.Constant(value),
-            dtype=keras.config.floatx(),
+            # Of a Python float, Keras's initializer would keep seven digits.
+            initializer=keras.initializers.Constant(np.float64(value)),
+            dtype=self.dtype or keras.config.floatx(),
             aggregation="only_first_replica",
             name=self.name,
         )

@@ -1,13 +1,4 @@
-"""What all update rules share: everything but the rule.
-
-A rule is a pure function of one weight tensor, its gradient and its slots. Around it
-this base class puts, in this order:
-
-    sum over replicas -> accumulate -> clip -> decay -> rule -> moving average
-
-Keras clips each replica's own gradient and then sums; clipping the sum is what one
-device would do, so here the sum comes first.
-"""
+"""What all update rules share: everything but the rule."""
 
 from __future__ import annotations
 
@@ -17,12 +8,16 @@ from typing import Any, ClassVar, Self
 
 import keras
 
-from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn import _arguments
+from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._typing import HyperparameterValue, Tensor
+from keras_dnn.optimizers import _explanation
+from keras_dnn.optimizers._engine import Engine
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
+from keras_dnn.optimizers._scalar import Scalar
 
 
-class Optimizer(keras.optimizers.Optimizer):
+class Optimizer(Engine):
     """Base class of the update rules in this package.
 
     A subclass names its slots and writes `update`, which reads like the equation of
@@ -32,6 +27,8 @@ class Optimizer(keras.optimizers.Optimizer):
     Schedules count optimizer updates: with `gradient_accumulation_steps=4` a schedule
     moves on once in four batches, where Keras's own optimizers count every batch. It is
     also asked for the value at the next update, so it must have one past its end.
+    Moving averages (`use_ema`) and constraints, too, work once an update, and the
+    average is that of the constrained weights.
 
     Args:
         learning_rate: a float, a `LearningRateSchedule` or a callable without
@@ -39,6 +36,15 @@ class Optimizer(keras.optimizers.Optimizer):
         weight_decay: decoupled weight decay, `None` for none: before each update
             every weight loses `learning_rate * weight_decay` of itself. A float, a
             schedule or a callable.
+        sparse: `"lazy"` to touch only the rows that an embedding's gradient names,
+            so that a step's cost follows the rows and not the table: slots, weight and
+            weight decay of the others rest. `"dense"` is the exact rule, in which they
+            move on with a gradient of zero.
+        nonfinite: `"skip"` to leave out an update whose gradients hold NaN or Inf, all
+            state untouched; `skipped_steps` counts them. `"propagate"` to make it.
+        fused: whether XLA compiles the update inside an ordinary graph; `None` to
+            decide by what is faster: on a CPU without a distribution strategy, for
+            weights that are large enough.
         **kwargs: the arguments of `keras.optimizers.Optimizer`: `clipnorm`,
             `clipvalue`, `global_clipnorm`, `use_ema`, `ema_momentum`,
             `ema_overwrite_frequency`, `loss_scale_factor`,
@@ -52,8 +58,8 @@ class Optimizer(keras.optimizers.Optimizer):
         >>> import keras
         >>> from keras_dnn.optimizers import Optimizer
         >>> class SignDescent(Optimizer):
-        ...     def update(self, theta, g, *, now, ahead):
-        ...         return theta - now.learning_rate * keras.ops.sign(g)
+        ...     def update(self, g, *, now, ahead):
+        ...         return -now.learning_rate * keras.ops.sign(g)
         >>> optimizer = SignDescent(learning_rate=0.1)
         >>> w = keras.Variable([1.0, -2.0])
         >>> optimizer.apply([keras.ops.array([3.0, -4.0])], [w])
@@ -61,77 +67,116 @@ class Optimizer(keras.optimizers.Optimizer):
         array([ 0.9, -1.9], dtype=float32)
     """
 
-    learning_rate = Hyperparameter()
-    weight_decay = Hyperparameter(optional=True)
+    learning_rate = Hyperparameter(dtype=None)
+    weight_decay = Hyperparameter(absent=None, dtype="float32")
 
-    slots: ClassVar[tuple[str, ...]] = ()
-    """Names of the tensors that the rule keeps for each weight, zero at first."""
+    slots: tuple[str, ...] = ()
+    """Names of the tensors that the rule keeps for each weight."""
+
+    counters: ClassVar[tuple[str, ...]] = ()
+    """Names of the numbers that the rule keeps for all weights, 1 at first."""
+
+    elementwise: ClassVar[bool] = False
+    """Whether each entry is updated by itself, so that weights may share a tensor."""
+
+    rests_at_zero: bool = False
+    """Whether a gradient of zero changes nothing, so that sparse rows are exact."""
+
+    equations: str = ""
+    """The rule as `explain` prints it, one equation a line."""
 
     def __init__(
         self,
         learning_rate: HyperparameterValue,
         *,
         weight_decay: HyperparameterValue | None = None,
+        sparse: str = "dense",
+        nonfinite: str = "propagate",
+        fused: bool | None = None,
         **kwargs: Any,
     ) -> None:
         require_tensorflow(f"keras_dnn.optimizers.{type(self).__name__}")
+        _check(kwargs)
         super().__init__(
             learning_rate=type(self).learning_rate.check(learning_rate), **kwargs
         )
         self.weight_decay = weight_decay
+        self.sparse = _arguments.choice("sparse", sparse, ("dense", "lazy"))
+        self.nonfinite = _arguments.choice(
+            "nonfinite", nonfinite, ("propagate", "skip")
+        )
+        if fused not in (None, True, False):
+            raise ValueError(
+                f"fused must be None, True or False. Received: fused={fused!r}"
+            )
+        self.fused = fused
+        self._spared: frozenset[int] = frozenset()
+        self._spared_names: tuple[str, ...] = ()
+        if nonfinite == "skip":
+            self._skipped_steps = self.add_variable(
+                (), "zeros", "int64", "only_first_replica", name="skipped_steps"
+            )
 
-    def update(
-        self,
-        theta: Tensor,
-        g: Tensor,
-        *slots: Any,
-        **hyperparameters: Any,
-    ) -> Any:
+    def initial_value(self, slot: str) -> float:
+        """What a slot holds before the first update.
+
+        Args:
+            slot: its name.
+
+        Returns:
+            The number that fills it.
+        """
+        return 0.0
+
+    def count(self, *counters: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
+        """Moves the counters on, before each update.
+
+        Args:
+            *counters: their values, in the order of `counters`.
+            now: the hyperparameters at this update; `now.step` counts from 1.
+
+        Returns:
+            The new values. `update` finds them in `now` under their names.
+        """
+        return counters
+
+    def update(self, g: Tensor, *slots: Tensor, **hyperparameters: Any) -> Any:
         """The rule: one step for one weight tensor.
 
         Args:
-            theta: the weights.
-            g: their gradient, clipped and of the same shape and dtype.
+            g: the gradient, clipped and of the dtype of the weights.
             *slots: what the rule remembers of them, in the order of `slots`.
             **hyperparameters: `now` and `ahead`, with the hyperparameters at this
-                update and at the next one as attributes.
+                update and at the next one as attributes. They are scalars that take
+                the dtype of the tensor they meet.
 
         Returns:
-            The new `theta`, followed by the new slots if there are any.
+            What to add to the weights, followed by the new slots if there are any.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `update`.")
 
-    def build(self, variables: list[keras.Variable]) -> None:
-        """Creates the slots of `variables`; called once, by the first step."""
-        if self.built:
-            return
-        super().build(variables)
-        self._slot_variables = [
-            self.add_optimizer_variables(variables, name) for name in self.slots
-        ]
+    @property
+    def skipped_steps(self) -> int:
+        """How many updates were left out because of NaN or Inf in the gradients."""
+        return 0 if self.nonfinite == "propagate" else int(self._skipped_steps.numpy())
 
-    def apply(
-        self,
-        grads: Sequence[Tensor | None],
-        trainable_variables: Sequence[keras.Variable] | None = None,
+    def explain(self) -> None:
+        """Prints the rule's equations, with the letters and with their values now."""
+        print(_explanation.of(self))  # noqa: T201
+
+    def exclude_from_weight_decay(
+        self, var_list: Any = None, var_names: Sequence[str] | None = None
     ) -> None:
-        """Makes one step.
+        """Spares variables the weight decay; to be called before the first step.
+
+        Unlike Keras's own, the choice is saved with the optimizer.
 
         Args:
-            grads: a gradient for each variable, `None` where there is none.
-            trainable_variables: the variables; may be left out once the optimizer is
-                built.
+            var_list: the variables.
+            var_names: regular expressions that their names are searched for.
         """
-        # An embedding's gradient names a row once for each use; as a dense tensor its
-        # repeated rows are summed, without which every norm and square is wrong.
-        dense = [None if g is None else tf.convert_to_tensor(g) for g in grads]
-        if not self.built and trainable_variables is not None:
-            self.build(list(trainable_variables))
-        # A step that fails, such as the one that finds a data set of unknown size at
-        # its end, must not count: nothing may run before there is a gradient. The last
-        # layer's is there first.
-        with tf.control_dependencies([g for g in dense if g is not None][-1:]):
-            super().apply(dense, trainable_variables)
+        super().exclude_from_weight_decay(var_list, var_names)
+        self._spared_names = tuple(var_names or ())
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this optimizer anew."""
@@ -139,21 +184,41 @@ class Optimizer(keras.optimizers.Optimizer):
             name: hyperparameter.config(self)
             for name, hyperparameter in self._hyperparameters().items()
         }
-        return {**super().get_config(), **moving}
+        config = {
+            **super().get_config(),
+            **moving,
+            "sparse": self.sparse,
+            "nonfinite": self.nonfinite,
+            "fused": self.fused,
+        }
+        spared = self._spared_in_config()
+        return {**config, "spared_weight_decay": spared} if spared else config
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Self:
         """Creates the optimizer that `get_config` described."""
-        objects = {
-            name: keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
-            for name in cls._hyperparameters()
-            if isinstance(config.get(name), dict)
-        }
-        return cls(**{**config, **objects})
+        arguments = dict(config)
+        spared = arguments.pop("spared_weight_decay", [])
+        for name in cls._hyperparameters():
+            if isinstance(arguments.get(name), dict):
+                arguments[name] = keras.saving.deserialize_keras_object(
+                    arguments[name], custom_objects=custom_objects
+                )
+        optimizer = cls(**arguments)
+        optimizer._spared = frozenset(i for i in spared if isinstance(i, int))
+        names = [name for name in spared if isinstance(name, str)]
+        if names:
+            optimizer.exclude_from_weight_decay(var_names=names)
+        return optimizer
+
+    def _spared_in_config(self) -> list[int | str]:
+        """Positions of the variables without weight decay, or names before `build`."""
+        if not self.built:
+            return [*sorted(self._spared), *self._spared_names]
+        variables = enumerate(self._trainable_variables)
+        return [i for i, v in variables if not self._decays(i, v)]
 
     @classmethod
     def _hyperparameters(cls) -> dict[str, Hyperparameter]:
@@ -164,131 +229,28 @@ class Optimizer(keras.optimizers.Optimizer):
             if isinstance(attribute, Hyperparameter)
         }
 
-    def _read_hyperparameters(self, ahead: int) -> dict[str, Tensor]:
+    def _read_hyperparameters(self, ahead: int) -> dict[str, Scalar]:
         return {
-            name: tf.convert_to_tensor(hyperparameter.read(self, ahead))
+            name: hyperparameter.read(self, ahead)
             for name, hyperparameter in self._hyperparameters().items()
             if self.__dict__[hyperparameter.store] is not None
         }
 
-    def _backend_apply_gradients(
-        self, grads: list[Tensor], trainable_variables: list[keras.Variable]
-    ) -> None:
-        """Keras's hook: what `apply` does between unscaling and constraints."""
-        gradients = _sum_over_replicas(grads)
-        index = [self._get_variable_index(v) for v in trainable_variables]
-        due: Tensor = None
-        totals: list[Tensor] = []
-        accumulators: list[Tensor] = []
-        if self.gradient_accumulation_steps:
-            steps = self.gradient_accumulation_steps
-            due = (self._iterations + 1) % steps == 0
-            accumulators = [self._accumulated_gradients[i].value for i in index]
-            totals = [a + g for a, g in zip(accumulators, gradients, strict=True)]
-            gradients = [total / steps for total in totals]
 
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            self._update_every_copy,
-            self._distribution_strategy,
-            {
-                "weights": [_native(v) for v in trainable_variables],
-                "gradients": self._clip_gradients(gradients),
-                "slots": [[s[i].value for s in self._slot_variables] for i in index],
-                "averages": self._averages(index),
-                "accumulators": accumulators,
-                "totals": totals,
-                "due": due,
-                "iterations": tf.convert_to_tensor(self.iterations),
-                "now": self._read_hyperparameters(ahead=0),
-                "ahead": self._read_hyperparameters(ahead=1),
-            },
-            [self._use_weight_decay(_native(v)) for v in trainable_variables],
+def _check(arguments: dict[str, Any]) -> None:
+    """Checks the base's numbers, which Keras would take as they come."""
+    for name in ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor"):
+        if arguments.get(name) is not None:
+            _arguments.number(name, arguments[name], bounds="()")
+    if arguments.get("ema_momentum") is not None:
+        _arguments.number("ema_momentum", arguments["ema_momentum"], 0, 1, "[]")
+    if arguments.get("ema_overwrite_frequency") is not None:
+        _arguments.count(
+            "ema_overwrite_frequency", arguments["ema_overwrite_frequency"]
         )
-
-    def _averages(self, index: list[int]) -> list[Tensor]:
-        if not self.use_ema:
-            return []
-        return [self._model_variables_moving_average[i].value for i in index]
-
-    def _update_every_copy(
-        self, strategy: Any, state: dict[str, Any], decays: list[bool]
-    ) -> None:
-        """Runs the update on every device that holds a copy of the weights."""
-        strategy.extended.update(
-            state["weights"][0],
-            lambda _, state: self._update_or_accumulate(state, decays),
-            args=(state,),
-            group=False,
+    steps = arguments.get("gradient_accumulation_steps")
+    if steps is not None and _arguments.count("gradient_accumulation_steps", steps) < 2:
+        raise ValueError(
+            "gradient_accumulation_steps must be an integer of at least 2, or None. "
+            f"Received: gradient_accumulation_steps={steps}"
         )
-
-    def _update_or_accumulate(self, state: dict[str, Any], decays: list[bool]) -> None:
-        if state["due"] is None:
-            self._update_weights(state, decays)
-            return
-
-        def update() -> None:
-            self._update_weights(state, decays)
-            for accumulator in state["accumulators"]:
-                accumulator.assign(tf.zeros_like(accumulator))
-
-        def accumulate() -> None:
-            for accumulator, total in zip(
-                state["accumulators"], state["totals"], strict=True
-            ):
-                accumulator.assign(total)
-
-        tf.cond(state["due"], update, accumulate)
-
-    def _update_weights(self, state: dict[str, Any], decays: list[bool]) -> None:
-        for weight, gradient, slots, decay in zip(
-            state["weights"], state["gradients"], state["slots"], decays, strict=True
-        ):
-            now, ahead = (
-                SimpleNamespace(
-                    **{k: tf.cast(v, weight.dtype) for k, v in state[when].items()}
-                )
-                for when in ("now", "ahead")
-            )
-            theta = tf.convert_to_tensor(weight)
-            if decay and hasattr(now, "weight_decay"):
-                theta -= theta * now.weight_decay * now.learning_rate
-            new = self.update(
-                theta, tf.cast(gradient, weight.dtype), *slots, now=now, ahead=ahead
-            )
-            new = new if isinstance(new, tuple) else (new,)
-            for variable, value in zip((weight, *slots), new, strict=True):
-                variable.assign(value)
-        self._update_averages(state)
-
-    def _update_averages(self, state: dict[str, Any]) -> None:
-        if not self.use_ema:
-            return
-        pairs = list(zip(state["weights"], state["averages"], strict=True))
-        for weight, average in pairs:
-            started = tf.cast(state["iterations"] > 0, weight.dtype)
-            momentum = self.ema_momentum * started
-            average.assign(momentum * average + (1 - momentum) * weight)
-
-        if self.ema_overwrite_frequency:
-
-            def overwrite() -> None:
-                for weight, average in pairs:
-                    weight.assign(tf.convert_to_tensor(average))
-
-            tf.cond(
-                (state["iterations"] + 1) % self.ema_overwrite_frequency == 0,
-                overwrite,
-                lambda: None,
-            )
-
-
-def _native(variable: Any) -> Tensor:
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
-def _sum_over_replicas(gradients: list[Tensor]) -> list[Tensor]:
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return gradients
-    summed: list[Tensor] = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    return summed

@@ -24,14 +24,12 @@ from typing import Any
 
 import keras
 
-from keras_dnn import _arguments
 from keras_dnn._typing import HyperparameterValue, Tensor
-from keras_dnn.optimizers._hyperparameter import Hyperparameter
-from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers.momentum import Momentum
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class Nesterov(Optimizer):
+class Nesterov(Momentum):
     r"""Momentum whose gradient is taken where the momentum is about to lead.
 
     $$
@@ -76,8 +74,10 @@ class Nesterov(Optimizer):
         momentum in deep learning", 2013.
     """
 
-    momentum = Hyperparameter(below=1.0)
-    slots = ("momentum",)
+    equations = """
+m ← β m − η (1 − τ) g
+θ ← θ + β′ m − η (1 − τ) g        β′: the next step's β
+"""
 
     def __init__(
         self,
@@ -88,24 +88,14 @@ class Nesterov(Optimizer):
         name: str = "nesterov",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
-        self.momentum = momentum
-        self.dampening = _arguments.number("dampening", dampening, high=1.0)
+        super().__init__(
+            learning_rate, momentum, dampening=dampening, name=name, **kwargs
+        )
 
     def update(
-        self,
-        theta: Tensor,
-        g: Tensor,
-        m: Tensor,
-        *,
-        now: SimpleNamespace,
-        ahead: SimpleNamespace,
+        self, g: Tensor, m: Tensor, *, now: SimpleNamespace, ahead: SimpleNamespace
     ) -> tuple[Tensor, Tensor]:
         """One step; see the equations above."""
         step = now.learning_rate * (1 - self.dampening) * g
         m = now.momentum * m - step
-        return theta + ahead.momentum * m - step, m
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
-        return {**super().get_config(), "dampening": self.dampening}
+        return ahead.momentum * m - step, m

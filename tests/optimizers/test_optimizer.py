@@ -15,9 +15,9 @@ class Descent(Optimizer):
 
     traces = 0
 
-    def update(self, theta, g, *, now, ahead):
+    def update(self, g, *, now, ahead):
         self.traces += 1
-        return theta - now.learning_rate * g
+        return -now.learning_rate * g
 
 
 @keras.saving.register_keras_serializable(package="test_optimizer")
@@ -109,10 +109,10 @@ def test_slots_start_at_zero_and_are_remembered():
     class Total(Optimizer):
         slots = ("total", "count")
 
-        def update(self, theta, g, total, count, *, now, ahead):
+        def update(self, g, total, count, *, now, ahead):
             total = total + g
             count = count + 1
-            return theta - total / count, total, count
+            return -total / count, total, count
 
     optimizer, weights = Total(0.1), [variable(0.0), variable(0.0)]
     assert step(optimizer, weights, 1.0, 10.0) == [-1.0, -10.0]

@@ -1,0 +1,92 @@
+"""A rule in words that a reader can check: its equations and today's numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_dnn.optimizers._optimizer import Optimizer
+
+
+SYMBOLS = {
+    "η": "learning_rate",
+    "λ": "weight_decay",
+    "β": "momentum",
+    "τ": "dampening",
+    "ρ": "rho",
+    "β₁": "beta_1",
+    "β₂": "beta_2",
+    "ε": "epsilon",
+    "∏β₁": "beta_1_product",
+    "∏β₂": "beta_2_product",
+    "∏μ": "mu_product",
+}
+"""The letters of all equations."""
+
+
+def of(optimizer: Optimizer) -> str:
+    """The equations of an optimizer's step, with letters and with numbers."""
+    equations = [*_before(optimizer), *optimizer.equations.strip().splitlines()]
+    equations += _after(optimizer)
+    used = _used(equations)
+    values = {letter: _value(optimizer, SYMBOLS[letter]) for letter in used}
+    width = max(map(len, equations), default=0)
+    lines = [
+        f"{type(optimizer).__name__} after {int(optimizer.iterations)} updates",
+        *(f"    {e:{width}}    {_with_numbers(e, values)}" for e in equations),
+        *(f"    {letter} = {values[letter]}, {SYMBOLS[letter]}" for letter in used),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _used(equations: list[str]) -> list[str]:
+    found = re.findall(_pattern(SYMBOLS), "\n".join(equations))
+    return [letter for letter in SYMBOLS if letter in found]
+
+
+def _pattern(letters: Iterable[str]) -> str:
+    """Matches any of the letters; β is not found in β₁."""
+    return "|".join(sorted(letters, key=len, reverse=True))
+
+
+def _before(optimizer: Optimizer) -> list[str]:
+    """What happens to the gradient first."""
+    lines = []
+    if optimizer.gradient_accumulation_steps:
+        lines.append(f"g ← mean of {optimizer.gradient_accumulation_steps} gradients")
+    if optimizer.clipnorm is not None:
+        lines.append(f"g ← g · min(1, {optimizer.clipnorm:g} / ‖g‖)")
+    if optimizer.global_clipnorm is not None:
+        lines.append(f"g ← g · min(1, {optimizer.global_clipnorm:g} / ‖all g‖)")
+    if optimizer.clipvalue is not None:
+        lines.append(
+            f"g ← max(−{optimizer.clipvalue:g}, min({optimizer.clipvalue:g}, g))"
+        )
+    if optimizer.weight_decay is not None:
+        lines.append("θ ← θ − η λ θ")
+    return lines
+
+
+def _after(optimizer: Optimizer) -> list[str]:
+    """What happens to the weights last."""
+    if not optimizer.use_ema:
+        return []
+    momentum = optimizer.ema_momentum
+    return [f"average ← {momentum:g} average + (1 − {momentum:g}) θ"]
+
+
+def _value(optimizer: Optimizer, name: str) -> str:
+    if name in optimizer.counters:
+        if not optimizer.built:
+            return "1"
+        position = optimizer.counters.index(name)
+        return f"{float(optimizer._counter_variables[position]):.6g}"
+    return f"{float(getattr(optimizer, name)):.6g}"
+
+
+def _with_numbers(equation: str, values: dict[str, str]) -> str:
+    if not values:
+        return equation
+    return re.sub(_pattern(values), lambda match: values[match[0]], equation)

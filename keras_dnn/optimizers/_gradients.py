@@ -1,0 +1,47 @@
+"""What happens to gradients before a rule sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+
+
+def is_sparse(gradient: Tensor) -> bool:
+    """Whether a gradient names the rows it is for, as an embedding's does."""
+    return isinstance(gradient, tf.IndexedSlices)
+
+
+def with_values(gradient: Tensor, values: Tensor) -> Tensor:
+    """Sparse rows with other values."""
+    return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+
+
+def sum_repeated_rows(gradient: Tensor) -> Tensor:
+    """A sparse gradient that names each row once.
+
+    An embedding's gradient names a row once for each use; norms and squares of such
+    parts are not those of their sum.
+    """
+    rows, position = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def divide(gradient: Tensor, divisor: float) -> Tensor:
+    """A gradient, dense or sparse, by a number."""
+    if is_sparse(gradient):
+        return with_values(gradient, gradient.values / divisor)
+    return gradient / divisor
+
+
+def values_of(gradient: Tensor) -> Tensor:
+    """The tensor that holds the numbers of a gradient."""
+    return gradient.values if is_sparse(gradient) else gradient
+
+
+def all_finite(gradients: Sequence[Tensor]) -> Tensor:
+    """Whether no gradient holds NaN or Inf."""
+    finite = [tf.reduce_all(tf.math.is_finite(values_of(g))) for g in gradients]
+    return tf.reduce_all(tf.stack(finite))

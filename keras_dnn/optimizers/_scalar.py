@@ -1,0 +1,76 @@
+"""Scalars of the graph, exact until they meet a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import add, mul, pow, sub, truediv
+from typing import Any
+
+from keras_dnn._tensorflow import tf
+
+
+class Scalar:
+    """A number that is worked with in float64 and then takes its partner's dtype.
+
+    `1 - beta_2` loses four digits in float32. As a scalar it is computed in float64,
+    and only `(1 - beta_2) * v` casts it to the dtype of the tensor `v`.
+
+    Args:
+        value: a number, a tensor of one or a variable.
+        literal: whether it was written as a Python float.
+    """
+
+    # NumPy would otherwise take `array * scalar` apart.
+    __array_priority__ = 1000
+
+    def __init__(self, value: Any, literal: bool = False) -> None:
+        self.value = tf.cast(value, tf.float64)
+        self.literal = literal
+
+    @property
+    def rounded(self) -> Scalar:
+        """Rounded to float32 if it was written as a float, as `keras.ops.cast` does."""
+        return Scalar(tf.cast(self.value, tf.float32)) if self.literal else self
+
+    def _with(
+        self, other: Any, operation: Callable[[Any, Any], Any], swap: bool = False
+    ) -> Any:
+        if isinstance(other, Scalar | int | float):
+            mine, theirs = self.value, getattr(other, "value", other)
+            return Scalar(operation(theirs, mine) if swap else operation(mine, theirs))
+        other = tf.convert_to_tensor(other)
+        mine = tf.cast(self.value, other.dtype)
+        return operation(other, mine) if swap else operation(mine, other)
+
+    def __neg__(self) -> Scalar:
+        return Scalar(-self.value)
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, add)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._with(other, add, swap=True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, sub)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, sub, swap=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, mul)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._with(other, mul, swap=True)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, truediv)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._with(other, truediv, swap=True)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._with(other, pow)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self._with(other, pow, swap=True)

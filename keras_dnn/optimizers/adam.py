@@ -1,0 +1,137 @@
+"""Adam.
+
+D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015; its last
+variant, with the bias correction in the rate. AMSGrad is from S. J. Reddi, S. Kale and
+S. Kumar, "On the convergence of Adam and beyond", 2018:
+
+    m ← β₁ m + (1 − β₁) g
+    v ← β₂ v + (1 − β₂) g²
+    v̂ ← max(v̂, v)                            AMSGrad only, else v̂ = v
+    θ ← θ − α m / (√v̂ + ε)                   α = η √(1 − ∏β₂) / (1 − ∏β₁)
+
+The products run over all steps so far, which is β to the power of t while β rests. This
+ε is the ε̂ of the paper, ε √(1 − β₂ᵗ); PyTorch and optax use ε itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import HyperparameterValue, Tensor
+from keras_dnn.optimizers._hyperparameter import Hyperparameter
+from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._scalar import Scalar
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class Adam(Optimizer):
+    r"""Momentum divided by the root mean square of the gradients, without their bias.
+
+    $$
+    m \leftarrow \beta_1 m + (1 - \beta_1) g \\
+    v \leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+    \theta \leftarrow \theta - \eta
+    \frac{\sqrt{1 - \prod \beta_2}}{1 - \prod \beta_1} \frac{m}{\sqrt{v} + \varepsilon}
+    $$
+
+    Each weight moves by about $\eta$ a step, whatever the size of its gradient. The
+    averages start at zero; the fraction with the products of all betas so far takes
+    out the bias of that, also while the betas move. With float hyperparameters the
+    trajectory is that of `keras.optimizers.Adam`.
+
+    Args:
+        learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
+            arguments.
+        beta_1: $\beta_1$ in [0, 1), how much of the mean is kept; a float, a schedule
+            or a callable. A float can be set in the middle of `fit`.
+        beta_2: $\beta_2$ in [0, 1), how much of the mean square is kept, likewise.
+        epsilon: $\varepsilon$, keeps the quotient finite.
+        amsgrad: whether to divide by the largest mean square so far.
+        name: name of the optimizer.
+        **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
+
+    Raises:
+        ValueError: if a value lies outside its range.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.optimizers import Adam
+        >>> optimizer = Adam(learning_rate=0.1)
+        >>> w = keras.Variable([1.0, 1.0])
+        >>> optimizer.apply([keras.ops.array([0.002, -300.0])], [w])
+        >>> w.numpy().round(3)  # the sign of the gradient decides the first step
+        array([0.9, 1.1], dtype=float32)
+
+    Reference:
+        Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
+    """
+
+    beta_1 = Hyperparameter(below=1.0)
+    beta_2 = Hyperparameter(below=1.0)
+    counters = ("beta_1_product", "beta_2_product")
+    elementwise = True
+
+    def __init__(
+        self,
+        learning_rate: HyperparameterValue = 0.001,
+        beta_1: HyperparameterValue = 0.9,
+        beta_2: HyperparameterValue = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        *,
+        name: str = "adam",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, name=name, **kwargs)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = _arguments.number("epsilon", epsilon)
+        self.amsgrad = amsgrad
+        self.slots = ("momentum", "velocity", *["velocity_hat"] * amsgrad)
+        v_hat = "v̂" if amsgrad else "v"
+        self.equations = "\n".join(
+            [
+                "m ← β₁ m + (1 − β₁) g",
+                "v ← β₂ v + (1 − β₂) g²",
+                *["v̂ ← max(v̂, v)"] * amsgrad,
+                f"θ ← θ − η √(1 − ∏β₂) / (1 − ∏β₁) · m / (√{v_hat} + ε)",
+            ]
+        )
+
+    def count(self, *products: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
+        """Multiplies the products by this step's betas."""
+        beta_1_product, beta_2_product = products
+        # Rounded, for Keras takes powers of rounded betas, though means of exact ones.
+        return (
+            beta_1_product * now.beta_1.rounded,
+            beta_2_product * now.beta_2.rounded,
+        )
+
+    def update(
+        self, g: Tensor, *slots: Tensor, now: SimpleNamespace, ahead: SimpleNamespace
+    ) -> tuple[Tensor, ...]:
+        """One step; see the equations above."""
+        m, v, *v_hat = slots
+        m = m + (1 - now.beta_1) * (g - m)
+        v = v + (1 - now.beta_2) * (tf.square(g) - v)
+        v_hat = [tf.maximum(past, v) for past in v_hat]
+        alpha = (
+            now.learning_rate
+            * (1 - now.beta_2_product) ** 0.5
+            / (1 - now.beta_1_product)
+        )
+        return -alpha * m / (tf.sqrt([v, *v_hat][-1]) + self.epsilon), m, v, *v_hat
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create this optimizer anew."""
+        return {
+            **super().get_config(),
+            "epsilon": self.epsilon,
+            "amsgrad": self.amsgrad,
+        }
