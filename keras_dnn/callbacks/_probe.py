@@ -1,8 +1,9 @@
 """Probes: callbacks that look into the compiled training step.
 
-Keras has no hook for the gradients of a step. A tap wraps the two methods of the
+Keras has no hook for the gradients of a step. A tap wraps the methods of the
 optimizer through which they pass, on the instance and only while `fit` runs:
 
+    scale_loss            the loss of the batch
     apply                 weights before and after the update
     _clip_gradients       gradients before and after clipping, accumulated ones once
 
@@ -12,7 +13,6 @@ under `jit_compile` and `steps_per_execution` and runs no second backward pass.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -21,18 +21,23 @@ import keras
 
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
+from keras_dnn.callbacks import _fit
 from keras_dnn.optimizers import Optimizer
 
 
 class Probe(keras.callbacks.Callback):
     """Base class: a callback whose methods below are traced into the training step.
 
-    A subclass creates its variables in `create`, writes to them in the other three
-    and reads them on the host when it likes. All may be traced more than once.
+    A subclass creates its variables in `create`, writes to them in the `see_` methods,
+    `before_update` and `after_update`, and reads them on the host when it likes. All
+    may be traced more than once.
     """
 
     def create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates what the probe writes to, for a model with these variables."""
+
+    def see_loss(self, loss: Tensor) -> None:
+        """Sees the loss of every batch, all replicas' together, before the update."""
 
     def before_update(self, variables: Sequence[keras.Variable]) -> None:
         """Sees the weights before the step."""
@@ -64,6 +69,12 @@ class Probe(keras.callbacks.Callback):
                 only accumulated).
         """
 
+    def release(self) -> None:
+        """Puts back what the probe changed; called whenever it is detached.
+
+        It may be the garbage collector that calls, so it must not touch the device.
+        """
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Attaches the probe to the training step."""
         require_tensorflow(f"keras_dnn.callbacks.{type(self).__name__}")
@@ -72,8 +83,8 @@ class Probe(keras.callbacks.Callback):
         # An exception in `fit` skips `on_train_end`, but the list of callbacks that
         # called us lives no longer than `fit` does. The garbage collector may be the
         # one to find that out, at any time: detaching must not touch the device.
-        caller = sys._getframe(1).f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList):
+        caller = _fit.callback_list()
+        if caller is not None:
             weakref.finalize(caller, tap.detach, self).atexit = False
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -120,6 +131,7 @@ class _Tap:
         if probe not in self.probes:
             return
         self.probes.remove(probe)
+        probe.release()
         if not self.probes:
             self._unwrap()
         self._make_train_function(force=True)
@@ -132,6 +144,10 @@ class _Tap:
         self._apply = self.optimizer.apply
         self._clip_gradients = self.optimizer._clip_gradients
         self._make_train_function = self.model.make_train_function
+        # The loss passes the optimizer outside, which scales it for float16.
+        self.outer = self.model.optimizer
+        self._scale_loss = self.outer.scale_loss
+        vars(self.outer)["scale_loss"] = self.scale_loss
         vars(self.optimizer)[self.attribute] = self
         vars(self.optimizer)["apply"] = self.apply
         vars(self.optimizer)["_clip_gradients"] = self.clip_gradients
@@ -140,6 +156,7 @@ class _Tap:
     def _unwrap(self) -> None:
         for name in (self.attribute, "apply", "_clip_gradients"):
             del vars(self.optimizer)[name]
+        del vars(self.outer)["scale_loss"]
         del vars(self.model)["make_train_function"]
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -148,6 +165,16 @@ class _Tap:
             for probe in list(self.probes):
                 self.detach(probe)
         return self._make_train_function(force=force)
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        if self.waiting and self.model.built:
+            with tf.init_scope():
+                self._create(self.model.trainable_variables)
+        # Keras gives each replica its share of the loss.
+        seen = tf.stop_gradient(self._summed_over_replicas([loss])[0])
+        for probe in self.probes:
+            probe.see_loss(seen)
+        return self._scale_loss(loss)
 
     def apply(
         self,
@@ -186,12 +213,16 @@ class _Tap:
         return clipped
 
     def _summed(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        replica = tf.distribute.get_replica_context()
-        if isinstance(self.optimizer, Optimizer) or (
-            replica is None or replica.num_replicas_in_sync == 1
-        ):
+        # Ours clip what is summed already.
+        if isinstance(self.optimizer, Optimizer):
             return gradients
+        return self._summed_over_replicas(gradients)
+
+    def _summed_over_replicas(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return tensors
         summed: Sequence[Tensor] = replica.all_reduce(
-            tf.distribute.ReduceOp.SUM, list(gradients)
+            tf.distribute.ReduceOp.SUM, list(tensors)
         )
         return summed

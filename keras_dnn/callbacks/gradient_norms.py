@@ -13,13 +13,11 @@ from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradient_record import GradientRecord, ScalarWriter
 from keras_dnn.callbacks._norms import length, norms
 from keras_dnn.callbacks._probe import Probe
+from keras_dnn.callbacks._table import Table, variable
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
-
-ROWS = 256
-"""Steps kept in the graph before the host fetches them."""
 
 
 class _Measure:
@@ -125,7 +123,7 @@ class GradientNorms(Probe):
         self._scalars = None if log_dir is None else ScalarWriter(log_dir)
         self._with_ratios = ratios
         self._optimizer: Any = None
-        self._table: Any = None
+        self._table: Table | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -142,13 +140,10 @@ class GradientNorms(Probe):
             self._optimizer, self.names = self.model.optimizer, names
             self._forget()
         self._live = np.zeros(len(variables), bool)
-        self._steps_per_call = self.model.steps_per_execution
-        self._rows_to_come = 0
         # A row: the step, then four norms of each column: gradient, clipped gradient,
         # update, weight.
-        self._table = _variable((ROWS + self._steps_per_call, 1 + 4 * len(names)))
-        self._count = _variable((), "int64")
-        self._gradient_norms = _variable((2, len(variables)))
+        self._table = Table(1 + 4 * len(names), self.model.steps_per_execution)
+        self._gradient_norms = variable((2, len(variables)))
 
     def before_update(self, variables: Sequence[keras.Variable]) -> None:
         """Keeps the weights for the ratio."""
@@ -194,15 +189,8 @@ class GradientNorms(Probe):
         if not self.per_variable:
             measured = length(measured)[:, tf.newaxis]
         row = tf.concat([[tf.cast(step, tf.float64)], tf.reshape(measured, [-1])], 0)
-        table = tf.convert_to_tensor(self._table)
-        # The table is fetched before it is full. Were it ever not, the last row would
-        # be lost, but training would go on.
-        place = tf.minimum(self._count, self._table.shape[0] - 1)
-        self._table.assign(tf.tensor_scatter_nd_update(table, [[place]], [row]))
-        # The next row overwrites one that is not counted. Nor is that of a step that
-        # failed before it had a row.
-        with tf.control_dependencies([row]):
-            self._count.assign_add(tf.cast(updated & self._wanted(step), tf.int64))
+        assert self._table is not None
+        self._table.write(row, keep=updated & self._wanted(step))
 
     def _wanted(self, step: Tensor) -> Tensor:
         return step % self.every == 0
@@ -219,8 +207,7 @@ class GradientNorms(Probe):
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Fetches the table before it is full."""
-        self._rows_to_come += self._steps_per_call
-        if self._rows_to_come > ROWS:
+        if self._table is not None and self._table.called():
             self._fetch()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -245,7 +232,7 @@ class GradientNorms(Probe):
 
     def _finish(self) -> None:
         self._up_to_date()
-        self._table = self._count = self._gradient_norms = None
+        self._table = self._gradient_norms = None
         self._before = []
         if self._scalars is not None:
             self._scalars.close()
@@ -260,13 +247,8 @@ class GradientNorms(Probe):
     def _fetch(self) -> None:
         if self._table is None:
             return
-        # Also where the arrays are read while some other graph is traced.
-        with tf.init_scope():
-            count = int(self._count.read_value())
-            rows = self._table.read_value().numpy()[:count]
-            self._count.assign(0)
-        self._rows_to_come = 0
-        if not count:
+        rows = self._table.fetch()
+        if not rows.size:
             return
         live = self._live if self.per_variable else np.ones(1, bool)
         self._new.append(GradientRecord.of(rows, live))
@@ -294,16 +276,6 @@ class GradientNorms(Probe):
             self.global_norms,
             self.global_clipped_norms,
         )
-
-
-def _variable(shape: tuple[int, ...], dtype: str = "float64") -> Any:
-    # Every replica writes what all agree on, so that any one can be read.
-    return tf.Variable(
-        tf.zeros(shape, dtype),
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
 
 
 def _or_nan(summary: Callable[[np.ndarray], Any], values: np.ndarray) -> float:

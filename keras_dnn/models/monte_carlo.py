@@ -9,7 +9,6 @@ by the chunk, not by the number of samples.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.models._randomness import random_layers, unmoved
@@ -184,7 +184,7 @@ def mc_predict(
     sampler = sampler_of(model, random_layers(model, layers))
     sampler.seeds.state.assign(keras.random.SeedGenerator(seed).state)
 
-    progress = _Progress(verbose)
+    progress = Progress(verbose)
     with unmoved(model):
         batches = [
             progress.after(sampler.sample(batch, samples, return_samples), total)
@@ -241,26 +241,3 @@ def _batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
                 ),
                 -(-rows // batch_size),
             )
-
-
-class _Progress:
-    """A progress bar; with "auto" one that appears after two seconds."""
-
-    def __init__(self, verbose: int | str) -> None:
-        self.verbose = verbose
-        self.started = time.monotonic()
-        self.done = 0
-        self.shown = False
-        self.bar: Any = None
-
-    def after(self, batch: Any, total: int | None) -> Any:
-        self.done += 1
-        if self.bar is None and self.verbose:
-            self.bar = keras.utils.Progbar(total)
-        late = time.monotonic() - self.started > 2.0
-        self.shown = (
-            self.shown or self.verbose != "auto" or (late and self.done != total)
-        )
-        if self.bar is not None and self.shown:
-            self.bar.update(self.done)
-        return batch

@@ -82,7 +82,8 @@ class Hyperparameter:
             raise AttributeError(self.name) from None
         if held is None:
             return self.absent
-        return self.read(optimizer).value if callable(held) else held
+        moving = callable(held) or f"{self.store}_override" in optimizer.__dict__
+        return self.read(optimizer).value if moving else held
 
     def __set__(self, optimizer: Optimizer, value: Any) -> None:
         value = self.check(value)
@@ -144,6 +145,9 @@ class Hyperparameter:
             The value.
         """
         held = optimizer.__dict__[self.store]
+        override = optimizer.__dict__.get(f"{self.store}_override")
+        if override is not None:
+            return Scalar(override(optimizer.iterations + ahead))
         if isinstance(held, LearningRateSchedule):
             return Scalar(held(optimizer.iterations + ahead))
         if callable(held):

@@ -1,0 +1,390 @@
+"""All ten rules on one network: what the guide to choosing an optimizer reports.
+
+Not part of `make bench`: it compares how well rules learn, not how fast they run.
+
+Every rule gets the same network, data and number of epochs, and a constant rate. The
+rate comes from a grid of half decades: one training each, judged by the accuracy on
+images held out, and the grid grows while its best rate is its first or last. Then three
+other seeds train at that rate. Nothing else is tuned. The images of the test set are
+looked at once, at the end of these trainings.
+
+    python benchmarks/compare_optimizers.py            about ten minutes on one core
+    python benchmarks/compare_optimizers.py --quick    a try-out in `runs/`
+    python benchmarks/compare_optimizers.py --draw     the picture anew from the numbers
+"""
+
+import argparse
+import inspect
+import json
+import math
+import os
+import platform
+import re
+import runpy
+import time
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+import keras
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import keras_dnn
+from keras_dnn import optimizers
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCHS, IMAGES, BATCH_SIZE = 10, 20_000, 128
+HIDDEN_LAYERS, UNITS = 4, 100
+GRID_SEED, SEEDS = 1, (11, 12, 13)
+# A single epoch at a constant rate is up or down by chance.
+JUDGED_EPOCHS = 3
+
+# The middle of the grid that is tried first.
+RULES = {
+    "SGD": 0.1,
+    "Momentum": 0.03,
+    "Nesterov": 0.03,
+    "AdaGrad": 0.03,
+    "RMSProp": 0.001,
+    "Adam": 0.003,
+    "AdamW": 0.003,
+    "Nadam": 0.003,
+    "AdaMax": 0.003,
+    "Adadelta": 1.0,
+}
+
+# Of Okabe and Ito's palette, which colour-blind readers can tell apart.
+FAMILIES = {
+    "one rate for all weights": ("#0072B2", ("SGD", "Momentum", "Nesterov")),
+    "divided by past gradients": ("#D55E00", ("AdaGrad", "RMSProp", "Adadelta")),
+    "divided, with momentum": ("#009E73", ("Adam", "AdamW", "Nadam", "AdaMax")),
+}
+STYLES = ("-", "--", ":", "-.")
+
+
+def data(limit):
+    """Training, validation and test images with labels, standardised."""
+    load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))["load"]
+    (x, y), (x_test, y_test) = load(full=True)
+    mean, std = x.mean(), x.std()
+    x, x_test = ((a.reshape(len(a), -1) - mean) / std for a in (x, x_test))
+    held_out = len(x) // 6
+    train = min(limit, len(x) - held_out)
+    return {
+        "training": (x[:train], y[:train]),
+        "validation": (x[-held_out:], y[-held_out:]),
+        "test": (x_test, y_test),
+    }
+
+
+def network():
+    """Dense layers as the notes would have them: He, batch norm, ReLU."""
+    model = keras.Sequential([keras.Input((784,))])
+    for _ in range(HIDDEN_LAYERS):
+        model.add(layers.Dense(UNITS, use_bias=False, kernel_initializer="he_normal"))
+        model.add(layers.BatchNormalization(momentum=0.9))
+        model.add(layers.ReLU())
+    model.add(layers.Dense(10, activation="softmax"))
+    return model
+
+
+def trainer(rule, images, epochs):
+    """Functions that train with a rate and a seed, and that test what was trained.
+
+    It begins anew each time, but with the same model and optimizer, for to trace them
+    would take as long as some epochs.
+    """
+    model = network()
+    # XLA's compiling would not pay on so small a network.
+    optimizer = getattr(optimizers, rule)(fused=False)
+    optimizer.build(model.trainable_variables)
+    model.compile(
+        optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    untouched = [variable.numpy() for variable in optimizer.variables]
+
+    def train(rate, seed):
+        keras.utils.set_random_seed(seed)
+        model.set_weights(network().get_weights())
+        for variable, value in zip(optimizer.variables, untouched, strict=True):
+            variable.assign(value)
+        optimizer.learning_rate = rate
+        x, y = images["training"]
+        history = model.fit(
+            x,
+            y,
+            batch_size=BATCH_SIZE,
+            epochs=epochs,
+            validation_data=images["validation"],
+            validation_batch_size=1000,
+            verbose=0,
+        ).history
+        return rounded(history["loss"]), rounded(history["val_accuracy"])
+
+    def test():
+        _, accuracy = model.evaluate(*images["test"], batch_size=1000, verbose=0)
+        return round(float(accuracy), 5)
+
+    return train, test
+
+
+def rounded(numbers):
+    return [round(float(n), 5) if math.isfinite(n) else None for n in numbers]
+
+
+def half_decade(index):
+    """0.001, 0.003, 0.01, ... for -6, -5, -4, ..."""
+    return float(f"{(1, 3)[index % 2]}e{index // 2}")
+
+
+def search(rule, train, narrow):
+    """The accuracy at each rate tried, and the best of these rates."""
+    scores = {}
+    middle = round(2 * math.log10(RULES[rule]))
+    wanted = [middle] if narrow else [middle - 1, middle, middle + 1, middle + 2]
+    while wanted:
+        for index in wanted:
+            rate = half_decade(index)
+            scores[index] = judge(train(rate, GRID_SEED))
+            print(f"{rule:9} {rate:8g}  {scores[index]:.4f}", flush=True)
+        best = max(scores, key=scores.get)
+        wanted = []
+        if not narrow and best == min(scores):
+            wanted = [best - 1]
+        elif not narrow and best == max(scores):
+            wanted = [best + 1]
+    return {half_decade(i): score for i, score in scores.items()}, half_decade(best)
+
+
+def judge(curves):
+    _, accuracy = curves
+    return round(float(np.mean(accuracy[-JUDGED_EPOCHS:])), 5)
+
+
+def compare(quick):
+    start = time.perf_counter()
+    images = data(1_000 if quick else IMAGES)
+    epochs, seeds = (2, SEEDS[:2]) if quick else (EPOCHS, SEEDS)
+    rules = {}
+    for rule in RULES:
+        train, test = trainer(rule, images, epochs)
+        grid, rate = search(rule, train, narrow=quick)
+        runs = {"loss": [], "validation_accuracy": []}
+        final = []
+        for seed in seeds:
+            loss, accuracy = train(rate, seed)
+            runs["loss"].append(loss)
+            runs["validation_accuracy"].append(accuracy)
+            final.append(test())
+        default = inspect.signature(getattr(optimizers, rule)).parameters
+        default = default["learning_rate"].default
+        if default not in grid:
+            grid[default] = judge(train(default, GRID_SEED))
+        rules[rule] = {
+            "learning_rate": rate,
+            "default_learning_rate": default,
+            "validation_accuracy_at_rate": {f"{r:g}": grid[r] for r in sorted(grid)},
+            **{
+                key: {
+                    "runs": curves,
+                    "mean": rounded(np.mean(curves, axis=0)),
+                    "std": rounded(np.std(curves, axis=0, ddof=1)),
+                }
+                for key, curves in runs.items()
+            },
+            "test_accuracy": {
+                "runs": final,
+                "mean": round(float(np.mean(final)), 5),
+                "std": round(float(np.std(final, ddof=1)), 5),
+            },
+        }
+        print(f"{rule:9} {rate:8g}  test {np.mean(final):.4f}", flush=True)
+    return {
+        "setting": {
+            "data": "Fashion-MNIST",
+            **{f"{name}_images": len(x) for name, (x, _) in images.items()},
+            "hidden_layers": HIDDEN_LAYERS,
+            "units": UNITS,
+            "batch_size": BATCH_SIZE,
+            "epochs": epochs,
+            "judged_epochs": JUDGED_EPOCHS,
+            "grid_seed": GRID_SEED,
+            "seeds": list(seeds),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "keras_dnn": keras_dnn.__version__,
+        },
+        "seconds": round(time.perf_counter() - start),
+        "rules": rules,
+    }
+
+
+def write(results, file):
+    text = json.dumps(results, indent=2)
+    # A list of numbers on one line.
+    text = re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), text)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def looks():
+    """Colour and line style of each rule."""
+    return {
+        rule: (colour, style)
+        for colour, members in FAMILIES.values()
+        for rule, style in zip(members, STYLES, strict=False)
+    }
+
+
+def apart(wanted, gap):
+    """Heights in the order given, moved so that no two are nearer than `gap`."""
+    order = np.argsort(wanted)
+    heights = np.array(wanted, float)[order]
+    for _ in range(1000):
+        for i in range(1, len(heights)):
+            short = gap - (heights[i] - heights[i - 1])
+            if short > 0:
+                heights[i - 1] -= short / 2
+                heights[i] += short / 2
+    moved = np.empty_like(heights)
+    moved[order] = heights
+    return moved
+
+
+def draw_losses(axes, rules):
+    last = {}
+    for rule, (colour, style) in looks().items():
+        runs = np.array(rules[rule]["loss"]["runs"], float)
+        epochs = np.arange(1, runs.shape[1] + 1)
+        axes.fill_between(
+            epochs, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.12, lw=0
+        )
+        axes.plot(epochs, runs.mean(axis=0), style, color=colour, lw=1.8)
+        last[rule] = runs.mean(axis=0)[-1]
+    axes.set_yscale("log")
+    low, high = np.log(axes.get_ylim())
+    heights = np.exp(apart(np.log(list(last.values())), gap=(high - low) / 24))
+    end = epochs[-1]
+    for (rule, value), height in zip(last.items(), heights, strict=True):
+        colour, style = looks()[rule]
+        axes.plot(
+            [end, end * 1.045, end * 1.1],
+            [value, height, height],
+            style,
+            color=colour,
+            lw=1.0,
+            clip_on=False,
+        )
+        axes.text(end * 1.12, height, rule, color=colour, va="center", fontsize=9)
+    axes.set_xlim(1, end)
+    axes.set_xticks(epochs)
+    ticks = [t for t in (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8) if low < np.log(t) < high]
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("epoch")
+    axes.set_title("Training loss", loc="left")
+    axes.grid(alpha=0.25)
+
+
+def draw_accuracies(axes, rules):
+    """A row for each rule, the best at the top: three seeds and their mean."""
+    order = sorted(rules, key=lambda rule: rules[rule]["test_accuracy"]["mean"])
+    for row, rule in enumerate(order):
+        colour, _ = looks()[rule]
+        runs = 100 * np.array(rules[rule]["test_accuracy"]["runs"])
+        axes.plot(runs, [row] * len(runs), "o", color=colour, ms=5, alpha=0.45, mew=0)
+        axes.plot(runs.mean(), row, "|", color=colour, ms=15, mew=2.5)
+        axes.text(runs.max() + 0.06, row, f"{runs.mean():.1f}", va="center", fontsize=9)
+    axes.set_yticks(range(len(order)), order)
+    for label in axes.get_yticklabels():
+        label.set_color(looks()[label.get_text()][0])
+    axes.margins(x=0.12)
+    axes.set_xlabel("% of the test images right, after the last epoch")
+    axes.set_title("Test accuracy of each seed, and the mean", loc="left")
+    axes.grid(axis="x", alpha=0.25)
+
+
+def draw_rates(axes, rules):
+    """Accuracy at every rate that was tried."""
+    names = [rule for _, members in FAMILIES.values() for rule in members]
+    tried = {rule: rules[rule]["validation_accuracy_at_rate"] for rule in names}
+    rates = sorted({float(rate) for scores in tried.values() for rate in scores})
+    table = np.full((len(names), len(rates)), np.nan)
+    for row, rule in enumerate(names):
+        for rate, accuracy in tried[rule].items():
+            table[row, rates.index(float(rate))] = 100 * accuracy
+    low = max(np.nanmin(table), np.floor(np.nanmax(table)) - 6)
+    axes.imshow(table, cmap="cividis", vmin=low, vmax=np.nanmax(table), aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        if np.isnan(value):
+            continue
+        rate, of = rates[column], rules[names[row]]
+        dark = value < (low + np.nanmax(table)) / 2
+        axes.text(
+            column,
+            row,
+            f"{value:.1f}" + "°" * (rate == of["default_learning_rate"]),
+            color="white" if dark else "black",
+            weight="bold" if rate == of["learning_rate"] else "normal",
+            ha="center",
+            va="center",
+            fontsize=9,
+        )
+        if rate == of["learning_rate"]:
+            box = mpl.patches.Rectangle(
+                (column - 0.47, row - 0.45), 0.94, 0.9, fill=False, lw=2, ec="black"
+            )
+            axes.add_patch(box)
+    axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+    axes.set_yticks(range(len(names)), names)
+    for label in axes.get_yticklabels():
+        label.set_color(looks()[label.get_text()][0])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xlabel("learning rate")
+    title = "Validation accuracy (%) at each rate tried: best framed, ° the default"
+    axes.set_title(title, loc="left")
+
+
+def draw(results, file):
+    rules = results["rules"]
+    style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    with plt.rc_context(style):
+        figure = plt.figure(figsize=(10, 9.5), layout="constrained")
+        panels = figure.subplot_mosaic([["loss", "test"], ["rates", "rates"]])
+        figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
+        draw_losses(panels["loss"], rules)
+        draw_accuracies(panels["test"], rules)
+        draw_rates(panels["rates"], rules)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=150)
+        plt.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Trains one network with all rules.")
+    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
+    parser.add_argument("--draw", action="store_true", help="only draw the picture")
+    given = parser.parse_args()
+    folder = ROOT / "runs" / "compare_optimizers" if given.quick else ROOT / "docs"
+    numbers = folder / "_data" / "optimizers.json"
+    if not given.draw:
+        write(compare(given.quick), numbers)
+    picture = folder / "_images" / "choosing_an_optimizer.png"
+    draw(json.loads(numbers.read_text(encoding="utf-8")), picture)
+    print(f"{numbers}\n{picture}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""State of callbacks that outlives the process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_dnn.callbacks import _fit
+
+
+class Resumable(keras.callbacks.Callback):
+    """A callback whose state `keras.callbacks.BackupAndRestore` keeps.
+
+    Keras backs up the model and forgets its callbacks. A subclass gives its state and
+    takes it back; it is stored beside the model, and deleted with it.
+    """
+
+    def state(self) -> dict[str, Any]:
+        """What must survive, ready for JSON."""
+        raise NotImplementedError
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave in a process that ended."""
+        raise NotImplementedError
+
+    def resume(self) -> bool:
+        """Looks for a backup among the callbacks of this `fit`, when training begins.
+
+        Returns:
+            Whether a state was found and restored.
+        """
+        self._files: list[Path] = []
+        siblings = getattr(_fit.callback_list(), "callbacks", [])
+        alike = [c for c in siblings if type(c) is type(self)]
+        for callback in siblings:
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                folder = Path(callback.backup_dir)
+                name = f"{type(self).__name__}-{alike.index(self)}.json"
+                self._files.append(folder / name)
+        for file in self._files:
+            metadata = file.with_name("training_metadata.json")
+            if file.exists() and metadata.exists():
+                epoch = json.loads(metadata.read_text())["epoch"]
+                states = json.loads(file.read_text())
+                # The model may have been saved before or after this epoch's state.
+                if str(epoch) in states:
+                    self.restore(states[str(epoch)])
+                    return True
+        return False
+
+    def back_up(self, epochs: int) -> None:
+        """Stores the state beside the backup of the model.
+
+        Args:
+            epochs: how many have ended.
+        """
+        for file in self._files:
+            states = json.loads(file.read_text()) if file.exists() else {}
+            last = {k: v for k, v in states.items() if int(k) == epochs - 1}
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({**last, str(epochs): self.state()}))

@@ -1,0 +1,140 @@
+"""What each step used and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._probe import Probe
+from keras_dnn.callbacks._table import Table
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+COLUMNS = ("steps", "learning_rates", "momenta", "losses")
+
+
+class _Column:
+    """An array of the record, brought up to date when it is read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, logger: StepLogger | None, owner: type | None = None) -> Any:
+        if logger is None:
+            return self
+        column = logger._up_to_date()[:, COLUMNS.index(self.name)]
+        return column.astype("int64") if self.name == "steps" else column
+
+
+class StepLogger(Probe):
+    """Records the rate, the momentum and the loss of every step of `fit`.
+
+    The loss is the batch's own, where Keras's progress bar and logs show the mean of
+    the epoch so far. The rate is the one that the step used, where
+    `optimizer.learning_rate` read after a step is the next one's. There is one row for
+    each batch, also with `steps_per_execution` and in accumulation. Calling `fit` again
+    adds to the record.
+
+    Attributes:
+        steps: the batches, counted from 0.
+        learning_rates: the rate that each of them used.
+        momenta: the momentum, or beta_1 where the optimizer has that; NaN where it has
+            neither.
+        losses: the loss of each batch, regularisation included.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import StepLogger
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.Adam(0.1), "mse")
+        >>> x = np.ones((8, 3))
+        >>> log = StepLogger()
+        >>> history = model.fit(
+        ...     x, x.sum(axis=1), batch_size=2, verbose=0, callbacks=[log]
+        ... )
+        >>> log.steps
+        array([0, 1, 2, 3])
+        >>> log.momenta.round(3)
+        array([0.9, 0.9, 0.9, 0.9])
+    """
+
+    steps = _Column()
+    learning_rates = _Column()
+    momenta = _Column()
+    losses = _Column()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table: Table | None = None
+        self._record = np.empty((0, len(COLUMNS)))
+        self._new: list[np.ndarray] = []
+
+    def create(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the table that steps write their rows to."""
+        self._finish()  # What a fit that was interrupted left.
+        self._table = Table(len(COLUMNS) - 1, self.model.steps_per_execution)
+
+    def see_loss(self, loss: Tensor) -> None:
+        """Writes the row of this batch."""
+        assert self._table is not None
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", None)
+        optimizer = optimizer or self.model.optimizer
+        momentum = getattr(optimizer, "momentum", getattr(optimizer, "beta_1", np.nan))
+        numbers = (optimizer.learning_rate, momentum, loss)
+        self._table.write(tf.stack([tf.cast(n, tf.float64) for n in numbers]))
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Fetches the table before it is full."""
+        if self._table is not None and self._table.called():
+            self._fetch()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Detaches the probe and frees its variables."""
+        super().on_train_end(logs)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._up_to_date()
+        self._table = None
+
+    def _up_to_date(self) -> np.ndarray:
+        self._fetch()
+        if self._new:
+            self._record = np.concatenate([self._record, *self._new])
+            self._new = []
+        return self._record
+
+    def _fetch(self) -> None:
+        if self._table is None:
+            return
+        rows = self._table.fetch()
+        first = len(self._record) + sum(map(len, self._new))
+        steps = np.arange(first, first + len(rows), dtype="float64")
+        if len(rows):
+            self._new.append(np.column_stack([steps, rows]))
+
+    def plot(self) -> Figure:
+        """Draws the losses over the steps, and rate and momentum below.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if nothing was recorded yet.
+        """
+        if not self.steps.size:
+            raise ValueError("There is nothing to plot before the first fit.")
+        from keras_dnn import plotting
+
+        return plotting.training_steps(
+            self.steps, self.losses, self.learning_rates, self.momenta
+        )

@@ -1,0 +1,39 @@
+"""Overrides: a hyperparameter follows something else for a while.
+
+The optimizer keeps what it holds, so that its variables, and with them its saved state,
+stay the same; only what the step reads is another value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._optimizer import Optimizer
+
+
+def override(optimizer: Any, name: str, value_at: Callable[[Tensor], Tensor]) -> None:
+    """Lets a hyperparameter follow a function of the count of updates.
+
+    A graph that is traced already does not notice.
+
+    Args:
+        optimizer: one of this package, or one of Keras for its learning rate.
+        name: of the hyperparameter.
+        value_at: count of updates to value.
+    """
+    if isinstance(optimizer, Optimizer):
+        optimizer.__dict__[f"_{name}_override"] = value_at
+    else:
+        optimizer.__dict__[KERAS] = lambda: value_at(optimizer.iterations)
+
+
+def put_back(optimizer: Any, name: str) -> None:
+    """Ends an override, if there is one."""
+    ours = isinstance(optimizer, Optimizer)
+    optimizer.__dict__.pop(f"_{name}_override" if ours else KERAS, None)
+
+
+KERAS = "_get_current_learning_rate"
+"""The method through which Keras's own optimizers read their rate."""

@@ -1,0 +1,148 @@
+"""What a curve of losses over rates says about a good rate.
+
+Everything here is unchanged if the loss is multiplied by a number or has one added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+BANDWIDTH = 0.06
+"""Of the trend, as a share of the sweep: of eight decades, about half of one."""
+
+NOISE = 4.0
+"""How many standard errors of the trend a descent must be worth."""
+
+
+def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
+    """Exponentially weighted averages without the bias of their start."""
+    average, averages = 0.0, []
+    for i, loss in enumerate(losses, start=1):
+        average = smoothing * average + (1 - smoothing) * loss
+        averages.append(average / (1 - smoothing**i))
+    return np.array(averages)
+
+
+class Trend:
+    """A curve without its noise and without the lag of a running average.
+
+    At each rate a parabola is fitted to the losses around it, the near ones with more
+    weight; for the slope, of which a parabola knows little at its end, a straight line.
+    Both are linear in the losses, so values and slopes are matrix products.
+
+    Args:
+        positions: where the losses were taken, rising: the logarithms of the rates, or
+            the rates of a linear sweep.
+    """
+
+    def __init__(self, positions: np.ndarray) -> None:
+        span = max(positions[-1] - positions[0], 1e-300)
+        offsets = (positions[None, :] - positions[:, None]) / span
+        width = max(BANDWIDTH, 3 / len(positions))
+        weights = np.exp(-0.5 * (offsets / width) ** 2)
+        self.values_of = _fit(offsets, weights, degree=2)[:, 0]
+        self.slopes_of = _fit(offsets, weights, degree=1)[:, 1]
+
+    def noise(self, losses: np.ndarray) -> float:
+        """The standard error of the trend."""
+        n = len(losses)
+        left = max(n - np.trace(self.values_of), 1.0)
+        deviation = np.sqrt(np.sum((losses - self.values_of @ losses) ** 2) / left)
+        return float(deviation * np.linalg.norm(self.values_of, axis=1).max())
+
+
+def _fit(offsets: np.ndarray, weights: np.ndarray, degree: int) -> np.ndarray:
+    """Matrices from losses to the coefficients of a polynomial around each point."""
+    powers = offsets[..., None] ** np.arange(degree + 1)
+    normal = np.einsum("ij,ijk,ijl->ikl", weights, powers, powers)
+    right = np.einsum("ij,ijk->ikj", weights, powers)
+    coefficients: np.ndarray = np.linalg.solve(normal, right)
+    return coefficients
+
+
+def usable(losses: np.ndarray) -> int:
+    """How many losses there are before the curve is back above where it began."""
+    finite = np.isfinite(losses)
+    end = len(losses) if finite.all() else int(np.argmin(finite))
+    if end < 3:
+        return end
+    first = np.median(losses[: max(3, end // 20)])
+    lowest = int(np.argmin(losses[:end]))
+    above = np.flatnonzero(losses[lowest:end] > first)
+    return lowest + int(above[0]) if above.size else end
+
+
+def valley(values: np.ndarray, slopes: np.ndarray) -> int:
+    """Where the deepest descent is half done."""
+    falling = np.flatnonzero(np.diff(values) < 0)
+    runs = np.split(falling, np.flatnonzero(np.diff(falling) > 1) + 1)
+    run = max(runs, key=lambda r: values[r[0]] - values[r[-1] + 1])
+    first, last = run[0], run[-1] + 1
+    half = (values[first] + values[last]) / 2
+    return int(first + np.argmax(values[first : last + 1] <= half))
+
+
+def steepest(values: np.ndarray, slopes: np.ndarray) -> int:
+    """Where the loss falls fastest, before its minimum."""
+    return int(np.argmin(slopes[: int(np.argmin(values)) + 1]))
+
+
+def minimum(values: np.ndarray, slopes: np.ndarray) -> int:
+    """Where the loss is lowest; what is suggested is a tenth of that rate."""
+    return int(np.argmin(values))
+
+
+def slide(values: np.ndarray, slopes: np.ndarray) -> int:
+    """The last place before the minimum where it falls half as fast as ever."""
+    before = slopes[: int(np.argmin(values)) + 1]
+    return int(np.flatnonzero(before <= before.min() / 2)[-1])
+
+
+RULES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], int], float]] = {
+    "valley": (valley, 1.0),
+    "steepest": (steepest, 1.0),
+    "minimum": (minimum, 0.1),
+    "slide": (slide, 1.0),
+}
+"""Rules, and what each multiplies the rate by that it finds."""
+
+
+def suggestions(
+    rates: np.ndarray, losses: np.ndarray, trend: Trend
+) -> dict[str, float]:
+    """What each rule suggests."""
+    values, slopes = trend.values_of @ losses, trend.slopes_of @ losses
+    return {
+        name: float(rates[rule(values, slopes)] * share)
+        for name, (rule, share) in RULES.items()
+    }
+
+
+def interval(
+    rule: str, rates: np.ndarray, losses: np.ndarray, trend: Trend, seed: int | None
+) -> tuple[float, float]:
+    """Where nine of ten suggestions lie if the noise is drawn again."""
+    rng = np.random.default_rng(seed)
+    values = trend.values_of @ losses
+    residuals = losses - values
+    found = []
+    for _ in range(200):
+        drawn = values + rng.choice(residuals, len(losses))
+        found.append(suggestions(rates, drawn, trend)[rule])
+    low, high = np.quantile(found, (0.05, 0.95))
+    return float(low), float(high)
+
+
+def why_not(losses: np.ndarray, trend: Trend) -> str:
+    """Why nothing can be suggested; empty if something can."""
+    values = trend.values_of @ losses
+    lowest = int(np.argmin(values))
+    fall = values[: lowest + 1].max() - values[lowest]
+    rise = values.max() - values[0]
+    if fall > NOISE * trend.noise(losses) and fall > 1e-9 * np.abs(values).max():
+        return ""
+    if lowest < len(values) // 10 and rise > fall:
+        return "the loss rises from the start: try a lower min_rate"
+    return "the curve is flat: the loss falls by less than its noise"

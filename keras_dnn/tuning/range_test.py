@@ -1,0 +1,332 @@
+"""The learning-rate range test.
+
+L. N. Smith, "Cyclical learning rates for training neural networks", 2017: train for a
+few steps while the rate climbs from far too low to far too high, and look at the loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._progress import Progress
+from keras_dnn._result import Result
+from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._typing import Tensor
+from keras_dnn.callbacks import StepLogger
+from keras_dnn.optimizers._override import override, put_back
+from keras_dnn.tuning import _curve
+from keras_dnn.tuning._transaction import untouched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEWEST = 10
+"""Losses without which no curve can be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeTest(Result):
+    """What `find_learning_rate` found; `print` it, or `plot()` it.
+
+    Attributes:
+        rates: the learning rate of each step.
+        losses: the loss of each step's own batch.
+        smoothed: their exponentially weighted averages, without bias.
+        trend: the curve that the suggestions are read from: local parabolas, which
+            unlike an average do not lag behind. It ends where the loss is back above
+            its first value.
+        suggestions: the rate by each rule. `"valley"` is where the deepest descent is
+            half done, `"steepest"` where the loss falls fastest per decade,
+            `"minimum"` a tenth of the rate with the lowest loss, `"slide"` the last
+            rate before the minimum at which it still falls half as fast as at the
+            steepest.
+        suggestion: the valley, or `None` if the curve says nothing.
+        interval: where nine of ten suggestions lie if the noise of the losses is drawn
+            again, `None` without a suggestion.
+        reason: why there is no suggestion, else empty.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    trend: np.ndarray
+    suggestions: dict[str, float]
+    suggestion: float | None
+    interval: tuple[float, float] | None
+    reason: str
+
+    def __str__(self) -> str:
+        tried = f"{len(self.rates)} steps"
+        if len(self.rates):
+            tried += f" from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        if self.suggestion is None or self.interval is None:
+            return f"Learning rate: no suggestion, {self.reason} ({tried})"
+        low, high = self.interval
+        rules = ", ".join(f"{k} {v:.2g}" for k, v in self.suggestions.items())
+        return (
+            f"Learning rate: {self.suggestion:.2g} [{low:.2g}, {high:.2g}] ({tried})\n"
+            f"By rule: {rules}"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draws the losses over the rates, with the suggestions.
+
+        Args:
+            ax: where to draw; a new figure if `None`.
+
+        Returns:
+            The axes drawn on.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+        """
+        from keras_dnn import plotting
+
+        return plotting.range_test(
+            self.rates, self.losses, self.trend, self.suggestions, ax
+        )
+
+
+def find_learning_rate(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    min_rate: float = 1e-7,
+    max_rate: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    sweep: str = "exponential",
+    smoothing: float = 0.98,
+    stop_factor: float = 4.0,
+    shuffle: bool = True,
+    sample_weight: Any = None,
+    seed: int | None = None,
+    verbose: int | str = "auto",
+) -> RangeTest:
+    """Sweeps the learning rate over a few steps and suggests one from the losses.
+
+    The rate climbs inside the compiled step, and each loss is that of its own batch,
+    not the mean of the epoch so far. The model is left exactly as it was, bit for bit:
+    weights, statistics, the optimizer's state, random generators and metrics, also
+    after an exception or Ctrl-C. A `fit` after it is the `fit` that would have been.
+
+    With `gradient_accumulation_steps` a step is an update, and its loss the mean of its
+    batches. The sweep stops at NaN, or where the smoothed loss exceeds its lowest value
+    by `stop_factor - 1` times that value's size.
+
+    Args:
+        model: a compiled model.
+        x: inputs as for `fit`: arrays, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`. They are used again from the start where they end.
+        y: targets, if `x` does not bring them.
+        min_rate: the rate of the first step, positive.
+        max_rate: the rate of the last one.
+        steps: how many updates, at least 2.
+        batch_size: for arrays.
+        sweep: `"exponential"` or `"linear"`.
+        smoothing: of the average, in [0, 1).
+        stop_factor: how far up the loss may go, more than 1.
+        shuffle: whether arrays are shuffled first.
+        sample_weight: as for `fit`.
+        seed: for the shuffling and the interval.
+        verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
+
+    Returns:
+        The curve and what it says.
+
+    Raises:
+        ValueError: if a value lies outside its range or the model is not compiled.
+        RuntimeError: if Keras does not run on TensorFlow.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.tuning import find_learning_rate
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.SGD(), "mse")
+        >>> x = np.random.default_rng(0).normal(size=(256, 3))
+        >>> result = find_learning_rate(model, x, x.sum(axis=1), seed=0)
+        >>> 1e-3 < result.suggestion < 1.0
+        True
+        >>> int(model.optimizer.iterations)
+        0
+
+    Reference:
+        L. N. Smith, "Cyclical learning rates for training neural networks", 2017.
+    """
+    require_tensorflow("keras_dnn.tuning.find_learning_rate")
+    min_rate = _arguments.number("min_rate", min_rate, bounds="()")
+    max_rate = _arguments.number("max_rate", max_rate, min_rate, bounds="()")
+    smoothing = _arguments.number("smoothing", smoothing, high=1.0)
+    stop_factor = _arguments.number("stop_factor", stop_factor, 1.0, bounds="()")
+    sweep = _arguments.choice("sweep", sweep, ("exponential", "linear"))
+    if _arguments.count("steps", steps) < 2:
+        raise ValueError(f"steps must be at least 2. Received: steps={steps}")
+    if not getattr(model, "compiled", False) or model.optimizer is None:
+        raise ValueError(f"model must be compiled. Received: model={model}")
+
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    fit = _data(x, y, sample_weight, batch_size, steps * every, shuffle, seed)
+    _build(model, fit)
+    probe = _Sweep(steps, every, smoothing, stop_factor, Progress(verbose))
+    with untouched(model):
+        start = int(optimizer.iterations)
+
+        def rate_at(updates: Tensor) -> Tensor:
+            share = tf.cast(updates - start, tf.float64) / (steps - 1)
+            share = tf.clip_by_value(share, 0.0, 1.0)
+            if sweep == "linear":
+                rate = min_rate + (max_rate - min_rate) * share
+            else:
+                rate = min_rate * (max_rate / min_rate) ** share
+            return tf.cast(rate, keras.config.floatx())
+
+        override(optimizer, "learning_rate", rate_at)
+        try:
+            model.fit(**fit, callbacks=[probe], verbose=0, shuffle=False)
+        finally:
+            put_back(optimizer, "learning_rate")
+    return _read(probe, sweep, smoothing, seed)
+
+
+class _Sweep(StepLogger):
+    """Ends the sweep in time."""
+
+    def __init__(
+        self,
+        steps: int,
+        batches_per_step: int,
+        smoothing: float,
+        stop_factor: float,
+        progress: Progress,
+    ) -> None:
+        super().__init__()
+        self.length = steps
+        self.batches = steps * batches_per_step
+        self.smoothing = smoothing
+        self.stop_factor = stop_factor
+        self.progress = progress
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        rates, losses = self.updates()
+        self.progress.after(None, self.batches)
+        if len(rates) >= self.length or self._diverges(losses):
+            self.model.stop_training = True
+
+    def updates(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rate and loss of each update, micro-batches taken together."""
+        rates, first = np.unique(self.learning_rates, return_index=True)
+        if not len(rates):
+            return rates, rates
+        sums = np.add.reduceat(self.losses, first)
+        losses = sums / np.diff([*first, len(self.losses)])
+        return rates[: self.length], losses[: self.length]
+
+    def _diverges(self, losses: np.ndarray) -> bool:
+        if not np.isfinite(losses).all():
+            return True
+        averages = _curve.smoothed(losses, self.smoothing)
+        # A loss near zero may multiply without meaning anything.
+        size = max(abs(averages.min()), abs(averages[0]) / 10)
+        limit = averages.min() + (self.stop_factor - 1) * size
+        return bool(averages[-1] > limit)
+
+
+def _read(probe: _Sweep, sweep: str, smoothing: float, seed: int | None) -> RangeTest:
+    """The result of a sweep that has ended."""
+    rates, losses = probe.updates()
+    end = _curve.usable(losses)
+    found: dict[str, Any] = {
+        "rates": rates,
+        "losses": losses,
+        "smoothed": _curve.smoothed(losses, smoothing),
+        "trend": np.full(len(losses), math.nan),
+        "suggestions": {},
+        "suggestion": None,
+        "interval": None,
+        "reason": "",
+    }
+    if end < FEWEST:
+        found["reason"] = (
+            f"the loss diverges after {end} steps: try a lower min_rate or more steps"
+        )
+        return RangeTest(**found)
+    used, curve = rates[:end], losses[:end]
+    trend = _curve.Trend(np.log(used) if sweep == "exponential" else used)
+    found["trend"][:end] = trend.values_of @ curve
+    found["reason"] = _curve.why_not(curve, trend)
+    if not found["reason"]:
+        found["suggestions"] = _curve.suggestions(used, curve, trend)
+        found["suggestion"] = found["suggestions"]["valley"]
+        found["interval"] = _curve.interval("valley", used, curve, trend, seed)
+    return RangeTest(**found)
+
+
+def _data(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    batch_size: int,
+    batches: int,
+    shuffle: bool,
+    seed: int | None,
+) -> dict[str, Any]:
+    """The arguments of `fit` that give it enough batches."""
+    if isinstance(x, tf.data.Dataset):
+        return {"x": x.repeat(), "steps_per_epoch": batches}
+    if isinstance(x, keras.utils.PyDataset):
+        epochs = math.ceil(batches / len(x)) if x.num_batches else 1
+        return {"x": x, "epochs": epochs}
+    if hasattr(x, "__next__"):
+        return {"x": x, "steps_per_epoch": batches}
+    _arguments.count("batch_size", batch_size)
+    rows = len(keras.tree.flatten(x)[0])
+    wanted = batches * batch_size
+    rng = np.random.default_rng(seed)
+    order = [
+        rng.permutation(rows) if shuffle else np.arange(rows)
+        for _ in range(math.ceil(wanted / rows))
+    ]
+    chosen = np.concatenate(order)[:wanted]
+
+    def choose(array: Any) -> np.ndarray:
+        return np.asarray(array)[chosen]
+
+    arrays = {"x": x, "y": y, "sample_weight": sample_weight}
+    return {
+        "batch_size": batch_size,
+        **{
+            name: keras.tree.map_structure(choose, value)
+            for name, value in arrays.items()
+            if value is not None
+        },
+    }
+
+
+def _build(model: keras.Model, fit: dict[str, Any]) -> None:
+    """Builds a model that waits for its first batch."""
+    if model.built:
+        return
+    x = fit["x"]
+    if isinstance(x, tf.data.Dataset):
+        batch = next(iter(x))
+    elif isinstance(x, keras.utils.PyDataset):
+        batch = x[0]
+    elif hasattr(x, "__next__"):
+        raise ValueError(
+            f"model must be built where x is a generator. Received: model={model}"
+        )
+    else:
+        batch = keras.tree.map_structure(lambda a: a[:1], x)
+        model(batch)
+        return
+    model(keras.utils.unpack_x_y_sample_weight(batch)[0])
