@@ -10,10 +10,8 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn.callbacks._rate import Rate, optimizers_of
 from keras_dnn.callbacks._resuming import Resumable
-from keras_dnn.optimizers.schedules import Scaled
-
-LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 class PerformanceScheduler(Resumable):
@@ -131,7 +129,7 @@ class PerformanceScheduler(Resumable):
         """Begins anew, or where a process that ended left off."""
         self._forget()
         self._batches = 0
-        self._rates = [_Rate(optimizer) for optimizer in _optimizers(self.model)]
+        self._rates = [Rate(optimizer) for optimizer in optimizers_of(self.model)]
         if any(rate.wrapped for rate in self._rates):
             # A model fitted before has the bare schedule in its graph.
             self.model.make_train_function(force=True)
@@ -270,61 +268,3 @@ class PerformanceScheduler(Resumable):
 
     def _weights_file(self) -> Path:
         return self._files[0].with_suffix(".npz")
-
-
-class _Rate:
-    """The learning rate of one optimizer, a float or a schedule that is scaled."""
-
-    def __init__(self, optimizer: Any) -> None:
-        self.optimizer = optimizer
-        held = optimizer._learning_rate
-        self.wrapped = isinstance(held, LearningRateSchedule) and not (
-            isinstance(held, Scaled) and isinstance(held.factor, keras.Variable)
-        )
-        if self.wrapped:
-            factor = keras.Variable(1.0, trainable=False, dtype="float32")
-            optimizer._learning_rate = Scaled(held, factor)
-        elif callable(held) and not isinstance(held, LearningRateSchedule):
-            raise ValueError(
-                "learning_rate must be a float or a LearningRateSchedule for "
-                f"PerformanceScheduler. Received: learning_rate={held}"
-            )
-
-    @property
-    def value(self) -> float:
-        """The rate of the next step."""
-        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-
-    @property
-    def factor(self) -> float:
-        """What a schedule is multiplied by, 1 for a float."""
-        held = self.optimizer._learning_rate
-        return float(held.factor) if isinstance(held, Scaled) else 1.0
-
-    @factor.setter
-    def factor(self, factor: float) -> None:
-        held = self.optimizer._learning_rate
-        if isinstance(held, Scaled) and isinstance(held.factor, keras.Variable):
-            held.factor.assign(factor)
-
-    def reduce(self, factor: float, floor: float) -> None:
-        """Multiplies the rate, but not to below `floor`."""
-        value = self.value
-        if value <= floor:
-            return
-        factor = max(factor, floor / value)
-        if isinstance(self.optimizer._learning_rate, LearningRateSchedule):
-            self.factor = self.factor * factor
-        else:
-            self.optimizer.learning_rate = value * factor
-
-    def unwrap(self) -> None:
-        """Takes off a factor that was never needed."""
-        if self.wrapped and self.factor == 1.0:
-            self.optimizer._learning_rate = self.optimizer._learning_rate.schedule
-
-
-def _optimizers(model: keras.Model) -> list[Any]:
-    """The optimizers that hold a rate."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return list(getattr(optimizer, "optimizers", [optimizer]))

@@ -20,7 +20,7 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.optimizers._override import override, put_back
-from keras_dnn.tuning import _curve
+from keras_dnn.tuning import _curve, _data
 from keras_dnn.tuning._transaction import untouched
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def find_learning_rate(
 
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-    fit = _data(x, y, sample_weight, batch_size, steps * every, shuffle, seed)
-    _build(model, fit)
+    fit = _data.enough(x, y, sample_weight, batch_size, steps * every, shuffle, seed)
+    _data.build(model, fit)
     probe = _Sweep(steps, every, smoothing, stop_factor, Progress(verbose))
     with untouched(model):
         start = int(optimizer.iterations)
@@ -269,64 +269,3 @@ def _read(probe: _Sweep, sweep: str, smoothing: float, seed: int | None) -> Rang
         found["suggestion"] = found["suggestions"]["valley"]
         found["interval"] = _curve.interval("valley", used, curve, trend, seed)
     return RangeTest(**found)
-
-
-def _data(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    batch_size: int,
-    batches: int,
-    shuffle: bool,
-    seed: int | None,
-) -> dict[str, Any]:
-    """The arguments of `fit` that give it enough batches."""
-    if isinstance(x, tf.data.Dataset):
-        return {"x": x.repeat(), "steps_per_epoch": batches}
-    if isinstance(x, keras.utils.PyDataset):
-        epochs = math.ceil(batches / len(x)) if x.num_batches else 1
-        return {"x": x, "epochs": epochs}
-    if hasattr(x, "__next__"):
-        return {"x": x, "steps_per_epoch": batches}
-    _arguments.count("batch_size", batch_size)
-    rows = len(keras.tree.flatten(x)[0])
-    wanted = batches * batch_size
-    rng = np.random.default_rng(seed)
-    order = [
-        rng.permutation(rows) if shuffle else np.arange(rows)
-        for _ in range(math.ceil(wanted / rows))
-    ]
-    chosen = np.concatenate(order)[:wanted]
-
-    def choose(array: Any) -> np.ndarray:
-        return np.asarray(array)[chosen]
-
-    arrays = {"x": x, "y": y, "sample_weight": sample_weight}
-    return {
-        "batch_size": batch_size,
-        **{
-            name: keras.tree.map_structure(choose, value)
-            for name, value in arrays.items()
-            if value is not None
-        },
-    }
-
-
-def _build(model: keras.Model, fit: dict[str, Any]) -> None:
-    """Builds a model that waits for its first batch."""
-    if model.built:
-        return
-    x = fit["x"]
-    if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x))
-    elif isinstance(x, keras.utils.PyDataset):
-        batch = x[0]
-    elif hasattr(x, "__next__"):
-        raise ValueError(
-            f"model must be built where x is a generator. Received: model={model}"
-        )
-    else:
-        batch = keras.tree.map_structure(lambda a: a[:1], x)
-        model(batch)
-        return
-    model(keras.utils.unpack_x_y_sample_weight(batch)[0])
