@@ -6,7 +6,7 @@ stochastic optimization", 2011:
     s ← s + g²
     θ ← θ − η g / √(s + ε)
 
-Keras puts ε under the root; the paper, PyTorch and optax add it outside.
+Keras and optax put ε under the root; PyTorch adds it outside.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015, sect
     u ← max(β₂ u, |g|)
     θ ← θ − η / (1 − ∏β₁) · m / (u + ε)
 
-The paper has no ε; Keras and optax add it here, PyTorch to |g| within the maximum.
+The paper has no ε; Keras adds it here, PyTorch and optax to |g| within the maximum.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ T. Dozat, "Incorporating Nesterov momentum into Adam", 2016:
     v̂ = v / (1 − ∏β₂)
     θ ← θ − η m̂ / (√v̂ + ε)
 
-The products run over all steps so far. The warm-up is the paper's with the power t;
-PyTorch's power is 0.004 t, and optax has none: μ = β₁.
+The products run over all steps so far. The warm-up is Keras's, over within a hundred
+steps; PyTorch's exponent is t / 250, as the paper proposes, and optax has none: μ = β₁.
 """
 
 from __future__ import annotations

@@ -3,22 +3,27 @@
     python tests/rivals/record.py
 
 writes `recorded.json`. Nothing of Keras is imported: the numbers are the rivals' alone.
-Every input is a closed form, so nothing depends on a random generator.
+Every input is a closed form, so nothing depends on a random generator. The cases are
+written in our rules' arguments; `record_torch.py` and `record_optax.py` translate them
+and say which pairs cannot be translated.
 """
 
 import json
-from collections.abc import Callable
+import runpy
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RECORDED = Path(__file__).with_name("recorded.json")
+HERE = Path(__file__).parent
+RECORDED = HERE / "recorded.json"
 EVERY = 10
 """The optimizers' weights are recorded after each tenth step."""
 
 WEIGHTS = [[0.5, -1.5, 2.0], [1.0, -0.25]]
+TABLE = [[[0.5, -1.5], [2.0, 1.0], [-0.25, 0.75], [1.5, -2.0]]]
 STEPS = 60
 
 
@@ -29,119 +34,156 @@ def gradients() -> list[list[np.ndarray]]:
     return [[row[:3], row[3:]] for row in flat]
 
 
-def torch_nesterov(
-    learning_rate: float, momentum: float, clipvalue: float | None = None
-) -> list[list[float]]:
-    """The weights along the way of `torch.optim.SGD(nesterov=True)`."""
-    import torch
+def rows() -> list[list[tuple[list[int], np.ndarray, int]]]:
+    """For each step three rows of the table's gradient, often one row twice.
 
-    weights = [torch.tensor(w, dtype=torch.float64) for w in WEIGHTS]
-    optimizer = torch.optim.SGD(
-        weights, lr=learning_rate, momentum=momentum, nesterov=True
-    )
-    trajectory = []
-    for step in gradients():
-        for weight, gradient in zip(weights, step, strict=True):
-            weight.grad = torch.from_numpy(gradient.copy())
-        if clipvalue is not None:
-            torch.nn.utils.clip_grad_value_(weights, clipvalue)
-        optimizer.step()
-        trajectory.append(torch.cat(weights).tolist())
+    Given are the rows' numbers, their values, and how many rows the table has.
+    """
+    t = np.arange(1.0, STEPS + 1)
+    values = np.sin(np.outer(t, [1.0, 2.3, 3.1, 4.7, 5.9, 0.7])).reshape(-1, 3, 2)
+    named = [[k % 4, k // 2 % 4, k // 3 % 4] for k in range(STEPS)]
+    return [[(n, v, 4)] for n, v in zip(named, values, strict=True)]
+
+
+@cache
+def library(name: str) -> dict[str, Any]:
+    """What `record_torch.py` or `record_optax.py` defines."""
+    return runpy.run_path(str(HERE / f"record_{name}.py"))
+
+
+def compute(rival: str, arguments: dict[str, Any]) -> Any:
+    """What a rival such as `torch_adam` computes."""
+    name, _, what = rival.partition("_")
+    if what == "one_cycle":
+        return library(name)[what](**arguments)
+    sparse = what.startswith("lazy")
+    step = library(name)["start"](what, TABLE if sparse else WEIGHTS, **arguments)
+    trajectory = [step(given) for given in (rows() if sparse else gradients())]
     return trajectory[EVERY - 1 :: EVERY]
 
 
-def optax_nesterov(
-    learning_rate: float,
-    momentum: float,
-    clipvalue: float | None = None,
-    global_clipnorm: float | None = None,
-    weight_decay: float = 0.0,
-    gradient_accumulation_steps: int = 1,
-) -> list[list[float]]:
-    """The weights along the way of optax's Nesterov, clip first and decay last."""
-    import jax
-    import optax
-
-    with jax.enable_x64(True):
-        optimizer = optax.MultiSteps(
-            optax.chain(
-                optax.identity() if clipvalue is None else optax.clip(clipvalue),
-                optax.identity()
-                if global_clipnorm is None
-                else optax.clip_by_global_norm(global_clipnorm),
-                optax.trace(decay=momentum, nesterov=True),
-                optax.add_decayed_weights(weight_decay),
-                optax.scale_by_learning_rate(learning_rate),
-            ),
-            every_k_schedule=gradient_accumulation_steps,
-            accumulator_dtype="float64",
-        )
-        weights = [jax.numpy.asarray(w, dtype="float64") for w in WEIGHTS]
-        state = optimizer.init(weights)
-        trajectory = []
-        for step in gradients():
-            updates, state = optimizer.update(
-                [jax.numpy.asarray(g) for g in step], state, weights
-            )
-            weights = optax.apply_updates(weights, updates)
-            trajectory.append(np.concatenate(weights).tolist())
-    return trajectory[EVERY - 1 :: EVERY]
+Case = tuple[str, dict[str, Any]]
 
 
-def torch_one_cycle(**arguments: Any) -> dict[str, list[float]]:
-    """Rate and momentum at each step of `torch.optim.lr_scheduler.OneCycleLR`."""
-    import torch
-
-    weight = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=1.0, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, **arguments)
-    (group,) = optimizer.param_groups
-    rates, momenta = [], []
-    for step in range(arguments["total_steps"]):
-        rates.append(float(group["lr"]))
-        momenta.append(float(group["momentum"]))
-        optimizer.step()
-        if step < arguments["total_steps"] - 1:
-            scheduler.step()
-    return {"learning_rate": rates, "momentum": momenta}
+def both(rule: str, **arguments: Any) -> list[Case]:
+    return [(f"{name}_{rule}", arguments) for name in ("torch", "optax")]
 
 
-def optax_one_cycle(anneal: str, **arguments: Any) -> dict[str, list[float]]:
-    """Rate at steps 0 to `transition_steps` of optax's 1-cycle schedules."""
-    import jax
-    import optax
-
-    make = {
-        "cosine": optax.cosine_onecycle_schedule,
-        "linear": optax.linear_onecycle_schedule,
-    }[anneal]
-    with jax.enable_x64(True):
-        schedule = make(**arguments)
-        steps = range(arguments["transition_steps"] + 1)
-        return {"learning_rate": [float(schedule(step)) for step in steps]}
+def torch(rule: str, **arguments: Any) -> list[Case]:
+    return [(f"torch_{rule}", arguments)]
 
 
-CASES: list[tuple[Callable[..., Any], dict[str, Any]]] = [
-    (torch_nesterov, {"learning_rate": 0.01, "momentum": 0.9}),
-    (torch_nesterov, {"learning_rate": 0.3, "momentum": 0.5}),
-    (torch_nesterov, {"learning_rate": 0.1, "momentum": 0.99, "clipvalue": 0.4}),
-    (optax_nesterov, {"learning_rate": 0.01, "momentum": 0.9}),
-    (optax_nesterov, {"learning_rate": 0.2, "momentum": 0.7, "clipvalue": 0.4}),
-    (optax_nesterov, {"learning_rate": 0.2, "momentum": 0.8, "global_clipnorm": 1.0}),
-    (optax_nesterov, {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.2}),
-    (
-        optax_nesterov,
-        {
-            "learning_rate": 0.1,
-            "momentum": 0.6,
-            "global_clipnorm": 0.5,
-            "weight_decay": 0.1,
-            "gradient_accumulation_steps": 3,
-        },
+def optax(rule: str, **arguments: Any) -> list[Case]:
+    return [(f"optax_{rule}", arguments)]
+
+
+AROUND = {
+    "learning_rate_decay": 0.1,
+    "global_clipnorm": 0.5,
+    "weight_decay": 0.1,
+    "gradient_accumulation_steps": 3,
+}
+"""What surrounds a rule: rate η / (1 + 0.1 t), clipping, decay and accumulation."""
+
+BETAS = {"beta_1": 0.9, "beta_2": 0.999}
+FAST = {"beta_1": 0.8125, "beta_2": 0.96875}
+"""Exact in float32, so that they can be given as floats."""
+
+CASES: list[Case] = [
+    *both("sgd", learning_rate=0.1),
+    *both("sgd", learning_rate=0.25, weight_decay=0.125),
+    *both("sgd", learning_rate=0.05, momentum=0.9),
+    *both("sgd", learning_rate=0.0625, momentum=0.875, nesterov=True),
+    *optax("sgd", learning_rate=0.1, clipnorm=0.4, momentum=0.7, weight_decay=0.2),
+    *both("momentum", learning_rate=0.01, momentum=0.9),
+    *both("momentum", learning_rate=0.25, momentum=0.75, dampening=0.5),
+    *torch("momentum", learning_rate=0.1, momentum=0.99, clipvalue=0.4),
+    *optax("momentum", learning_rate=0.1, momentum=0.6, dampening=0.6, **AROUND),
+    *both("nesterov", learning_rate=0.01, momentum=0.9),
+    *torch("nesterov", learning_rate=0.3, momentum=0.5),
+    *torch("nesterov", learning_rate=0.1, momentum=0.99, clipvalue=0.4),
+    *optax("nesterov", learning_rate=0.25, momentum=0.75, dampening=0.5),
+    *optax("nesterov", learning_rate=0.2, momentum=0.7, clipvalue=0.4),
+    *optax("nesterov", learning_rate=0.2, momentum=0.8, global_clipnorm=1.0),
+    *optax("nesterov", learning_rate=0.1, momentum=0.6, **AROUND),
+    *both("adagrad", learning_rate=0.1, initial_accumulator_value=0.125, epsilon=1e-7),
+    *both("adagrad", learning_rate=0.5, initial_accumulator_value=0.0, epsilon=0.25),
+    *both(
+        "adagrad",
+        learning_rate=0.1,
+        learning_rate_decay=0.2,
+        initial_accumulator_value=0.5,
+        epsilon=0.0,
     ),
+    *both("rmsprop", learning_rate=0.01, rho=0.9),
+    *both("rmsprop", learning_rate=0.03125, rho=0.75, centered=True),
+    *both("rmsprop", learning_rate=0.01, rho=0.8, momentum=0.6),
+    *torch("rmsprop", learning_rate=0.01, rho=0.9, momentum=0.5, centered=True),
+    *optax("rmsprop", learning_rate=0.01, rho=0.9, epsilon=0.01),
+    *optax(
+        "rmsprop",
+        learning_rate=0.05,
+        rho=0.9,
+        epsilon=0.1,
+        momentum=0.5,
+        centered=True,
+        **AROUND,
+    ),
+    *both("adam", learning_rate=0.01, epsilon=1e-7, **BETAS),
+    *both("adam", learning_rate=0.0625, epsilon=0.125, **FAST),
+    *both("adam", learning_rate=0.05, epsilon=0.01, amsgrad=True, **BETAS),
+    *both(
+        "adam",
+        learning_rate=0.25,
+        learning_rate_decay=0.5,
+        epsilon=0.0625,
+        amsgrad=True,
+        **FAST,
+    ),
+    *optax("adam", learning_rate=0.05, epsilon=0.01, **FAST, **AROUND),
+    *both("adamw", learning_rate=0.01, weight_decay=0.2, epsilon=1e-7, **BETAS),
+    *both(
+        "adamw",
+        learning_rate=0.125,
+        learning_rate_decay=0.5,
+        weight_decay=0.5,
+        epsilon=0.0625,
+        **FAST,
+    ),
+    *torch(
+        "adamw",
+        learning_rate=0.05,
+        weight_decay=0.1,
+        epsilon=0.01,
+        amsgrad=True,
+        **BETAS,
+    ),
+    *torch("lazy_adam", learning_rate=0.05, epsilon=0.01, **BETAS),
+    *torch("nadam", learning_rate=0.01, epsilon=1e-7, **BETAS),
+    *torch("nadam", learning_rate=0.05, epsilon=0.01, warm_up=0.9375, **BETAS),
+    *torch(
+        "nadam",
+        learning_rate=0.125,
+        learning_rate_decay=0.5,
+        epsilon=0.0625,
+        weight_decay=0.5,
+        warm_up=0.5,
+        **FAST,
+    ),
+    *optax("nadam", learning_rate=0.05, epsilon=0.01, warm_up=0.0, **BETAS),
+    *optax("nadam", learning_rate=0.1, epsilon=0.1, warm_up=0.0, **FAST, **AROUND),
+    *both("adamax", learning_rate=0.01, **BETAS),
+    *both("adamax", learning_rate=0.125, learning_rate_decay=0.5, **FAST),
+    *both("adamax", learning_rate=0.1, epsilon=0.25, beta_1=0.9, beta_2=0.0),
+    *optax("adamax", learning_rate=0.1, **FAST, **AROUND),
+    *both("adadelta", learning_rate=1.0, rho=0.95, epsilon=1e-6),
+    *both(
+        "adadelta", learning_rate=0.5, learning_rate_decay=0.25, rho=0.75, epsilon=0.01
+    ),
+    *optax("adadelta", learning_rate=0.5, rho=0.9, epsilon=0.01, **AROUND),
     *(
         (
-            torch_one_cycle,
+            "torch_one_cycle",
             {
                 "max_lr": 0.3,
                 "total_steps": total_steps,
@@ -162,7 +204,7 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     ),
     *(
         (
-            optax_one_cycle,
+            "optax_one_cycle",
             {
                 "anneal": anneal,
                 "transition_steps": 40,
@@ -183,9 +225,9 @@ def main() -> None:
         "versions": {name: version(name) for name in ("jax", "optax", "torch")},
         "cases": [
             {
-                "rival": rival.__name__,
+                "rival": rival,
                 "arguments": arguments,
-                "values": rival(**arguments),
+                "values": compute(rival, arguments),
             }
             for rival, arguments in CASES
         ],
