@@ -262,56 +262,82 @@ def apart(wanted, gap):
     return moved
 
 
-def draw_losses(axes, rules):
-    last = {}
+def draw_curves(axes, rules, measure, scale):
+    """The mean over the seeds by epoch, with the name of each rule at its end."""
+    means = {}
     for rule, (colour, style) in looks().items():
-        runs = np.array(rules[rule]["loss"]["runs"], float)
+        runs = scale * np.array(rules[rule][measure]["runs"], float)
+        means[rule] = runs.mean(axis=0)
         epochs = np.arange(1, runs.shape[1] + 1)
-        axes.fill_between(
-            epochs, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.12, lw=0
-        )
-        axes.plot(epochs, runs.mean(axis=0), style, color=colour, lw=1.8)
-        last[rule] = runs.mean(axis=0)[-1]
-    axes.set_yscale("log")
-    low, high = np.log(axes.get_ylim())
-    heights = np.exp(apart(np.log(list(last.values())), gap=(high - low) / 24))
-    end = epochs[-1]
-    for (rule, value), height in zip(last.items(), heights, strict=True):
+        ends = runs.min(axis=0), runs.max(axis=0)
+        axes.fill_between(epochs, *ends, color=colour, alpha=0.08, lw=0)
+        axes.plot(epochs, means[rule], style, color=colour, lw=1.8)
+    axes.set_xlim(1, epochs[-1])
+    axes.set_xticks(epochs)
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.25)
+    return {rule: mean[-1] for rule, mean in means.items()}
+
+
+def name_curves(axes, last):
+    """Writes names beside the ends of the curves, apart from one another."""
+    to_axes = axes.transScale + axes.transLimits
+    end = axes.get_xlim()[1]
+    ends = [to_axes.transform((end, value))[1] for value in last.values()]
+    heights = apart(ends, gap=1 / 22)
+    heights -= max(heights.max() - 1, 0) + min(heights.min(), 0)
+    for rule, y, height in zip(last, ends, heights, strict=True):
         colour, style = looks()[rule]
         axes.plot(
-            [end, end * 1.045, end * 1.1],
-            [value, height, height],
+            [1, 1.05, 1.11],
+            [y, height, height],
             style,
             color=colour,
-            lw=1.0,
+            lw=1,
             clip_on=False,
+            transform=axes.transAxes,
         )
-        axes.text(end * 1.12, height, rule, color=colour, va="center", fontsize=9)
-    axes.set_xlim(1, end)
-    axes.set_xticks(epochs)
-    ticks = [t for t in (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8) if low < np.log(t) < high]
+        axes.text(
+            1.12,
+            height,
+            rule,
+            color=colour,
+            va="center",
+            fontsize=9,
+            transform=axes.transAxes,
+        )
+
+
+def draw_losses(axes, rules):
+    last = draw_curves(axes, rules, "loss", 1)
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks = [t for t in (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1) if low < t < high]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("epoch")
     axes.set_title("Training loss", loc="left")
-    axes.grid(alpha=0.25)
+    name_curves(axes, last)
 
 
-def draw_accuracies(axes, rules):
-    """A row for each rule, the best at the top: three seeds and their mean."""
+def draw_validation(axes, rules):
+    last = draw_curves(axes, rules, "validation_accuracy", 100)
+    axes.set_title("Validation accuracy (%)", loc="left")
+    name_curves(axes, last)
+
+
+def draw_tests(axes, rules):
+    """A row for each rule, the best at the top: each seed and the mean."""
     order = sorted(rules, key=lambda rule: rules[rule]["test_accuracy"]["mean"])
     for row, rule in enumerate(order):
         colour, _ = looks()[rule]
         runs = 100 * np.array(rules[rule]["test_accuracy"]["runs"])
         axes.plot(runs, [row] * len(runs), "o", color=colour, ms=5, alpha=0.45, mew=0)
         axes.plot(runs.mean(), row, "|", color=colour, ms=15, mew=2.5)
-        axes.text(runs.max() + 0.06, row, f"{runs.mean():.1f}", va="center", fontsize=9)
     axes.set_yticks(range(len(order)), order)
     for label in axes.get_yticklabels():
         label.set_color(looks()[label.get_text()][0])
-    axes.margins(x=0.12)
-    axes.set_xlabel("% of the test images right, after the last epoch")
-    axes.set_title("Test accuracy of each seed, and the mean", loc="left")
+    axes.set_xlabel("each seed, and the mean")
+    axes.set_title("Test accuracy at the end (%)", loc="left")
     axes.grid(axis="x", alpha=0.25)
 
 
@@ -353,7 +379,7 @@ def draw_rates(axes, rules):
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xlabel("learning rate")
-    title = "Validation accuracy (%) at each rate tried: best framed, ° the default"
+    title = "Validation accuracy (%) at each rate tried; ° is the default"
     axes.set_title(title, loc="left")
 
 
@@ -361,12 +387,15 @@ def draw(results, file):
     rules = results["rules"]
     style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     with plt.rc_context(style):
-        figure = plt.figure(figsize=(10, 9.5), layout="constrained")
-        panels = figure.subplot_mosaic([["loss", "test"], ["rates", "rates"]])
-        figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
-        draw_losses(panels["loss"], rules)
-        draw_accuracies(panels["test"], rules)
-        draw_rates(panels["rates"], rules)
+        figure = plt.figure(figsize=(11, 9.5), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+        above, below = figure.subfigures(2, 1)
+        left, right = above.subplots(1, 2)
+        draw_losses(left, rules)
+        draw_validation(right, rules)
+        left, right = below.subplots(1, 2, width_ratios=(2.4, 1))
+        draw_rates(left, rules)
+        draw_tests(right, rules)
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=150)
         plt.close(figure)

@@ -1,7 +1,7 @@
 """Every example in the documentation runs, as a reader would run it.
 
-A Markdown page is one namespace, its blocks in their order; a docstring is one by
-itself. Both start empty: an example imports what it uses, so that it can be pasted.
+A page is one namespace, its blocks in their order; a docstring is one by itself.
+Both start empty: an example imports what it uses, so that it can be pasted.
 """
 
 from pathlib import Path
@@ -10,20 +10,31 @@ import keras
 import pytest
 from sybil import Document
 from sybil.document import PythonDocStringDocument
-from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers import markdown, rest
 from sybil.parsers.rest import DocTestParser
 
 ROOT = Path(__file__).parent.parent
 BUILT = {"_build", "auto_examples", "generated"}
+PARSERS = {
+    ".md": [markdown.PythonCodeBlockParser()],
+    ".rst": [rest.PythonCodeBlockParser(), DocTestParser()],
+}
 PAGES = [
     ROOT / "README.md",
     *sorted(
         page
-        for page in (ROOT / "docs").rglob("*.md")
-        if not BUILT.intersection(page.parts)
+        for page in (ROOT / "docs").rglob("*")
+        if page.suffix in PARSERS and not BUILT.intersection(page.parts)
     ),
 ]
-PAGES_WITH_EXAMPLES = ("README.md", "docs/index.md", "docs/guides/first_steps.md")
+PAGES_WITH_EXAMPLES = (
+    "README.md",
+    "docs/index.md",
+    "docs/api/optimizers/adam.rst",
+    "docs/guides/choosing_an_optimizer.md",
+    "docs/guides/differences.md",
+    "docs/guides/first_steps.md",
+)
 
 
 def docstrings() -> dict[str, Document]:
@@ -58,7 +69,7 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_page_runs(page: Path) -> None:
-    examples = list(Document.parse(str(page), PythonCodeBlockParser()))
+    examples = list(Document.parse(str(page), *PARSERS[page.suffix]))
     for example in examples:
         example.evaluate()
     assert examples or name(page) not in PAGES_WITH_EXAMPLES

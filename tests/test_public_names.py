@@ -213,10 +213,10 @@ def test_names_its_source(public: Public) -> None:
 def on_pages() -> list[str]:
     """The paths of all that `docs/api` takes docstrings from."""
     found, room, cls = [], "", ""
-    for page in sorted(PAGES.glob("*.rst")):
+    for page in sorted(PAGES.rglob("*.rst")):
         for line in page.read_text(encoding="utf-8").splitlines():
             kind, _, names = line.strip().lstrip(". :").partition(":")
-            if kind == "automodule":
+            if kind in ("automodule", "currentmodule"):
                 room = names.lstrip(": ")
             elif kind in ("autoclass", "autofunction"):
                 cls = f"{room}.{names.lstrip(': ')}"

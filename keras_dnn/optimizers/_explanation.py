@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,18 @@ SYMBOLS = {
     "η": "learning_rate",
     "λ": "weight_decay",
     "β": "momentum",
+    "β′": "momentum",
     "τ": "dampening",
     "ρ": "rho",
     "β₁": "beta_1",
+    "β₁′": "beta_1",
     "β₂": "beta_2",
     "ε": "epsilon",
     "∏β₁": "beta_1_product",
     "∏β₂": "beta_2_product",
     "∏μ": "mu_product",
 }
-"""The letters of all equations."""
+"""The letters of all equations; with a prime, the value of the next step."""
 
 
 def of(optimizer: Optimizer) -> str:
@@ -31,12 +34,16 @@ def of(optimizer: Optimizer) -> str:
     equations = [*_before(optimizer), *optimizer.equations.strip().splitlines()]
     equations += _after(optimizer)
     used = _used(equations)
-    values = {letter: _value(optimizer, SYMBOLS[letter]) for letter in used}
-    width = max(map(len, equations), default=0)
+    values = {letter: _value(optimizer, letter) for letter in used}
+    width = max(map(_width, equations), default=0)
+    count = int(optimizer.iterations)
     lines = [
-        f"{type(optimizer).__name__} after {int(optimizer.iterations)} updates",
-        *(f"    {e:{width}}    {_with_numbers(e, values)}" for e in equations),
-        *(f"    {letter} = {values[letter]}, {SYMBOLS[letter]}" for letter in used),
+        f"{type(optimizer).__name__} after {count} update{'s' * (count != 1)}",
+        *(
+            f"    {e}{' ' * (width - _width(e))}    {_with_numbers(e, values)}"
+            for e in equations
+        ),
+        *(f"    {letter} = {values[letter]}, {_meaning(letter)}" for letter in used),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -65,7 +72,7 @@ def _before(optimizer: Optimizer) -> list[str]:
             f"g ← max(−{optimizer.clipvalue:g}, min({optimizer.clipvalue:g}, g))"
         )
     if optimizer.weight_decay is not None:
-        lines.append("θ ← θ − η λ θ")
+        lines.append("θ ← θ − η · λ · θ")
     return lines
 
 
@@ -77,7 +84,19 @@ def _after(optimizer: Optimizer) -> list[str]:
     return [f"average ← {momentum:g} average + (1 − {momentum:g}) θ"]
 
 
-def _value(optimizer: Optimizer, name: str) -> str:
+def _meaning(letter: str) -> str:
+    return SYMBOLS[letter] + " of the next step" * letter.endswith("′")
+
+
+def _width(text: str) -> int:
+    """Columns on the screen; the hat of v̂ takes none."""
+    return sum(not unicodedata.combining(character) for character in text)
+
+
+def _value(optimizer: Optimizer, letter: str) -> str:
+    name = SYMBOLS[letter]
+    if letter.endswith("′"):
+        return f"{float(getattr(type(optimizer), name).read(optimizer, 1).value):.6g}"
     if name in optimizer.counters:
         if not optimizer.built:
             return "1"

@@ -83,7 +83,8 @@ class Nadam(Optimizer):
     counters = ("mu_product", "beta_2_product")
     elementwise = True
     equations = """
-μ = β₁ (1 − ½ · 0.96ᵗ)        μ′: the next step's μ
+μ = β₁ (1 − ½ · 0.96ᵗ)
+μ′ = β₁′ (1 − ½ · 0.96ᵗ⁺¹)
 m ← β₁ m + (1 − β₁) g
 v ← β₂ v + (1 − β₂) g²
 θ ← θ − η (μ′ m / (1 − μ′ ∏μ) + (1 − μ) g / (1 − ∏μ)) / (√(v / (1 − ∏β₂)) + ε)

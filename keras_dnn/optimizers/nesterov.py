@@ -76,7 +76,7 @@ class Nesterov(Momentum):
 
     equations = """
 m ← β m − η (1 − τ) g
-θ ← θ + β′ m − η (1 − τ) g        β′: the next step's β
+θ ← θ + β′ m − η (1 − τ) g
 """
 
     def __init__(

@@ -1,0 +1,322 @@
+"""Four schedules on one network: what the guide to the learning rate reports.
+
+Not part of `make bench`: it compares how well schedules learn, not how fast they run.
+
+The network, the data and the optimizer (Nesterov) are those of `compare_optimizers.py`.
+A range test picks two rates: its suggestion, and the highest of its four rules. Each
+schedule then begins at, or climbs to, each of the two and trains three seeds for the
+same number of epochs. Nothing else is tuned. The images of the test set are looked at
+once, at the end of each training.
+
+    python benchmarks/compare_schedules.py            about ten minutes on one core
+    python benchmarks/compare_schedules.py --quick    a try-out in `runs/`
+    python benchmarks/compare_schedules.py --draw     the pictures anew from the numbers
+"""
+
+import argparse
+import json
+import platform
+import time
+from typing import NamedTuple
+
+import compare_optimizers as common
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+
+import keras_dnn
+from keras_dnn import plotting
+from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler, StepLogger
+from keras_dnn.optimizers import Nesterov
+from keras_dnn.optimizers.schedules import ExponentialDecay, steps_in
+from keras_dnn.tuning import find_learning_rate
+
+EPOCHS, IMAGES, BATCH_SIZE = common.EPOCHS, common.IMAGES, common.BATCH_SIZE
+TEST_SEED, SEEDS = 1, (11, 12, 13)
+PATIENCE = 2
+# Of the rates that a training used, the pictures need no more than these.
+EVERY = 10
+
+# Of Okabe and Ito's palette, which colour-blind readers can tell apart.
+LOOKS = {
+    "constant": ("#000000", ":"),
+    "exponential": ("#0072B2", "--"),
+    "performance": ("#D55E00", "-."),
+    "1-cycle": ("#009E73", "-"),
+}
+
+
+class Trained(NamedTuple):
+    """What one training gave."""
+
+    accuracies: list
+    losses: list
+    test_accuracy: float
+    log: StepLogger
+
+
+def compiled(rate):
+    model = common.network()
+    # XLA's compiling would not pay on so small a network.
+    optimizer = Nesterov(rate, fused=False)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_range(images):
+    keras.utils.set_random_seed(TEST_SEED)
+    return find_learning_rate(
+        compiled(0.01),
+        *images["training"],
+        batch_size=BATCH_SIZE,
+        seed=TEST_SEED,
+        verbose=0,
+    )
+
+
+def train(schedule, rate, seed, images, epochs):
+    keras.utils.set_random_seed(seed)
+    x, y = images["training"]
+    log = StepLogger()
+    callbacks = [log]
+    held = rate
+    if schedule == "exponential":
+        # To a hundredth over the whole training.
+        held = ExponentialDecay(rate, steps_in(epochs, x, BATCH_SIZE) / 2)
+    elif schedule == "performance":
+        callbacks.append(PerformanceScheduler(patience=PATIENCE))
+    elif schedule == "1-cycle":
+        callbacks.append(OneCycleScheduler(rate))
+    model = compiled(held)
+    history = model.fit(
+        x,
+        y,
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        validation_data=images["validation"],
+        validation_batch_size=1000,
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    _, test_accuracy = model.evaluate(*images["test"], batch_size=1000, verbose=0)
+    return Trained(history["val_accuracy"], history["loss"], test_accuracy, log)
+
+
+def compare(quick):
+    start = time.perf_counter()
+    images = common.data(1_000 if quick else IMAGES)
+    epochs, seeds = (3, SEEDS[:2]) if quick else (EPOCHS, SEEDS)
+    found = test_range(images)
+    print(found, flush=True)
+    # Two digits: the third would not be found again.
+    rates = [float(f"{found.suggestion:.1g}")]
+    rates.append(float(f"{max(found.suggestions.values()):.1g}"))
+    schedules = {}
+    for schedule in LOOKS:
+        schedules[schedule] = {}
+        for rate in rates:
+            trained = [train(schedule, rate, seed, images, epochs) for seed in seeds]
+            schedules[schedule][f"{rate:g}"] = summary(trained)
+            test = schedules[schedule][f"{rate:g}"]["test_accuracy"]
+            print(f"{schedule:12} {rate:g}  test {test['mean']} ± {test['std']}")
+    return {
+        "setting": {
+            "data": "Fashion-MNIST",
+            **{f"{name}_images": len(x) for name, (x, _) in images.items()},
+            "hidden_layers": common.HIDDEN_LAYERS,
+            "units": common.UNITS,
+            "optimizer": "Nesterov",
+            "batch_size": BATCH_SIZE,
+            "epochs": epochs,
+            "patience": PATIENCE,
+            "range_test_seed": TEST_SEED,
+            "seeds": list(seeds),
+            "rates": rates,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "keras_dnn": keras_dnn.__version__,
+        },
+        "seconds": round(time.perf_counter() - start),
+        "range_test": {
+            "rates": significant(found.rates),
+            "losses": significant(found.losses),
+            "trend": significant(found.trend),
+            "suggestions": found.suggestions,
+            "suggestion": found.suggestion,
+            "interval": list(found.interval),
+        },
+        "schedules": schedules,
+    }
+
+
+def summary(trained):
+    """The runs of one schedule at one rate, with means and spreads."""
+    tests = [run.test_accuracy for run in trained]
+    accuracies = [run.accuracies for run in trained]
+    losses = [run.losses for run in trained]
+    steps = trained[0].log.steps
+    shown = np.append(steps[:-1:EVERY], steps[-1])
+    return {
+        "test_accuracy": {
+            "runs": common.rounded(tests),
+            "mean": round(float(np.mean(tests)), 5),
+            "std": round(float(np.std(tests, ddof=1)), 5),
+        },
+        "validation_accuracy": {
+            "runs": [common.rounded(run) for run in accuracies],
+            "mean": common.rounded(np.mean(accuracies, axis=0)),
+            "std": common.rounded(np.std(accuracies, axis=0, ddof=1)),
+        },
+        "loss": {
+            "runs": [common.rounded(run) for run in losses],
+            "mean": common.rounded(np.mean(losses, axis=0)),
+        },
+        "steps": [int(step) for step in shown],
+        "learning_rates": [significant(r.log.learning_rates[shown]) for r in trained],
+        "momenta": significant(trained[0].log.momenta[shown]),
+    }
+
+
+def significant(numbers):
+    return [float(f"{n:.5g}") if np.isfinite(n) else None for n in numbers]
+
+
+def name_ends(axes, ends):
+    """Writes names to the right of the curves that end at these heights."""
+    to_axes = axes.transScale + axes.transLimits
+    right = axes.get_xlim()[1]
+    heights = np.array([to_axes.transform((right, y))[1] for y in ends.values()])
+    heights = np.clip(heights, 0, 1)
+    order = np.argsort(heights)
+    places = heights[order]
+    for _ in range(200):
+        for i in range(1, len(places)):
+            short = 0.075 - (places[i] - places[i - 1])
+            if short > 0:
+                places[i - 1 : i + 1] += (-short / 2, short / 2)
+    places += max(0.02 - places.min(), 0)
+    for k, place in zip(order, places, strict=True):
+        name = list(ends)[k]
+        axes.annotate(
+            name,
+            (1, heights[k]),
+            xytext=(1.05, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            color=LOOKS[name][0],
+            arrowprops={"arrowstyle": "-", "color": LOOKS[name][0], "lw": 0.6},
+        )
+
+
+def draw_range_test(found):
+    rates, losses, trend = (
+        np.array(found[name], float) for name in ("rates", "losses", "trend")
+    )
+    _, axes = plt.subplots(figsize=(7.5, 4.6))
+    plotting.range_test(rates, losses, trend, found["suggestions"], axes)
+    low, high = found["interval"]
+    axes.axvspan(low, high, color="#D55E00", alpha=0.15, lw=0)
+    return axes.figure
+
+
+def draw_rates(schedules, rate):
+    """The rates that the steps used, and the momentum of the cycle against its rate."""
+    figure, (above, below) = plt.subplots(
+        2, 1, sharex=True, figsize=(7.5, 5.5), height_ratios=(2.2, 1)
+    )
+    for name, (colour, style) in LOOKS.items():
+        run = schedules[name][rate]
+        # Only what looks at the model differs from seed to seed.
+        others = run["learning_rates"][1:] if name == "performance" else []
+        for rates in others:
+            above.plot(run["steps"], rates, color=colour, lw=0.7, alpha=0.7)
+        first = run["learning_rates"][0]
+        above.plot(run["steps"], first, style, color=colour, lw=1.8)
+        if name in ("constant", "1-cycle"):
+            below.plot(run["steps"], run["momenta"], style, color=colour, lw=1.8)
+    above.set_yscale("log")
+    above.set_xlim(0, run["steps"][-1])
+    above.set_title("Learning rate", loc="left")
+    below.set_title("Momentum", loc="left")
+    below.set_xlabel("step")
+    runs = {name: schedules[name][rate] for name in LOOKS}
+    name_ends(above, {n: run["learning_rates"][0][-1] for n, run in runs.items()})
+    name_ends(below, {"1-cycle": runs["1-cycle"]["momenta"][-1]})
+    below.text(run["steps"][-1] * 1.05, 0.9, "the others", va="center")
+    return figure
+
+
+def draw_accuracies(schedules, rates):
+    """Mean of the seeds and what lies between the lowest and the highest of them."""
+    figure, panels = plt.subplots(1, 2, sharey=True, figsize=(10.5, 4.6))
+    for axes, rate in zip(panels, rates, strict=True):
+        for name, (colour, style) in LOOKS.items():
+            runs = schedules[name][rate]["validation_accuracy"]["runs"]
+            runs = 100 * np.array(runs, float)
+            epochs = np.arange(1, runs.shape[1] + 1)
+            spread = runs.min(axis=0), runs.max(axis=0)
+            axes.fill_between(epochs, *spread, color=colour, alpha=0.12, lw=0)
+            axes.plot(epochs, runs.mean(axis=0), style, color=colour, lw=1.8)
+        axes.set_xlim(1, epochs[-1])
+        axes.set_xticks(epochs)
+        axes.set_xlabel("epoch")
+        axes.set_title(f"Rate {rate}: validation accuracy (%)", loc="left")
+        axes.grid(alpha=0.25)
+    last = {
+        rate: {
+            name: 100 * schedules[name][rate]["validation_accuracy"]["mean"][-1]
+            for name in LOOKS
+        }
+        for rate in rates
+    }
+    ends = [end for names in last.values() for end in names.values()]
+    # The first epoch is far below, and not what this is about.
+    panels[0].set_ylim(min(ends) - 4, max(ends) + 1)
+    for axes, rate in zip(panels, rates, strict=True):
+        name_ends(axes, last[rate])
+    return figure
+
+
+def draw(results, folder):
+    schedules = results["schedules"]
+    rates = [f"{rate:g}" for rate in results["setting"]["rates"]]
+    style = {
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.constrained_layout.use": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(style):
+        figures = {
+            "range_test": draw_range_test(results["range_test"]),
+            "schedules": draw_rates(schedules, rates[-1]),
+            "accuracy": draw_accuracies(schedules, rates),
+        }
+        for name, figure in figures.items():
+            figure.savefig(folder / f"learning_rate_{name}.png", dpi=150)
+            plt.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Trains one network four ways.")
+    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
+    parser.add_argument("--draw", action="store_true", help="only draw the pictures")
+    given = parser.parse_args()
+    root = common.ROOT
+    folder = root / "runs" / "compare_schedules" if given.quick else root / "docs"
+    numbers = folder / "_data" / "schedules.json"
+    if not given.draw:
+        common.write(compare(given.quick), numbers)
+    draw(json.loads(numbers.read_text(encoding="utf-8")), folder / "_images")
+    print(f"{numbers}\n{folder / '_images'}")
+
+
+if __name__ == "__main__":
+    main()

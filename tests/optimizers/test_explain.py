@@ -1,0 +1,246 @@
+"""`explain()` prints each rule's equations with letters and with present values."""
+
+import keras
+import pytest
+
+from tests.optimizers.rule_cases import EXACT, OTHER_SPELLINGS, RULES, Zigzag, exact
+
+SPELLINGS = RULES | OTHER_SPELLINGS
+PRODUCTS = "√(1 − ∏β₂) / (1 − ∏β₁)"
+MEANS = ["m ← β₁ m + (1 − β₁) g", "v ← β₂ v + (1 − β₂) g²"]
+VELOCITY = "m ← β m − η (1 − τ) g"
+NESTEROV = [VELOCITY, "θ ← θ + β′ m − η (1 − τ) g"]
+SQUARE, MEAN = "v ← ρ v + (1 − ρ) g²", "a ← ρ a + (1 − ρ) g"
+DECAY = "θ ← θ − η · λ · θ"
+LOOK_AHEAD = "(μ′ m / (1 − μ′ ∏μ) + (1 − μ) g / (1 − ∏μ))"
+LARGEST = [
+    *MEANS,
+    "v̂ ← max(v̂, v)",
+    f"θ ← θ − η {PRODUCTS} · m / (√v̂ + ε)",
+]
+EQUATIONS = {
+    "sgd": ["θ ← θ − η g"],
+    "momentum": [VELOCITY, "θ ← θ + m"],
+    "nesterov": NESTEROV,
+    "adagrad": ["s ← s + g²", "θ ← θ − η g / √(s + ε)"],
+    "rmsprop": [SQUARE, "θ ← θ − η g / √(v + ε)"],
+    "rmsprop-centered-momentum": [
+        SQUARE,
+        MEAN,
+        "m ← β m + η g / √(v − a² + ε)",
+        "θ ← θ − m",
+    ],
+    "adam": [*MEANS, f"θ ← θ − η {PRODUCTS} · m / (√v + ε)"],
+    "amsgrad": LARGEST,
+    "adamw": [DECAY, *MEANS, f"θ ← θ − η {PRODUCTS} · m / (√v + ε)"],
+    "nadam": [
+        "μ = β₁ (1 − ½ · 0.96ᵗ)",
+        "μ′ = β₁′ (1 − ½ · 0.96ᵗ⁺¹)",
+        *MEANS,
+        f"θ ← θ − η {LOOK_AHEAD} / (√(v / (1 − ∏β₂)) + ε)",
+    ],
+    "adamax": [
+        MEANS[0],
+        "u ← max(β₂ u, |g|)",
+        "θ ← θ − η / (1 − ∏β₁) · m / (u + ε)",
+    ],
+    "adadelta": [
+        "s ← ρ s + (1 − ρ) g²",
+        "Δ = −√(d + ε) / √(s + ε) · g",
+        "d ← ρ d + (1 − ρ) Δ²",
+        "θ ← θ + η Δ",
+    ],
+    "sgd-momentum": [VELOCITY, "θ ← θ + m"],
+    "sgd-nesterov": NESTEROV,
+    "rmsprop-centered": [SQUARE, MEAN, "θ ← θ − η g / √(v − a² + ε)"],
+    "rmsprop-momentum": [SQUARE, "m ← β m + η g / √(v + ε)", "θ ← θ − m"],
+    "adamw-amsgrad": [DECAY, *LARGEST],
+}
+LETTERS = {
+    "learning_rate": "η",
+    "momentum": "β",
+    "rho": "ρ",
+    "beta_1": "β₁",
+    "beta_2": "β₂",
+    "epsilon": "ε",
+    "weight_decay": "λ",
+}
+
+
+@pytest.fixture
+def explained(capsys):
+    """The lines that `optimizer.explain()` prints, without their margins."""
+
+    def lines(optimizer):
+        capsys.readouterr()
+        assert optimizer.explain() is None
+        return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+    return lines
+
+
+def with_values(equation, values):
+    """The equation as it reads when each letter of `values` gives way to its number."""
+    for letter in sorted(values, key=len, reverse=True):
+        equation = equation.replace(letter, f"{values[letter]:.6g}")
+    return equation
+
+
+def assert_values_are_printed(name, lines, values):
+    values = values | {f"{k}′": v for k, v in values.items() if k in ("β", "β₁")}
+    for equation in EQUATIONS[name]:
+        (line,) = (each for each in lines if each.startswith(f"{equation}  "))
+        assert f"  {with_values(equation, values)}  " in f"{line}  "
+
+
+def after(optimizer, steps):
+    weight = keras.Variable([1.0, 2.0], dtype="float64")
+    for _ in range(steps):
+        optimizer.apply([keras.ops.array([0.5, -1.0], "float64")], [weight])
+    return optimizer
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_equations_of_each_rule_are_printed_in_their_order(name, explained):
+    lines = explained(SPELLINGS[name].ours())
+    printed = [line for line in lines if "←" in line or line[0] in "Δμ"]
+    assert len(printed) == len(EQUATIONS[name])
+    for line, equation in zip(printed, EQUATIONS[name], strict=True):
+        assert line.startswith(f"{equation}  ")
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_head_names_the_class_and_counts_the_updates(name, explained):
+    optimizer = SPELLINGS[name].ours()
+    assert explained(optimizer)[0] == f"{SPELLINGS[name].name} after 0 updates"
+    assert explained(after(optimizer, 3))[0].endswith(" after 3 updates")
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_each_letter_is_listed_with_its_value_and_its_argument(name, explained):
+    rule = SPELLINGS[name]
+    lines = explained(rule.ours(**exact(rule)))
+    for argument in rule.numbers.keys() & LETTERS.keys():
+        assert f"{LETTERS[argument]} = {EXACT[argument]:.6g}, {argument}" in lines
+
+
+# `EXACT` has some numbers twice; these all differ.
+DISTINCT = {argument: 0.5 + i / 32 for i, argument in enumerate(LETTERS)}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_values_stand_in_the_place_of_the_letters(name, explained):
+    rule = SPELLINGS[name]
+    arguments = {n: DISTINCT[n] for n in rule.numbers.keys() & LETTERS.keys()}
+    values = {LETTERS[n]: value for n, value in arguments.items()}
+    values |= {"τ": 0, "∏β₁": 1, "∏β₂": 1, "∏μ": 1}
+    assert_values_are_printed(name, explained(rule.ours(**arguments)), values)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_numbers_that_were_set_are_printed(name, explained):
+    rule = SPELLINGS[name]
+    optimizer = after(rule.ours(), 1)
+    values = {"ε": 1e-7, "τ": 0, "∏β₁": 0.9, "∏β₂": 0.999}
+    values["∏μ"] = 0.9 * (1 - 0.96 / 2)
+    for argument in rule.numbers.keys() & LETTERS.keys() - {"epsilon"}:
+        setattr(optimizer, argument, DISTINCT[argument])
+        values[LETTERS[argument]] = DISTINCT[argument]
+    lines = explained(optimizer)
+    assert_values_are_printed(name, lines, values)
+    for argument in rule.numbers.keys() & LETTERS.keys():
+        letter = LETTERS[argument]
+        assert f"{letter} = {values[letter]:.6g}, {argument}" in lines
+
+
+def test_a_schedule_is_printed_with_its_present_value(explained):
+    zigzag = Zigzag(0.5)
+    optimizer = RULES["adam"].ours(beta_1=zigzag)
+    assert "β₁ = 0.5, beta_1" in explained(optimizer)
+    assert "β₁ = 0.375, beta_1" in explained(after(optimizer, 1))
+    assert "β₁ = 0.25, beta_1" in explained(after(RULES["adam"].ours(beta_1=zigzag), 2))
+
+
+def test_a_callable_is_printed_with_its_present_value(explained):
+    value = keras.Variable(0.25)
+    optimizer = RULES["rmsprop"].ours(rho=lambda: value)
+    assert "ρ = 0.25, rho" in explained(optimizer)
+    value.assign(0.75)
+    assert "ρ = 0.75, rho" in explained(optimizer)
+
+
+def test_products_of_betas_are_those_of_the_updates_so_far(explained):
+    optimizer = RULES["adam"].ours(beta_1=0.5, beta_2=0.75)
+    lines = explained(after(optimizer, 3))
+    assert "∏β₁ = 0.125, beta_1_product" in lines
+    assert "∏β₂ = 0.421875, beta_2_product" in lines
+    assert any("√(1 − 0.421875) / (1 − 0.125)" in line for line in lines)
+
+
+def test_product_of_momenta_of_nadam_is_that_of_the_updates_so_far(explained):
+    lines = explained(after(RULES["nadam"].ours(beta_1=0.5), 2))
+    product = 0.5 * (1 - 0.96 / 2) * 0.5 * (1 - 0.96**2 / 2)
+    assert f"∏μ = {product:.6g}, mu_product" in lines
+
+
+SURROUNDINGS = {
+    "clipnorm": ({"clipnorm": 0.375}, "g ← g · min(1, 0.375 / ‖g‖)"),
+    "global_clipnorm": (
+        {"global_clipnorm": 0.375},
+        "g ← g · min(1, 0.375 / ‖all g‖)",
+    ),
+    "clipvalue": ({"clipvalue": 0.375}, "g ← max(−0.375, min(0.375, g))"),
+    "accumulation": ({"gradient_accumulation_steps": 6}, "g ← mean of 6 gradients"),
+    "decay": ({"weight_decay": 0.375}, DECAY),
+    "average": (
+        {"use_ema": True, "ema_momentum": 0.875},
+        "average ← 0.875 average + (1 − 0.875) θ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("surrounding", SURROUNDINGS)
+def test_what_surrounds_the_rule_is_printed_around_it(surrounding, name, explained):
+    arguments, line = SURROUNDINGS[surrounding]
+    lines = explained(RULES[name].ours(**arguments))
+    places = [i for i, each in enumerate(lines) if each.startswith(line)]
+    assert len(places) == 1
+    rule = next(i for i, each in enumerate(lines) if each.startswith(own(name)[0]))
+    assert (places[0] > rule) == (surrounding == "average")
+    if surrounding == "decay":
+        assert lines[places[0]].endswith(" · 0.375 · θ")
+
+
+def own(name):
+    return [equation for equation in EQUATIONS[name] if equation != DECAY]
+
+
+def test_accumulation_clip_and_decay_are_printed_in_the_order_they_happen(explained):
+    lines = explained(
+        RULES["nesterov"].ours(
+            weight_decay=0.375, clipnorm=2.0, gradient_accumulation_steps=4
+        )
+    )
+    starts = ["g ← mean of 4", "g ← g · min(1, 2 / ‖g‖)", DECAY, *NESTEROV]
+    printed = [line for line in lines if "←" in line]
+    for line, start in zip(printed, starts, strict=True):
+        assert line.startswith(start)
+
+
+def test_updates_are_counted_under_accumulation(explained):
+    optimizer = after(RULES["sgd"].ours(gradient_accumulation_steps=3), 7)
+    assert explained(optimizer)[0] == "SGD after 2 updates"
+
+
+@pytest.mark.parametrize("name", ["sgd-momentum", "rmsprop-momentum"])
+def test_an_absent_momentum_is_not_printed(name, explained):
+    lines = explained(SPELLINGS[name].ours(momentum=0.0))
+    assert not any("β" in line or "m ←" in line for line in lines)
+
+
+def test_dampening_is_printed(explained):
+    optimizer = RULES["momentum"].ours(dampening=0.375)
+    lines = explained(optimizer)
+    assert "τ = 0.375, dampening" in lines
+    assert any("(1 − 0.375) g" in line for line in lines)
