@@ -13,6 +13,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
+# Tracing, which takes most of the tests' time, keeps one core busy.
+WORKERS ?= 2
 
 # Nothing of the caller's Python reaches ours.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PIP_PREFIX PIP_TARGET
@@ -39,7 +41,7 @@ demo: $(VENV)/.installed-plot ## Train a network on Fashion-MNIST; pictures go t
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run the tests
-	@$(RUN) -m pytest $(PYTEST_ARGS)
+	@$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check format, style, types and who imports whom

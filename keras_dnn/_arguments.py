@@ -38,12 +38,20 @@ def number(
     )
 
 
-def count(name: str, value: Any) -> int:
-    """Returns `value` as an int if it is a whole number of at least 1."""
+def count(name: str, value: Any, least: int = 1) -> int:
+    """Returns `value` as an int if it is a whole number of at least `least`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if whole and value >= 1:
+    if whole and value >= least:
         return int(value)
-    raise ValueError(f"{name} must be a positive integer. Received: {name}={value!r}")
+    kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
+    raise ValueError(f"{name} must be {kind}. Received: {name}={value!r}")
+
+
+def switch(name: str, value: Any) -> bool:
+    """Returns `value` if it is `True` or `False`."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{name} must be True or False. Received: {name}={value!r}")
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

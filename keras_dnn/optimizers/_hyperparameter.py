@@ -90,18 +90,18 @@ class Hyperparameter:
         held = optimizer.__dict__.get(self.store)
         if value is None and isinstance(held, keras.Variable):
             value = 0.0
-        if value is not None and held is None and getattr(optimizer, "built", False):
+        if held is None and value is not None and self.store in optimizer.__dict__:
             raise TypeError(
-                f"{self.name} was {self.absent} when the optimizer was built. Create "
+                f"{self.name} was {self.absent} when the optimizer was created. Create "
                 "it with another value to set it later. "
                 f"Received: {self.name}={value}"
             )
         if isinstance(value, float):
-            if isinstance(held, LearningRateSchedule):
+            if callable(held):
                 raise TypeError(
-                    f"{self.name} follows a schedule, so a number cannot be set over "
-                    "it. Create the optimizer with a float to set it later. "
-                    f"Received: {self.name}={value}"
+                    f"{self.name} follows a schedule or callable, so a number cannot "
+                    "be set over it. Create the optimizer with a float to set it "
+                    f"later. Received: {self.name}={value}"
                 )
             if isinstance(held, keras.Variable):
                 held.assign(value)
@@ -131,7 +131,12 @@ class Hyperparameter:
         number = _arguments.number(
             self.name, value, self.minimum, self.below, or_else=kinds
         )
-        return None if number == self.absent else number
+        if number != self.absent:
+            # What is stored must be in range too: float32 rounds 1 - 1e-9 to 1.
+            stored = np.dtype(self.dtype or keras.config.floatx()).type(number)
+            _arguments.number(self.name, float(stored), self.minimum, self.below)
+            return number
+        return None
 
     def read(self, optimizer: Optimizer, ahead: int = 0) -> Scalar:
         """Reads the value at the optimizer's present update, or some updates later.

@@ -100,16 +100,14 @@ class Optimizer(Engine):
         super().__init__(
             learning_rate=type(self).learning_rate.check(learning_rate), **kwargs
         )
+        # Keras has set it to None.
+        del self.__dict__["_weight_decay"]
         self.weight_decay = weight_decay
         self.sparse = _arguments.choice("sparse", sparse, ("dense", "lazy"))
         self.nonfinite = _arguments.choice(
             "nonfinite", nonfinite, ("propagate", "skip")
         )
-        if fused not in (None, True, False):
-            raise ValueError(
-                f"fused must be None, True or False. Received: fused={fused!r}"
-            )
-        self.fused = fused
+        self.fused = None if fused is None else _arguments.switch("fused", fused)
         self._spared: frozenset[int] = frozenset()
         self._spared_names: tuple[str, ...] = ()
         if nonfinite == "skip":
@@ -242,15 +240,14 @@ def _check(arguments: dict[str, Any]) -> None:
     for name in ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor"):
         if arguments.get(name) is not None:
             _arguments.number(name, arguments[name], bounds="()")
-    if arguments.get("ema_momentum") is not None:
+    if "ema_momentum" in arguments:
         _arguments.number("ema_momentum", arguments["ema_momentum"], 0, 1, "[]")
+    if "use_ema" in arguments:
+        _arguments.switch("use_ema", arguments["use_ema"])
     if arguments.get("ema_overwrite_frequency") is not None:
         _arguments.count(
             "ema_overwrite_frequency", arguments["ema_overwrite_frequency"]
         )
     steps = arguments.get("gradient_accumulation_steps")
-    if steps is not None and _arguments.count("gradient_accumulation_steps", steps) < 2:
-        raise ValueError(
-            "gradient_accumulation_steps must be an integer of at least 2, or None. "
-            f"Received: gradient_accumulation_steps={steps}"
-        )
+    if steps is not None:
+        _arguments.count("gradient_accumulation_steps", steps, least=2)

@@ -92,7 +92,7 @@ class Adam(Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = _arguments.number("epsilon", epsilon)
-        self.amsgrad = amsgrad
+        self.amsgrad = _arguments.switch("amsgrad", amsgrad)
         self.slots = ("momentum", "velocity", *["velocity_hat"] * amsgrad)
         v_hat = "v̂" if amsgrad else "v"
         self.equations = "\n".join(

@@ -88,7 +88,7 @@ class RMSProp(Optimizer):
         self.rho = rho
         self.momentum = momentum
         self.epsilon = _arguments.number("epsilon", epsilon)
-        self.centered = centered
+        self.centered = _arguments.switch("centered", centered)
         self.heavy = self._momentum is not None
         used = {"velocity": True, "average_gradient": centered, "momentum": self.heavy}
         self.slots = tuple(slot for slot, needed in used.items() if needed)

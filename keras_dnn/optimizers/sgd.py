@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn import _arguments
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
@@ -72,7 +73,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, name=name, **kwargs)
         self.momentum = momentum
-        self.nesterov = nesterov
+        self.nesterov = _arguments.switch("nesterov", nesterov)
         self.slots = () if self._momentum is None else ("momentum",)
         self.rests_at_zero = not self.slots
         if self.slots:

@@ -166,8 +166,7 @@ def find_learning_rate(
     smoothing = _arguments.number("smoothing", smoothing, high=1.0)
     stop_factor = _arguments.number("stop_factor", stop_factor, 1.0, bounds="()")
     sweep = _arguments.choice("sweep", sweep, ("exponential", "linear"))
-    if _arguments.count("steps", steps) < 2:
-        raise ValueError(f"steps must be at least 2. Received: steps={steps}")
+    steps = _arguments.count("steps", steps, least=2)
     if not getattr(model, "compiled", False) or model.optimizer is None:
         raise ValueError(f"model must be compiled. Received: model={model}")
 
