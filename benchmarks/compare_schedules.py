@@ -220,6 +220,8 @@ def draw_range_test(found):
     )
     _, axes = plt.subplots(figsize=(7.5, 4.6))
     plotting.range_test(rates, losses, trend, found["suggestions"], axes)
+    for text in axes.texts:
+        text.set_bbox({"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.5})
     low, high = found["interval"]
     axes.axvspan(low, high, color="#D55E00", alpha=0.15, lw=0)
     return axes.figure
@@ -232,12 +234,15 @@ def draw_rates(schedules, rate):
     )
     for name, (colour, style) in LOOKS.items():
         run = schedules[name][rate]
-        # Only what looks at the model differs from seed to seed.
-        others = run["learning_rates"][1:] if name == "performance" else []
-        for rates in others:
-            above.plot(run["steps"], rates, color=colour, lw=0.7, alpha=0.7)
+        # Only what looks at the model differs from seed to seed, and it jumps.
+        jumps = name == "performance"
+        shape = "steps-post" if jumps else "default"
+        for rates in run["learning_rates"][1:] if jumps else []:
+            above.plot(
+                run["steps"], rates, color=colour, lw=0.7, alpha=0.7, drawstyle=shape
+            )
         first = run["learning_rates"][0]
-        above.plot(run["steps"], first, style, color=colour, lw=1.8)
+        above.plot(run["steps"], first, style, color=colour, lw=1.8, drawstyle=shape)
         if name in ("constant", "1-cycle"):
             below.plot(run["steps"], run["momenta"], style, color=colour, lw=1.8)
     above.set_yscale("log")

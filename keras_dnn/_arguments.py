@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 INFINITY = float("inf")
@@ -45,6 +46,13 @@ def count(name: str, value: Any, least: int = 1) -> int:
         return int(value)
     kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
     raise ValueError(f"{name} must be {kind}. Received: {name}={value!r}")
+
+
+def several(name: str, value: Any) -> list[Any]:
+    """Returns `value` as a list if it holds values in an order."""
+    if isinstance(value, Iterable) and not isinstance(value, str | dict | set):
+        return list(value)
+    raise ValueError(f"{name} must be a list. Received: {name}={value!r}")
 
 
 def switch(name: str, value: Any) -> bool:

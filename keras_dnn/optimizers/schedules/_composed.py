@@ -33,6 +33,27 @@ def schedule(name: str, value: Any) -> Any:
     raise ValueError(f"{name} must be a LearningRateSchedule. Received: {name}={value}")
 
 
+def value_of(schedule: Any, step: Tensor) -> Tensor:
+    """The value of any schedule, also of one that returns a plain float."""
+    value = schedule(step)
+    if keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
+        return value
+    return ops.convert_to_tensor(value, keras.config.floatx())
+
+
+def wide(step: Tensor) -> Tensor:
+    """The step in a dtype that can be compared with any boundary."""
+    step = ops.convert_to_tensor(step)
+    if keras.backend.backend() == "jax":
+        return step
+    return ops.cast(step, "float64" if "float" in str(step.dtype) else "int64")
+
+
+def at(boundary: int, step: Tensor) -> Tensor:
+    """A boundary in the dtype of the step."""
+    return ops.convert_to_tensor(boundary, step.dtype)
+
+
 def since(step: Tensor, start: int) -> Tensor:
     """The steps that have passed since `start`, 0 before it."""
-    return ops.maximum(step - ops.cast(start, step.dtype), ops.cast(0, step.dtype))
+    return ops.maximum(step - at(start, step), at(0, step))

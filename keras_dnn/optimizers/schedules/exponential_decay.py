@@ -51,7 +51,7 @@ class ExponentialDecay(Curve):
         self.decay_rate = _arguments.number(
             "decay_rate", decay_rate, high=1.0, bounds="(]"
         )
-        self.staircase = staircase
+        self.staircase = _arguments.switch("staircase", staircase)
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
+from keras_dnn.optimizers.schedules._composed import at, wide
 from keras_dnn.optimizers.schedules._schedule import Schedule
 
 
@@ -44,7 +45,10 @@ class PiecewiseConstant(Schedule):
         name: str = "piecewise_constant",
     ) -> None:
         self.boundaries = rising("boundaries", boundaries)
-        self.rates = [_arguments.number("values", value) for value in values]
+        self.rates = [
+            _arguments.number("values", value)
+            for value in _arguments.several("values", values)
+        ]
         if len(self.rates) != len(self.boundaries) + 1:
             raise ValueError(
                 "values must hold one number more than boundaries. "
@@ -54,12 +58,12 @@ class PiecewiseConstant(Schedule):
 
     def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`, which may be an int, an array or a tensor."""
-        step = ops.convert_to_tensor(step)
-        dtype = keras.config.floatx()
-        value = ops.full_like(step, self.rates[0], dtype=dtype)
-        for boundary, rate in zip(self.boundaries, self.rates[1:], strict=True):
-            reached = step >= ops.cast(boundary, step.dtype)
-            value = ops.where(reached, ops.cast(rate, dtype), value)
+        step = wide(step)
+        # Not `ops.cast`, which rounds a float to float32 first.
+        rates = [ops.convert_to_tensor(r, keras.config.floatx()) for r in self.rates]
+        value = ops.zeros_like(step, dtype=rates[0].dtype) + rates[0]
+        for boundary, rate in zip(self.boundaries, rates[1:], strict=True):
+            value = ops.where(step >= at(boundary, step), rate, value)
         return value
 
     def get_config(self) -> dict[str, Any]:
@@ -73,7 +77,10 @@ class PiecewiseConstant(Schedule):
 
 def rising(name: str, boundaries: Sequence[int]) -> list[int]:
     """The boundaries as a list, if they are steps that rise."""
-    steps = [_arguments.count(name, boundary) for boundary in boundaries]
+    steps = [
+        _arguments.count(name, boundary)
+        for boundary in _arguments.several(name, boundaries)
+    ]
     if any(one >= other for one, other in itertools.pairwise(steps)):
         raise ValueError(f"{name} must rise. Received: {name}={boundaries}")
     return steps

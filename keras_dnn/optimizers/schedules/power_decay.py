@@ -50,7 +50,7 @@ class PowerDecay(Curve):
         super().__init__(initial_learning_rate, name)
         self.decay_steps = _arguments.number("decay_steps", decay_steps, bounds="()")
         self.power = _arguments.number("power", power)
-        self.staircase = staircase
+        self.staircase = _arguments.switch("staircase", staircase)
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""

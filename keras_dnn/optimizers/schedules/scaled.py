@@ -11,6 +11,7 @@ from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers.schedules._composed import (
     Composed,
+    value_of,
 )
 from keras_dnn.optimizers.schedules._composed import (
     schedule as checked,
@@ -53,8 +54,10 @@ class Scaled(Composed):
 
     def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`, which may be an int, an array or a tensor."""
-        value = self.schedule(step)
-        return value * ops.cast(self.factor, value.dtype)
+        value = value_of(self.schedule, step)
+        if isinstance(self.factor, keras.Variable):
+            return value * ops.cast(self.factor, value.dtype)
+        return value * self.factor
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this schedule anew."""

@@ -8,11 +8,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers.schedules._composed import (
     Composed,
+    at,
     schedule,
     since,
+    value_of,
+    wide,
 )
 from keras_dnn.optimizers.schedules.piecewise_constant import rising
 
@@ -49,22 +53,25 @@ class Sequence(Composed):
         *,
         name: str = "sequence",
     ) -> None:
-        self.schedules = [schedule("schedules", one) for one in schedules]
+        self.schedules = [
+            schedule("schedules", one)
+            for one in _arguments.several("schedules", schedules)
+        ]
         self.boundaries = rising("boundaries", boundaries)
-        if len(self.schedules) != len(self.boundaries) + 1:
+        if not 1 < len(self.schedules) == len(self.boundaries) + 1:
             raise ValueError(
-                "schedules must hold one schedule more than boundaries. "
+                "schedules must hold two or more, one more than boundaries. "
                 f"Received: schedules={schedules}, boundaries={boundaries}"
             )
         self.name = name
 
     def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`, which may be an int, an array or a tensor."""
-        step = ops.convert_to_tensor(step)
-        value = self.schedules[0](step)
+        step = wide(step)
+        value = value_of(self.schedules[0], step)
         for boundary, later in zip(self.boundaries, self.schedules[1:], strict=True):
-            reached = step >= ops.cast(boundary, step.dtype)
-            value = ops.where(reached, later(since(step, boundary)), value)
+            after = value_of(later, since(step, boundary))
+            value = ops.where(step >= at(boundary, step), after, value)
         return value
 
     def get_config(self) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers.schedules._composed import (
     Composed,
+    at,
     since,
+    value_of,
+    wide,
 )
 from keras_dnn.optimizers.schedules._composed import (
     schedule as checked,
@@ -60,12 +63,12 @@ class Warmup(Composed):
 
     def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`, which may be an int, an array or a tensor."""
-        step = ops.convert_to_tensor(step)
-        after = self.schedule(since(step, self.warmup_steps))
+        step = wide(step)
+        after = value_of(self.schedule, since(step, self.warmup_steps))
         share = ops.cast(step, after.dtype) / self.warmup_steps
-        first = self.schedule(ops.zeros_like(step))
+        first = value_of(self.schedule, ops.zeros_like(step))
         climb = self.start + (first - self.start) * ops.maximum(share, 0.0)
-        return ops.where(step < ops.cast(self.warmup_steps, step.dtype), climb, after)
+        return ops.where(step < at(self.warmup_steps, step), climb, after)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this schedule anew."""

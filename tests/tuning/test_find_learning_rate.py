@@ -1,0 +1,310 @@
+"""The range test in `fit`: what it records, and that it leaves nothing behind."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dnn import optimizers
+from keras_dnn.tuning import find_learning_rate
+
+rng = np.random.default_rng(0)
+# Eighths are exact in float32, in which Keras feeds its data.
+X = np.round(8 * rng.normal(size=(48, 4))) / 8
+Y = X @ [[1.0], [-2.0], [0.5], [3.0]] + np.round(8 * rng.normal(size=(48, 1))) / 8
+WEIGHTS = np.round(8 * rng.uniform(0.5, 2, size=48)) / 8
+LOSS = keras.losses.MeanSquaredError(dtype="float64")
+BATCH = 8
+
+
+def label(arguments):
+    return "-".join(f"{k}={v}" for k, v in arguments.items()) or "plain"
+
+
+class Batches(keras.utils.PyDataset):
+    """Rows in order."""
+
+    def __len__(self):
+        return len(X) // BATCH
+
+    def __getitem__(self, index):
+        rows = slice(index * BATCH, (index + 1) * BATCH)
+        return X[rows], Y[rows]
+
+
+# The sweep a second time; Keras sums up its losses in float32
+
+
+def linear_model(optimizer, **compile_arguments):
+    """Linear regression from zero."""
+    inputs = keras.Input((4,), dtype="float64")
+    dense = keras.layers.Dense(
+        1, use_bias=False, kernel_initializer="zeros", dtype="float64"
+    )
+    model = keras.Model(inputs, dense(inputs))
+    model.compile(optimizer, LOSS, **compile_arguments)
+    return model
+
+
+def replayed(rates, every=1, batch=BATCH, weights=None):
+    """The losses of gradient descent in NumPy with these rates, one an update."""
+    kernel = np.zeros((4, 1))
+    weights = np.ones(len(X)) if weights is None else weights
+    starts = range(0, len(X), batch)
+    losses, step = [], 0
+    for rate in np.float32(rates).astype("float64"):
+        gradients, values = [], []
+        for _ in range(every):
+            rows = slice(starts[step % len(starts)], starts[step % len(starts)] + batch)
+            x, w = X[rows], weights[rows, None]
+            residual = x @ kernel - Y[rows]
+            values.append(np.mean(w * residual**2))
+            gradients.append(2 / len(x) * x.T @ (w * residual))
+            step += 1
+        losses.append(np.mean(values))
+        kernel = kernel - rate * np.mean(gradients, axis=0)
+    return np.array(losses)
+
+
+SWEEP = {"min_rate": 1e-3, "max_rate": 0.3, "steps": 20, "shuffle": False}
+GEOMETRIC = 1e-3 * 300 ** (np.arange(20) / 19)
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, keras.optimizers.SGD])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        {"jit_compile": False},
+        {"jit_compile": True, "steps_per_execution": 3},
+        {"run_eagerly": True},
+        {"gradient_accumulation_steps": 3},
+        {"gradient_accumulation_steps": 3, "steps_per_execution": 2},
+    ],
+    ids=label,
+)
+def test_losses_are_those_of_the_same_sweep_in_numpy(make, mode):
+    every = mode.get("gradient_accumulation_steps", 1)
+    compiled = {k: v for k, v in mode.items() if k != "gradient_accumulation_steps"}
+    own = {"gradient_accumulation_steps": every} if every > 1 else {}
+    model = linear_model(make(0.5, **own), **compiled)
+    result = find_learning_rate(model, X, Y, batch_size=BATCH, **SWEEP)
+    np.testing.assert_allclose(result.rates, GEOMETRIC, rtol=2e-7)
+    np.testing.assert_allclose(result.losses, replayed(GEOMETRIC, every), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (
+            lambda: {"x": X, "y": Y, "sample_weight": WEIGHTS, "batch_size": 8},
+            lambda: replayed(GEOMETRIC, weights=WEIGHTS),
+        ),
+        (
+            lambda: {"x": tf.data.Dataset.from_tensor_slices((X, Y)).batch(10)},
+            lambda: replayed(GEOMETRIC, batch=10),
+        ),
+        (
+            lambda: {
+                "x": tf.data.Dataset.from_tensor_slices((X, Y, WEIGHTS[:, None]))
+                .batch(8)
+                .repeat()
+            },
+            lambda: replayed(GEOMETRIC, weights=WEIGHTS),
+        ),
+        (lambda: {"x": Batches()}, lambda: replayed(GEOMETRIC)),
+        (
+            lambda: {"x": tf.constant(X), "y": tf.constant(Y), "batch_size": 12},
+            lambda: replayed(GEOMETRIC, batch=12),
+        ),
+    ],
+    ids=[
+        "sample weights",
+        "tf.data",
+        "weighted endless tf.data",
+        "PyDataset",
+        "tensor",
+    ],
+)
+def test_every_kind_of_data_begins_again_where_it_ends(data, expected):
+    model = linear_model(optimizers.SGD(0.5))
+    result = find_learning_rate(model, **data(), **SWEEP)
+    np.testing.assert_allclose(result.losses, expected(), rtol=1e-6)
+
+
+def test_several_inputs_and_outputs_add_up():
+    inputs = {name: keras.Input((2,), name=name, dtype="float64") for name in "ab"}
+    joined = keras.layers.Concatenate(dtype="float64")(list(inputs.values()))
+    dense = {
+        name: keras.layers.Dense(
+            1, use_bias=False, kernel_initializer="zeros", dtype="float64", name=name
+        )(joined)
+        for name in ("first", "second")
+    }
+    model = keras.Model(inputs, dense)
+    model.compile(optimizers.SGD(0.5), {"first": LOSS, "second": LOSS})
+    x, y = {"a": X[:, :2], "b": X[:, 2:]}, {"first": Y, "second": Y}
+    result = find_learning_rate(model, x, y, batch_size=BATCH, **SWEEP)
+    np.testing.assert_allclose(result.losses, 2 * replayed(GEOMETRIC), rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, keras.optimizers.SGD])
+def test_two_replicas_record_what_one_device_does(two_replicas, make):
+    with two_replicas.scope():
+        model = linear_model(make(0.5))
+    result = find_learning_rate(model, X, Y, batch_size=BATCH, **SWEEP)
+    np.testing.assert_allclose(result.rates, GEOMETRIC, rtol=2e-7)
+    np.testing.assert_allclose(result.losses, replayed(GEOMETRIC), rtol=1e-6)
+
+
+def test_a_linear_sweep_climbs_by_equal_amounts():
+    model = linear_model(optimizers.SGD(0.5))
+    result = find_learning_rate(
+        model, X, Y, batch_size=BATCH, sweep="linear", **{**SWEEP, "min_rate": 0.01}
+    )
+    rates = np.linspace(0.01, 0.3, 20)
+    np.testing.assert_allclose(result.rates, rates, rtol=2e-7)
+    np.testing.assert_allclose(result.losses, replayed(rates), rtol=1e-6)
+
+
+def test_the_sweep_begins_at_its_first_rate_also_in_mid_training():
+    """Four batches of three: the optimizer waits for two more."""
+    for make in (optimizers.SGD, keras.optimizers.SGD):
+        model = linear_model(make(1e-3, gradient_accumulation_steps=3))
+        model.fit(X[:32], Y[:32], BATCH, verbose=0)
+        result = find_learning_rate(model, X, Y, batch_size=BATCH, **SWEEP)
+        np.testing.assert_allclose(result.rates, GEOMETRIC, rtol=2e-7)
+
+
+def test_default_rates_span_eight_decades_in_a_hundred_steps():
+    result = find_learning_rate(encoded(), RAMP, np.linspace(2, 1, 200)[:, None])
+    np.testing.assert_allclose(result.rates, np.geomspace(1e-7, 10, 100), rtol=2e-7)
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, keras.optimizers.SGD])
+def test_updates_that_overflow_do_not_shorten_the_sweep(make):
+    wrapped = keras.optimizers.LossScaleOptimizer(make(), initial_scale=2.0**127)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile(wrapped, "mse")
+    result = find_learning_rate(model, X, Y, batch_size=BATCH, **SWEEP)
+    np.testing.assert_allclose(result.rates, GEOMETRIC, rtol=2e-7)
+
+
+# Losses that are told what to be
+
+RAMP = np.arange(200.0)[:, None]
+
+
+def encoded(**compile_arguments):
+    """A model whose loss is the mean of its targets."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(
+        "sgd",
+        lambda y, out: keras.ops.mean(y, axis=-1) + 0.0 * keras.ops.mean(out, -1),
+        **compile_arguments,
+    )
+    return model
+
+
+def swept(targets, *, compiled=None, **arguments):
+    given = {"batch_size": 1, "steps": len(targets), "shuffle": False, "max_rate": 1e-3}
+    targets = np.asarray(targets, "float32")[:, None]
+    x = np.zeros_like(targets)
+    model = encoded(**(compiled or {}))
+    return find_learning_rate(model, x, targets, **{**given, **arguments})
+
+
+@pytest.mark.parametrize(("smoothing", "stop_factor"), [(0.5, 2.0), (0.9, 4.0)])
+def test_the_sweep_stops_where_the_smoothed_loss_is_too_high(smoothing, stop_factor):
+    losses = np.concatenate([np.linspace(2, 1, 20), np.geomspace(1, 1e4, 40)])
+    averages = [
+        np.average(losses[: t + 1], weights=smoothing ** np.arange(t, -1.0, -1))
+        for t in range(60)
+    ]
+    lowest = np.minimum.accumulate(averages)
+    stop = int(np.argmax(averages > stop_factor * lowest))
+    result = swept(losses, smoothing=smoothing, stop_factor=stop_factor)
+    np.testing.assert_allclose(result.losses, losses[: stop + 1], rtol=1e-6)
+    np.testing.assert_allclose(result.smoothed, averages[: stop + 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_the_sweep_stops_at_a_loss_that_is_not_finite(bad, steps_per_execution):
+    losses = np.linspace(2, 1, 60)
+    losses[25] = bad
+    result = swept(losses, compiled={"steps_per_execution": steps_per_execution})
+    assert 26 <= len(result.losses) < 26 + steps_per_execution
+    np.testing.assert_allclose(result.losses[:26], losses[:26], rtol=1e-6)
+    assert result.rates[0] < result.suggestion < result.rates[24]
+
+
+def test_negative_losses_do_not_stop_the_sweep():
+    losses = -10 - np.linspace(0, 3, 60) + np.random.default_rng(1).normal(0, 0.1, 60)
+    assert len(swept(losses, smoothing=0.5).rates) == 60
+
+
+def test_the_result_is_read_from_the_recorded_losses():
+    u = np.linspace(-7, -1, 60)
+    losses = 2.3 - 1.5 / (1 + np.exp(-(u + 3.5) / 0.25))
+    result = swept(losses, max_rate=0.1, seed=4)
+    assert np.log10(result.suggestion) == pytest.approx(-3.5, abs=0.1)
+    assert result.interval[0] <= result.suggestion <= result.interval[1]
+
+
+def test_shuffling_takes_every_row_once_before_any_again():
+    targets = np.arange(40.0)
+    results = [
+        swept(targets, batch_size=4, steps=20, shuffle=True, seed=seed)
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = (result.losses for result in results)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first[:10].mean() == first[10:].mean() == pytest.approx(targets.mean())
+    assert not np.array_equal(first[:10], first[10:])
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_a_bar_is_shown_to_its_end_and_silence_is_silent(capsys, steps_per_execution):
+    compiled = {"steps_per_execution": steps_per_execution}
+    swept(np.ones(30), compiled=compiled, verbose=0)
+    assert capsys.readouterr().out == ""
+    swept(np.ones(30), compiled=compiled, verbose=1)
+    assert "30/30" in capsys.readouterr().out
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("min_rate", v) for v in (0, -1e-3, float("nan"), "1e-3", True, None)),
+        *(("max_rate", v) for v in (1e-7, 1e-9, float("inf"), float("nan"), None)),
+        *(("steps", v) for v in (1, 0, -5, 10.5, "10", True, None)),
+        *(("batch_size", v) for v in (0, -1, 2.5, None)),
+        *(("smoothing", v) for v in (1.0, -0.1, float("nan"), None)),
+        *(("stop_factor", v) for v in (1.0, 0.5, float("nan"), None)),
+        *(("sweep", v) for v in ("exp", None, 3)),
+    ],
+)
+def test_bad_values_are_named_and_shown(name, value):
+    with pytest.raises(ValueError, match=name) as error:
+        find_learning_rate(encoded(), RAMP, RAMP, **{name: value})
+    assert f"Received: {name}={value!r}" in str(error.value)
+
+
+def test_a_model_must_be_compiled():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="model must be compiled"):
+        find_learning_rate(model, RAMP, RAMP)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [(RAMP, RAMP[:9]), (RAMP[:9], RAMP), (RAMP[:0], RAMP[:0])],
+    ids=["few targets", "many targets", "nothing"],
+)
+def test_arrays_of_different_lengths_and_empty_ones_are_refused(data):
+    with pytest.raises(ValueError, match=r"\b[xy]\b"):
+        find_learning_rate(encoded(), *data)
