@@ -24,7 +24,12 @@ class Progress:
 
     def after(self, result: Any, total: int | None) -> Any:
         """Counts one piece of work and passes on what it gave."""
-        self.done += 1
+        self.reach(self.done + 1, total)
+        return result
+
+    def reach(self, done: int, total: int | None) -> None:
+        """Shows that so much work is done."""
+        self.done = done
         if self.bar is None and self.verbose:
             self.bar = keras.utils.Progbar(total)
         late = time.monotonic() - self.started > 2.0
@@ -33,4 +38,8 @@ class Progress:
         )
         if self.bar is not None and self.shown:
             self.bar.update(self.done)
-        return result
+
+    def stop(self) -> None:
+        """Ends the bar's line where work ends early."""
+        if self.shown and self.bar is not None and self.done < self.bar.target:
+            self.bar.update(self.done, finalize=True)

@@ -28,21 +28,21 @@ from keras_dnn.optimizers import Optimizer
 class Probe(keras.callbacks.Callback):
     """Base class: a callback whose methods below are traced into the training step.
 
-    A subclass creates its variables in `create`, writes to them in the `see_` methods,
-    `before_update` and `after_update`, and reads them on the host when it likes. All
-    may be traced more than once.
+    A subclass creates its variables in `_create`, writes to them in the `_see_...`
+    methods, `_before_update` and `_after_update`, and reads them on the host when it
+    likes. All may be traced more than once.
     """
 
-    def create(self, variables: Sequence[keras.Variable]) -> None:
+    def _create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates what the probe writes to, for a model with these variables."""
 
-    def see_loss(self, loss: Tensor) -> None:
+    def _see_loss(self, loss: Tensor) -> None:
         """Sees the loss of every batch, all replicas' together, before the update."""
 
-    def before_update(self, variables: Sequence[keras.Variable]) -> None:
+    def _before_update(self, variables: Sequence[keras.Variable]) -> None:
         """Sees the weights before the step."""
 
-    def see_gradients(
+    def _see_gradients(
         self,
         columns: Sequence[int],
         gradients: Sequence[Tensor],
@@ -57,7 +57,7 @@ class Probe(keras.callbacks.Callback):
             clipped: after it; the very same list if nothing is clipped.
         """
 
-    def after_update(
+    def _after_update(
         self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
     ) -> None:
         """Sees the weights after the step.
@@ -69,7 +69,7 @@ class Probe(keras.callbacks.Callback):
                 only accumulated).
         """
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Puts back what the probe changed; called whenever it is detached.
 
         It may be the garbage collector that calls, so it must not touch the device.
@@ -89,7 +89,12 @@ class Probe(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Detaches the probe from the training step."""
-        _Tap.on(self.model).detach(self)
+        self._detach()
+
+    def _detach(self) -> None:
+        """Gets out of the training step, if the probe is in it."""
+        if self.model is not None:
+            _Tap.on(self.model).detach(self)
 
 
 class _Tap:
@@ -131,14 +136,14 @@ class _Tap:
         if probe not in self.probes:
             return
         self.probes.remove(probe)
-        probe.release()
+        probe._release()
         if not self.probes:
             self._unwrap()
         self._make_train_function(force=True)
 
     def _create(self, variables: Sequence[keras.Variable]) -> None:
         while self.waiting:
-            self.waiting.pop().create(variables)
+            self.waiting.pop()._create(variables)
 
     def _wrap(self) -> None:
         self._apply = self.optimizer.apply
@@ -173,7 +178,7 @@ class _Tap:
         # Keras gives each replica its share of the loss.
         seen = tf.stop_gradient(self._summed_over_replicas([loss])[0])
         for probe in self.probes:
-            probe.see_loss(seen)
+            probe._see_loss(seen)
         return self._scale_loss(loss)
 
     def apply(
@@ -197,11 +202,11 @@ class _Tap:
         ]
         step = tf.convert_to_tensor(self.optimizer.iterations)
         for probe in self.probes:
-            probe.before_update(variables)
+            probe._before_update(variables)
         self._apply(grads, trainable_variables)
         updated = tf.convert_to_tensor(self.optimizer.iterations) > step
         for probe in self.probes:
-            probe.after_update(variables, step, updated)
+            probe._after_update(variables, step, updated)
 
     def clip_gradients(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
         clipped: Sequence[Tensor] = self._clip_gradients(grads)
@@ -209,7 +214,7 @@ class _Tap:
         summed = self._summed(grads)
         summed_clipped = summed if clipped is grads else self._summed(clipped)
         for probe in self.probes:
-            probe.see_gradients(self.columns, summed, summed_clipped)
+            probe._see_gradients(self.columns, summed, summed_clipped)
         return clipped
 
     def _summed(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:

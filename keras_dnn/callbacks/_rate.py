@@ -46,6 +46,18 @@ class Rate:
         if isinstance(held, Scaled) and isinstance(held.factor, keras.Variable):
             held.factor.assign(factor)
 
+    @property
+    def number(self) -> float | None:
+        """The rate that is set, `None` under a schedule."""
+        if isinstance(self.optimizer._learning_rate, LearningRateSchedule):
+            return None
+        return self.value
+
+    @number.setter
+    def number(self, number: float | None) -> None:
+        if number is not None and self.number is not None:
+            self.optimizer.learning_rate = number
+
     def reduce(self, factor: float, floor: float) -> None:
         """Multiplies the rate, but not to below `floor`."""
         value = self.value

@@ -18,15 +18,15 @@ class Resumable(keras.callbacks.Callback):
     takes it back; it is stored beside the model, and deleted with it.
     """
 
-    def state(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         """What must survive, ready for JSON."""
         raise NotImplementedError
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave in a process that ended."""
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `_state` gave in a process that ended."""
         raise NotImplementedError
 
-    def resume(self) -> bool:
+    def _resume(self) -> bool:
         """Looks for a backup among the callbacks of this `fit`, when training begins.
 
         Returns:
@@ -46,12 +46,13 @@ class Resumable(keras.callbacks.Callback):
                 epoch = json.loads(metadata.read_text())["epoch"]
                 states = json.loads(file.read_text())
                 # The model may have been saved before or after this epoch's state.
-                if str(epoch) in states:
-                    self.restore(states[str(epoch)])
+                known = [int(e) for e in states if int(e) <= epoch]
+                if known:
+                    self._restore(states[str(max(known))])
                     return True
         return False
 
-    def back_up(self, epochs: int) -> None:
+    def _back_up(self, epochs: int) -> None:
         """Stores the state beside the backup of the model.
 
         Args:
@@ -61,4 +62,7 @@ class Resumable(keras.callbacks.Callback):
             states = json.loads(file.read_text()) if file.exists() else {}
             last = {k: v for k, v in states.items() if int(k) == epochs - 1}
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps({**last, str(epochs): self.state()}))
+            # Whole or not at all, should the process end now.
+            whole = file.with_suffix(".new")
+            whole.write_text(json.dumps({**last, str(epochs): self._state()}))
+            whole.replace(file)

@@ -132,7 +132,7 @@ class GradientNorms(Probe):
 
     # Traced into the training step ----------------------------------------------------
 
-    def create(self, variables: Sequence[keras.Variable]) -> None:
+    def _create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the table that steps write their rows to."""
         self._finish()  # What a fit that was interrupted left.
         names = [v.path for v in variables] if self.per_variable else ["model"]
@@ -145,11 +145,11 @@ class GradientNorms(Probe):
         self._table = Table(1 + 4 * len(names), self.model.steps_per_execution)
         self._gradient_norms = variable((2, len(variables)))
 
-    def before_update(self, variables: Sequence[keras.Variable]) -> None:
+    def _before_update(self, variables: Sequence[keras.Variable]) -> None:
         """Keeps the weights for the ratio."""
         self._before = [tf.identity(v) for v in variables] if self._with_ratios else []
 
-    def see_gradients(
+    def _see_gradients(
         self,
         columns: Sequence[int],
         gradients: Sequence[Tensor],
@@ -169,7 +169,7 @@ class GradientNorms(Probe):
         step = self.model.optimizer.iterations
         self._gradient_norms.assign(self._if_wanted(step, measure))
 
-    def after_update(
+    def _after_update(
         self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
     ) -> None:
         """Writes the row of this update."""

@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 from keras_dnn import _arguments
+from keras_dnn._tensorflow import tf
 from keras_dnn.callbacks._probe import Probe
 from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.optimizers import Optimizer
-from keras_dnn.optimizers._override import override, put_back
+from keras_dnn.optimizers._override import override, put_back, updates_of
 from keras_dnn.optimizers.schedules import OneCycle
 
 
@@ -75,8 +76,9 @@ class OneCycleScheduler(Probe, Resumable):
         # A bad argument is told now rather than in `fit`.
         trial = self._cycle(1 if total_steps is None else total_steps)
         if momentum is not None:
-            trial.momentum(*momentum)
+            _check(momentum, trial)
         self.momentum = momentum
+        self._end: int | None = None
         self.schedule: OneCycle | None = None
         self._start = 0
         self._resumed = False
@@ -87,16 +89,17 @@ class OneCycleScheduler(Probe, Resumable):
         """The share of the cycle that was trained."""
         if self.schedule is None:
             return 0.0
-        done = int(self._optimizer.iterations) - self._start
-        return min(done / self.schedule.total_steps, 1.0)
+        # Another fit, without this callback, must not count.
+        end = updates_of(self._optimizer) if self._end is None else self._end
+        return min((end - self._start) / self.schedule.total_steps, 1.0)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Gets into the training step."""
         super().on_train_begin(logs)
         model = self.model
         self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        self.schedule = None
-        self._resumed = self.resume()
+        self.schedule = self._end = None
+        self._resumed = self._resume()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the cycle in the first epoch."""
@@ -104,9 +107,10 @@ class OneCycleScheduler(Probe, Resumable):
             return
         optimizer = self._optimizer
         if not self._resumed:
-            self._start = int(optimizer.iterations)
+            self._start = updates_of(optimizer)
             self.schedule = self._cycle(self._length(epoch))
         assert self.schedule is not None
+        self._back_up(epoch)
         self._follow("learning_rate", self.schedule)
         if self.momentum is None:
             return
@@ -131,7 +135,7 @@ class OneCycleScheduler(Probe, Resumable):
                 "not know its size. Received: total_steps=None"
             )
         every = self._optimizer.gradient_accumulation_steps or 1
-        pending = int(self._optimizer._iterations) % every
+        pending = int(tf.convert_to_tensor(self._optimizer._iterations)) % every
         epochs = int(self.params["epochs"]) - epoch
         return max((pending + epochs * int(batches)) // every, 1)
 
@@ -143,36 +147,48 @@ class OneCycleScheduler(Probe, Resumable):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the position for a process that takes over."""
-        self.back_up(epoch + 1)
+        self._back_up(epoch + 1)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Says how much of the cycle was trained, if not all of it."""
+        self._end = updates_of(self._optimizer)
         super().on_train_end(logs)
         if self.schedule is not None and self.coverage < 1:
             print(  # noqa: T201
                 f"1-cycle: trained {self.coverage:.0%} of the cycle, "
-                f"{int(self._optimizer.iterations) - self._start} of "
+                f"{updates_of(self._optimizer) - self._start} of "
                 f"{self.schedule.total_steps} steps. The learning rate ended at "
                 f"{self.schedule.values(self._last_step()):.3g}."
             )
 
     def _last_step(self) -> int:
-        return max(int(self._optimizer.iterations) - self._start - 1, 0)
+        return max(updates_of(self._optimizer) - self._start - 1, 0)
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Gives the optimizer its own rate and momentum again."""
         while self._overridden:
             put_back(*self._overridden.pop())
 
-    def state(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         """Where the cycle began and how long it is."""
         assert self.schedule is not None
         return {"start": self._start, "total_steps": self.schedule.total_steps}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         """Goes on with the cycle of a process that ended."""
         self._start = state["start"]
         self.schedule = self._cycle(state["total_steps"])
+
+
+def _check(momentum: Any, cycle: OneCycle) -> None:
+    try:
+        high, low = momentum
+        cycle.momentum(high, low)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "momentum must be None or its highest and lowest value, in [0, 1) and the "
+            f"highest first. Received: momentum={momentum!r}"
+        ) from error
 
 
 def _warn_that_only_the_rate_moves(optimizer: Any, name: str) -> None:

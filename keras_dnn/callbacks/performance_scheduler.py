@@ -61,7 +61,7 @@ class PerformanceScheduler(Resumable):
         >>> import keras, numpy as np
         >>> from keras_dnn.callbacks import PerformanceScheduler
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-        >>> model.compile(keras.optimizers.SGD(0.0), "mse")
+        >>> model.compile(keras.optimizers.SGD(1e-9), "mse")
         >>> x = np.ones((8, 3))
         >>> plateau = PerformanceScheduler("loss", patience=2)
         >>> history = model.fit(
@@ -107,7 +107,7 @@ class PerformanceScheduler(Resumable):
         self.validation_data = validation_data
         self.min_delta = _arguments.number("min_delta", min_delta)
         self.relative = relative
-        self.cooldown = int(_arguments.number("cooldown", cooldown))
+        self.cooldown = _arguments.count("cooldown", cooldown, least=0)
         self.min_learning_rate = _arguments.number(
             "min_learning_rate", min_learning_rate
         )
@@ -121,6 +121,7 @@ class PerformanceScheduler(Resumable):
         self.wait = 0
         self.reductions = 0
         self._cooling = 0
+        self._went_back = False
         self._best_weights: list[np.ndarray] | None = None
 
     # What fit calls -------------------------------------------------------------------
@@ -133,7 +134,12 @@ class PerformanceScheduler(Resumable):
         if any(rate.wrapped for rate in self._rates):
             # A model fitted before has the bare schedule in its graph.
             self.model.make_train_function(force=True)
-        self.resume()
+        self._resume()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts the batches from here."""
+        self._before_epoch = self._batches
+        self._back_up(epoch)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -143,7 +149,9 @@ class PerformanceScheduler(Resumable):
             return
         every = int(self.every)
         before = self._batches // every
-        self._batches += self.model.steps_per_execution
+        # The last block of an epoch may be a short one.
+        done = min(batch + 1, self.params["steps"] or batch + 1)
+        self._batches = self._before_epoch + done
         if self._batches // every > before:
             self._look(self._evaluate(), f"batch {self._batches}")
 
@@ -153,7 +161,7 @@ class PerformanceScheduler(Resumable):
         logs["learning_rate"] = self._rates[0].value
         if self.every == "epoch":
             self._look(logs, f"epoch {epoch + 1}")
-        self.back_up(epoch + 1)
+        self._back_up(epoch + 1)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves a schedule that was never scaled as it was."""
@@ -170,6 +178,7 @@ class PerformanceScheduler(Resumable):
                 f"Received: monitor={self.monitor!r}"
             )
         value = float(metrics[self.monitor])
+        self._went_back = False
         if self._improves(value):
             self.best, self.wait = value, 0
             if self.restore_best:
@@ -185,7 +194,8 @@ class PerformanceScheduler(Resumable):
     def _improves(self, value: float) -> bool:
         if math.isnan(self.best):
             return not math.isnan(value)
-        margin = self.min_delta * (abs(self.best) if self.relative else 1.0)
+        size = abs(self.best) if self.relative and math.isfinite(self.best) else 1.0
+        margin = self.min_delta * size
         gain = value - self.best if self._maximise() else self.best - value
         return gain > margin
 
@@ -196,7 +206,9 @@ class PerformanceScheduler(Resumable):
         for metric in self.model.metrics:
             for inner in [*getattr(metric, "metrics", []), metric]:
                 direction = getattr(inner, "_direction", None)
-                if inner.name == name and direction in ("up", "down"):
+                # With several outputs the name of one comes before the metric's.
+                meant = name == inner.name or name.endswith(f"_{inner.name}")
+                if meant and direction in ("up", "down"):
                     return bool(direction == "up")
         return any(word in name for word in ("acc", "auc", "precision", "recall"))
 
@@ -204,11 +216,15 @@ class PerformanceScheduler(Resumable):
         self.wait = 0
         self._cooling = self.cooldown
         before = self._rates[0].value
+        floor = self.min_learning_rate
+        if floor and all(rate.value <= floor for rate in self._rates):
+            return
         for rate in self._rates:
-            rate.reduce(self.factor, self.min_learning_rate)
+            rate.reduce(self.factor, floor)
         self.reductions += 1
         if self._best_weights is not None:
             self.model.set_weights(self._best_weights)
+            self._went_back = True
         if self.verbose:
             print(  # noqa: T201
                 f"\n{when}: {self.monitor} has not beaten {self.best:.5g} for "
@@ -235,7 +251,7 @@ class PerformanceScheduler(Resumable):
 
     # What outlives the process --------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         """The best value, the counts and the factors of the schedules."""
         return {
             "best": self.best,
@@ -244,10 +260,12 @@ class PerformanceScheduler(Resumable):
             "reductions": self.reductions,
             "batches": self._batches,
             "weights": self._best_weights is not None,
+            "went_back": self._went_back,
+            "rates": [rate.number for rate in self._rates],
             "factors": [rate.factor for rate in self._rates],
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         """Takes over from a process that ended."""
         self.best = state["best"]
         self.wait = state["wait"]
@@ -259,10 +277,15 @@ class PerformanceScheduler(Resumable):
         if state["weights"]:
             with np.load(self._weights_file()) as arrays:
                 self._best_weights = [arrays[name] for name in arrays.files]
+        # The model may have been backed up just before the look changed it.
+        for rate, number in zip(self._rates, state["rates"], strict=True):
+            rate.number = number
+        if state["went_back"] and self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
 
-    def back_up(self, epochs: int) -> None:
+    def _back_up(self, epochs: int) -> None:
         """Stores the state, and the best weights with it."""
-        super().back_up(epochs)
+        super()._back_up(epochs)
         if self._files and self._best_weights is not None:
             np.savez(self._weights_file(), *self._best_weights)
 

@@ -75,12 +75,12 @@ class StepLogger(Probe):
         self._record = np.empty((0, len(COLUMNS)))
         self._new: list[np.ndarray] = []
 
-    def create(self, variables: Sequence[keras.Variable]) -> None:
+    def _create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the table that steps write their rows to."""
         self._finish()  # What a fit that was interrupted left.
         self._table = Table(len(COLUMNS) - 1, self.model.steps_per_execution)
 
-    def see_loss(self, loss: Tensor) -> None:
+    def _see_loss(self, loss: Tensor) -> None:
         """Writes the row of this batch."""
         assert self._table is not None
         optimizer = getattr(self.model.optimizer, "inner_optimizer", None)

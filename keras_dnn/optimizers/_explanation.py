@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from keras_dnn._tensorflow import tf
+
 if TYPE_CHECKING:
     from keras_dnn.optimizers._optimizer import Optimizer
 
@@ -36,7 +38,7 @@ def of(optimizer: Optimizer) -> str:
     used = _used(equations)
     values = {letter: _value(optimizer, letter) for letter in used}
     width = max(map(_width, equations), default=0)
-    count = int(optimizer.iterations)
+    count = int(tf.convert_to_tensor(optimizer.iterations))
     lines = [
         f"{type(optimizer).__name__} after {count} update{'s' * (count != 1)}",
         *(
@@ -101,8 +103,9 @@ def _value(optimizer: Optimizer, letter: str) -> str:
         if not optimizer.built:
             return "1"
         position = optimizer.counters.index(name)
-        return f"{float(optimizer._counter_variables[position]):.6g}"
-    return f"{float(getattr(optimizer, name)):.6g}"
+        counter = optimizer._counter_variables[position]
+        return f"{float(tf.convert_to_tensor(counter)):.6g}"
+    return f"{float(tf.convert_to_tensor(getattr(optimizer, name))):.6g}"
 
 
 def _with_numbers(equation: str, values: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers._optimizer import Optimizer
 
@@ -33,6 +34,11 @@ def put_back(optimizer: Any, name: str) -> None:
     """Ends an override, if there is one."""
     ours = isinstance(optimizer, Optimizer)
     optimizer.__dict__.pop(f"_{name}_override" if ours else KERAS, None)
+
+
+def updates_of(optimizer: Any) -> int:
+    """How many updates an optimizer has made."""
+    return int(tf.convert_to_tensor(optimizer.iterations))
 
 
 KERAS = "_get_current_learning_rate"

@@ -99,6 +99,7 @@ def range_test(
     losses: np.ndarray,
     trend: np.ndarray,
     suggestions: Mapping[str, float],
+    interval: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draws the losses of a learning-rate range test, with the suggested rates.
@@ -108,6 +109,7 @@ def range_test(
         losses: the loss of each step.
         trend: the losses without their noise, NaN where there is no trend.
         suggestions: rates by name; the first is set off.
+        interval: of the first suggestion, drawn as a band.
         ax: where to draw; a new figure if `None`.
 
     Returns:
@@ -125,24 +127,26 @@ def range_test(
     """
     if ax is None:
         _, ax = pyplot().subplots(figsize=(6.5, 3.8), layout="constrained")
-    ax.plot(rates, losses, ".", color=GREY, markersize=3, alpha=0.6, label="loss")
-    ax.plot(rates, trend, color=BLUE, label="trend")
-    ax.set_xscale("log")
-    shown = trend[np.isfinite(trend)]
-    if shown.size:
-        low, high = shown.min(), shown.max()
-        ax.set_ylim(low - 0.15 * (high - low), high + 0.3 * (high - low))
+    ax.plot(rates, losses, ".", color=GREY, markersize=3, alpha=0.6)
+    ax.plot(rates, trend, color=BLUE)
+    steps = np.diff(rates)
+    even = steps.size > 1 and np.allclose(steps, steps[0], rtol=1e-3)
+    ax.set_xscale("linear" if even else "log")
     known = np.isfinite(trend)
-    for k, (name, rate) in enumerate(suggestions.items()):
-        height = np.interp(np.log(rate), np.log(rates[known]), shown)
-        ax.plot(rate, height, "o", color=ORANGE if k == 0 else BLUE)
-        ax.annotate(
-            f"{name} {rate:.1e}",
-            (rate, height),
-            xytext=(6, 8 + 12 * (k % 2)),
-            textcoords="offset points",
-            fontsize="small",
-            color=ORANGE if k == 0 else "black",
-        )
+    if known.any():
+        low, high = trend[known].min(), trend[known].max()
+        ax.set_ylim(low - 0.15 * (high - low), high + 0.3 * (high - low))
+    if interval is not None:
+        ax.axvspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
+    # The first is drawn last, on top of those that agree with it.
+    marked = list(zip(suggestions.items(), "osD^v", strict=False))
+    for (name, rate), marker in reversed(marked):
+        height = np.interp(rate, rates[known], trend[known]) if known.any() else 0
+        colour = ORANGE if name == next(iter(suggestions)) else BLUE
+        label = f"{name} {rate:.1e}"
+        ax.plot(rate, height, marker, color=colour, label=label, linestyle="none")
+    if suggestions:
+        handles, labels = ax.get_legend_handles_labels()
+        ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize="small")
     tidy(ax, "learning rate", "loss of the batch")
     return ax

@@ -12,7 +12,7 @@ import numpy as np
 BANDWIDTH = 0.06
 """Of the trend, as a share of the sweep: of eight decades, about half of one."""
 
-NOISE = 4.0
+NOISE = 5.0
 """How many standard errors of the trend a descent must be worth."""
 
 
@@ -63,20 +63,26 @@ def _fit(offsets: np.ndarray, weights: np.ndarray, degree: int) -> np.ndarray:
 
 
 def usable(losses: np.ndarray) -> int:
-    """How many losses there are before the curve is back above where it began."""
+    """How many losses there are before the curve is well above where it began."""
     finite = np.isfinite(losses)
     end = len(losses) if finite.all() else int(np.argmin(finite))
-    if end < 3:
+    if end < 5:
         return end
-    first = np.median(losses[: max(3, end // 20)])
-    lowest = int(np.argmin(losses[:end]))
-    above = np.flatnonzero(losses[lowest:end] > first)
+    padded = np.pad(losses[:end], 2, mode="edge")
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+    changes = np.abs(np.diff(losses[:end]))
+    noise = 1.05 * np.median(changes)  # Of normal noise, its standard deviation.
+    first = np.median(losses[: max(5, end // 10)])
+    lowest = int(np.argmin(medians))
+    above = np.flatnonzero(medians[lowest:] > first + 3 * noise)
     return lowest + int(above[0]) if above.size else end
 
 
 def valley(values: np.ndarray, slopes: np.ndarray) -> int:
     """Where the deepest descent is half done."""
     falling = np.flatnonzero(np.diff(values) < 0)
+    if not falling.size:
+        return 0
     runs = np.split(falling, np.flatnonzero(np.diff(falling) > 1) + 1)
     run = max(runs, key=lambda r: values[r[0]] - values[r[-1] + 1])
     first, last = run[0], run[-1] + 1
@@ -97,6 +103,8 @@ def minimum(values: np.ndarray, slopes: np.ndarray) -> int:
 def slide(values: np.ndarray, slopes: np.ndarray) -> int:
     """The last place before the minimum where it falls half as fast as ever."""
     before = slopes[: int(np.argmin(values)) + 1]
+    if before.min() >= 0:
+        return len(before) - 1
     return int(np.flatnonzero(before <= before.min() / 2)[-1])
 
 
@@ -141,8 +149,9 @@ def why_not(losses: np.ndarray, trend: Trend) -> str:
     lowest = int(np.argmin(values))
     fall = values[: lowest + 1].max() - values[lowest]
     rise = values.max() - values[0]
-    if fall > NOISE * trend.noise(losses) and fall > 1e-9 * np.abs(values).max():
+    enough = NOISE * trend.noise(losses) + 1e-9 * np.abs(values).max()
+    if fall > enough:
         return ""
-    if lowest < len(values) // 10 and rise > fall:
+    if lowest < len(values) // 10 and rise > enough:
         return "the loss rises from the start: try a lower min_rate"
     return "the curve is flat: the loss falls by less than its noise"

@@ -11,6 +11,9 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 
+EPOCHS = 20
+"""How often the batches of a sweep may come again."""
+
 
 def enough(
     x: Any,
@@ -21,16 +24,24 @@ def enough(
     shuffle: bool,
     seed: int | None,
 ) -> dict[str, Any]:
-    """The arguments of `fit` that give it enough batches."""
+    """The arguments of `fit` that give it batches until it is told to stop."""
+    # More than there are steps, for loss scaling may put some off.
     if isinstance(x, tf.data.Dataset):
-        return {"x": x.repeat(), "steps_per_epoch": batches}
+        return {"x": x.repeat(), "steps_per_epoch": batches, "epochs": EPOCHS}
     if isinstance(x, keras.utils.PyDataset):
-        epochs = math.ceil(batches / len(x)) if x.num_batches else 1
-        return {"x": x, "epochs": epochs}
+        return {"x": x, "epochs": EPOCHS * batches}
     if hasattr(x, "__next__"):
         return {"x": x, "steps_per_epoch": batches}
     _arguments.count("batch_size", batch_size)
-    rows = len(keras.tree.flatten(x)[0])
+    lengths = {
+        len(a) for a in keras.tree.flatten((x, y, sample_weight)) if a is not None
+    }
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError(
+            "x, y and sample_weight must hold arrays of one length, at least 1. "
+            f"Received arrays of lengths {sorted(lengths)}"
+        )
+    rows = lengths.pop()
     wanted = batches * batch_size
     rng = np.random.default_rng(seed)
     order = [
@@ -45,6 +56,7 @@ def enough(
     arrays = {"x": x, "y": y, "sample_weight": sample_weight}
     return {
         "batch_size": batch_size,
+        "epochs": EPOCHS,
         **{
             name: keras.tree.map_structure(choose, value)
             for name, value in arrays.items()
@@ -53,21 +65,23 @@ def enough(
     }
 
 
-def build(model: keras.Model, fit: dict[str, Any]) -> None:
-    """Builds a model that waits for its first batch."""
+def build(model: keras.Model, x: Any) -> None:
+    """Builds a model that waits for its first batch, with symbols in its place."""
     if model.built:
         return
-    x = fit["x"]
-    if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x))
-    elif isinstance(x, keras.utils.PyDataset):
-        batch = x[0]
-    elif hasattr(x, "__next__"):
+    if hasattr(x, "__next__"):
         raise ValueError(
             f"model must be built where x is a generator. Received: model={model}"
         )
-    else:
-        batch = keras.tree.map_structure(lambda a: a[:1], x)
-        model(batch)
-        return
-    model(keras.utils.unpack_x_y_sample_weight(batch)[0])
+    if isinstance(x, tf.data.Dataset):
+        x = keras.utils.unpack_x_y_sample_weight(next(iter(x)))[0]
+    elif isinstance(x, keras.utils.PyDataset):
+        x = keras.utils.unpack_x_y_sample_weight(x[0])[0]
+    model(keras.tree.map_structure(_symbol, x))
+
+
+def _symbol(array: Any) -> keras.KerasTensor:
+    dtype = keras.backend.standardize_dtype(array.dtype)
+    if "float" in dtype:
+        dtype = keras.config.floatx()
+    return keras.KerasTensor((None, *array.shape[1:]), dtype)

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._tensorflow import tf
+
 ATTRIBUTES = ("history", "stop_training", "train_function", "_initial_epoch")
 """What `fit` leaves behind on a model besides its variables."""
 
@@ -30,22 +32,31 @@ def untouched(model: keras.Model) -> Iterator[None]:
     if not optimizer.built:
         with model.distribute_strategy.scope():
             optimizer.build(model.trainable_variables)
-    values = [(variable, variable.numpy()) for variable in _variables(model)]
-    attributes = {name: getattr(model, name, None) for name in ATTRIBUTES}
+    values = [
+        (copy, copy.numpy())
+        for variable in _variables(model)
+        for copy in _copies(variable)
+    ]
+    known = {id(variable) for variable in _variables(model)}
+    attributes = {
+        name: getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)
+    }
     seeds = random.getstate(), np.random.get_state()  # noqa: NPY002
     model.train_function = None
     try:
         yield
     finally:
-        known = {id(variable) for variable, _ in values}
-        for variable, value in values:
-            variable.assign(value)
+        for copy, value in values:
+            copy.assign(value)
         # Metrics that did not exist before.
         for metric in model.metrics:
             if not known.issuperset(map(id, metric.variables)):
                 metric.reset_state()
-        for name, attribute in attributes.items():
-            setattr(model, name, attribute)
+        for name in ATTRIBUTES:
+            if name in attributes:
+                setattr(model, name, attributes[name])
+            elif hasattr(model, name):
+                delattr(model, name)
         random.setstate(seeds[0])
         np.random.set_state(seeds[1])  # noqa: NPY002
 
@@ -59,6 +70,14 @@ def _variables(model: keras.Model) -> list[Any]:
     ]
     unique = {id(variable): variable for variable in everything if variable is not None}
     return list(unique.values())
+
+
+def _copies(variable: Any) -> list[Any]:
+    """The variable on each replica; statistics may differ there."""
+    native = variable.value if isinstance(variable, keras.Variable) else variable
+    if isinstance(native, tf.distribute.DistributedValues):
+        return list(native.values)
+    return [native]
 
 
 def _global_seed() -> Any:

@@ -19,7 +19,7 @@ from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks import StepLogger
-from keras_dnn.optimizers._override import override, put_back
+from keras_dnn.optimizers._override import override, put_back, updates_of
 from keras_dnn.tuning import _curve, _data
 from keras_dnn.tuning._transaction import untouched
 
@@ -89,7 +89,7 @@ class RangeTest(Result):
         from keras_dnn import plotting
 
         return plotting.range_test(
-            self.rates, self.losses, self.trend, self.suggestions, ax
+            self.rates, self.losses, self.trend, self.suggestions, self.interval, ax
         )
 
 
@@ -158,7 +158,7 @@ def find_learning_rate(
         0
 
     Reference:
-        L. N. Smith, "Cyclical learning rates for training neural networks", 2017.
+        Leslie N. Smith, "Cyclical learning rates for training neural networks", 2017.
     """
     require_tensorflow("keras_dnn.tuning.find_learning_rate")
     min_rate = _arguments.number("min_rate", min_rate, bounds="()")
@@ -171,12 +171,17 @@ def find_learning_rate(
         raise ValueError(f"model must be compiled. Received: model={model}")
 
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if hasattr(optimizer, "optimizers"):
+        raise ValueError(
+            "model must have one optimizer, not a MultiOptimizer. "
+            f"Received: model.optimizer={optimizer}"
+        )
     every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
     fit = _data.enough(x, y, sample_weight, batch_size, steps * every, shuffle, seed)
-    _data.build(model, fit)
+    _data.build(model, fit["x"])
     probe = _Sweep(steps, every, smoothing, stop_factor, Progress(verbose))
     with untouched(model):
-        start = int(optimizer.iterations)
+        start = updates_of(optimizer)
 
         def rate_at(updates: Tensor) -> Tensor:
             share = tf.cast(updates - start, tf.float64) / (steps - 1)
@@ -191,7 +196,10 @@ def find_learning_rate(
         try:
             model.fit(**fit, callbacks=[probe], verbose=0, shuffle=False)
         finally:
+            # What broke off may still hold on to the callbacks.
+            probe._detach()
             put_back(optimizer, "learning_rate")
+            probe.progress.stop()
     return _read(probe, sweep, smoothing, seed)
 
 
@@ -208,7 +216,7 @@ class _Sweep(StepLogger):
     ) -> None:
         super().__init__()
         self.length = steps
-        self.batches = steps * batches_per_step
+        self.batches_per_step = batches_per_step
         self.smoothing = smoothing
         self.stop_factor = stop_factor
         self.progress = progress
@@ -217,20 +225,25 @@ class _Sweep(StepLogger):
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         rates, losses = self.updates()
-        self.progress.after(None, self.batches)
+        self.progress.reach(len(rates), self.length)
         if len(rates) >= self.length or self._diverges(losses):
             self.model.stop_training = True
 
     def updates(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rate and loss of each update, micro-batches taken together."""
+        """Rate and loss of each update that is complete, its batches together."""
         rates, first = np.unique(self.learning_rates, return_index=True)
         if not len(rates):
             return rates, rates
         sums = np.add.reduceat(self.losses, first)
-        losses = sums / np.diff([*first, len(self.losses)])
-        return rates[: self.length], losses[: self.length]
+        counts = np.diff([*first, len(self.losses)])
+        # Only a later rate tells of an update that loss scaling put off.
+        complete = len(rates) - int(counts[-1] < self.batches_per_step)
+        end = min(complete, self.length)
+        return rates[:end], (sums / counts)[:end]
 
     def _diverges(self, losses: np.ndarray) -> bool:
+        if not len(losses):
+            return False
         if not np.isfinite(losses).all():
             return True
         averages = _curve.smoothed(losses, self.smoothing)
@@ -256,7 +269,9 @@ def _read(probe: _Sweep, sweep: str, smoothing: float, seed: int | None) -> Rang
     }
     if end < FEWEST:
         found["reason"] = (
-            f"the loss diverges after {end} steps: try a lower min_rate or more steps"
+            f"{end} losses are too few to read a curve: try more steps"
+            if end == len(losses)
+            else f"the loss diverges after {end} steps: try a lower min_rate"
         )
         return RangeTest(**found)
     used, curve = rates[:end], losses[:end]

@@ -322,8 +322,10 @@ def test_picture_shows_every_loss_and_every_suggestion(losses, ax):
     dots = np.column_stack([result.rates, result.losses])
     assert any(np.array_equal(line, dots, equal_nan=True) for line in lines)
     marked = [line[0, 0] for line in lines if len(line) == 1]
-    assert marked == list(result.suggestions.values())
-    for rule, text in zip(result.suggestions, ax.texts, strict=True):
+    assert marked[::-1] == list(result.suggestions.values())
+    legend = ax.get_legend()
+    texts = [] if legend is None else legend.get_texts()
+    for rule, text in zip(result.suggestions, texts, strict=True):
         assert rule in text.get_text()
 
 
@@ -331,16 +333,6 @@ def test_picture_makes_a_figure_of_its_own():
     ax = read(CURVE).plot()
     assert ax.get_xscale() == "log"
     plt.close(ax.figure)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_labels_in_the_picture_do_not_overlap(seed, ax):
-    read(CURVE + noise(seed)).plot(ax)
-    ax.figure.canvas.draw()
-    boxes = [text.get_window_extent().shrunk(0.98, 0.9) for text in ax.texts]
-    assert len(boxes) == 4
-    for i, box in enumerate(boxes):
-        assert not [k for k in range(i) if box.overlaps(boxes[k])]
 
 
 def test_results_are_frozen():

@@ -35,6 +35,10 @@ class ExponentialDecay(Curve):
         >>> from keras_dnn.optimizers.schedules import ExponentialDecay
         >>> ExponentialDecay(0.5, decay_steps=20).values([0, 20, 40])
         array([0.5  , 0.05 , 0.005], dtype=float32)
+
+    Reference:
+        A. Senior, G. Heigold, M. Ranzato and K. Yang, "An empirical study of learning
+        rates in deep neural networks for speech recognition", 2013.
     """
 
     def __init__(

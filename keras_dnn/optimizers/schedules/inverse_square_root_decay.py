@@ -35,6 +35,9 @@ class InverseSquareRootDecay(Curve):
         >>> from keras_dnn.optimizers.schedules import InverseSquareRootDecay
         >>> InverseSquareRootDecay(0.6, decay_steps=10).values([0, 10, 40, 90])
         array([0.6, 0.6, 0.3, 0.2], dtype=float32)
+
+    Reference:
+        Vaswani and others, "Attention is all you need", 2017.
     """
 
     def __init__(

@@ -36,6 +36,9 @@ class InverseTimeDecay(Curve):
         >>> from keras_dnn.optimizers.schedules import InverseTimeDecay
         >>> InverseTimeDecay(0.6, decay_steps=10, decay_rate=0.5).values([0, 20, 40])
         array([0.6, 0.3, 0.2], dtype=float32)
+
+    Reference:
+        Léon Bottou, "Stochastic gradient descent tricks", 2012.
     """
 
     def __init__(

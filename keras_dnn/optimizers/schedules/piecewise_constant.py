@@ -35,6 +35,10 @@ class PiecewiseConstant(Schedule):
         >>> schedule = PiecewiseConstant([5, 15], [0.1, 0.05, 0.01])
         >>> schedule.values([0, 4, 5, 14, 15, 1000])
         array([0.1 , 0.1 , 0.05, 0.05, 0.01, 0.01], dtype=float32)
+
+    Reference:
+        A. Senior, G. Heigold, M. Ranzato and K. Yang, "An empirical study of learning
+        rates in deep neural networks for speech recognition", 2013.
     """
 
     def __init__(

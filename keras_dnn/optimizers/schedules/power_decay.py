@@ -36,6 +36,10 @@ class PowerDecay(Curve):
         >>> from keras_dnn.optimizers.schedules import PowerDecay
         >>> PowerDecay(0.12, decay_steps=100).values([0, 100, 200, 300])
         array([0.12, 0.06, 0.04, 0.03], dtype=float32)
+
+    Reference:
+        A. Senior, G. Heigold, M. Ranzato and K. Yang, "An empirical study of learning
+        rates in deep neural networks for speech recognition", 2013.
     """
 
     def __init__(

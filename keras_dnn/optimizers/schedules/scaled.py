@@ -37,6 +37,10 @@ class Scaled(Composed):
         >>> from keras_dnn.optimizers.schedules import CosineDecay, Scaled
         >>> Scaled(CosineDecay(0.4, decay_steps=30), 0.5).values([0, 10, 30])
         array([0.2 , 0.15, 0.  ], dtype=float32)
+
+    Reference:
+        A. Senior, G. Heigold, M. Ranzato and K. Yang, "An empirical study of learning
+        rates in deep neural networks for speech recognition", 2013.
     """
 
     def __init__(

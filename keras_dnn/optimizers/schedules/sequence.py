@@ -42,6 +42,10 @@ class Sequence(Composed):
         >>> schedule = Sequence([halves, CosineDecay(0.2, decay_steps=10)], [4])
         >>> schedule.values([0, 2, 3, 4, 9, 14])
         array([0.4, 0.2, 0.2, 0.2, 0.1, 0. ], dtype=float32)
+
+    Reference:
+        P. Goyal and others, "Accurate, large minibatch SGD: training ImageNet in 1
+        hour", 2017, whose warm-up and steps are one.
     """
 
     def __init__(

@@ -35,6 +35,10 @@ class StepDecay(Curve):
         >>> from keras_dnn.optimizers.schedules import StepDecay
         >>> StepDecay(0.5, drop_every=20).values([0, 19, 20, 40])
         array([0.5  , 0.5  , 0.05 , 0.005], dtype=float32)
+
+    Reference:
+        K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image
+        recognition", 2016.
     """
 
     def __init__(

@@ -46,6 +46,10 @@ class Warmup(Composed):
         >>> schedule = Warmup(CosineDecay(0.4, decay_steps=30), warmup_steps=4)
         >>> schedule.values([0, 1, 2, 3, 4, 14, 34])
         array([0. , 0.1, 0.2, 0.3, 0.4, 0.3, 0. ], dtype=float32)
+
+    Reference:
+        P. Goyal and others, "Accurate, large minibatch SGD: training ImageNet in 1
+        hour", 2017.
     """
 
     def __init__(
