@@ -219,11 +219,8 @@ def draw_range_test(found):
         np.array(found[name], float) for name in ("rates", "losses", "trend")
     )
     _, axes = plt.subplots(figsize=(7.5, 4.6))
-    plotting.range_test(rates, losses, trend, found["suggestions"], axes)
-    for text in axes.texts:
-        text.set_bbox({"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.5})
-    low, high = found["interval"]
-    axes.axvspan(low, high, color="#D55E00", alpha=0.15, lw=0)
+    suggested, interval = found["suggestions"], tuple(found["interval"])
+    plotting.range_test(rates, losses, trend, suggested, interval, axes)
     return axes.figure
 
 

@@ -34,6 +34,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/choosing_an_optimizer.md",
     "docs/guides/differences.md",
     "docs/guides/first_steps.md",
+    "docs/guides/learning_rate.md",
 )
 
 
