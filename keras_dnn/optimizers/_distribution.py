@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
@@ -22,6 +26,31 @@ def sum_over_replicas(gradients: list[Tensor]) -> list[Tensor]:
     replica = tf.distribute.get_replica_context()
     summed: list[Tensor] = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     return summed
+
+
+def refuse_what_keras_cannot_do() -> None:
+    """Raises where a model under a strategy is compiled in a way that cannot work.
+
+    Keras would fail in the first step, with an error about placeholders or resources.
+    Nobody tells an optimizer of its model, but while a step is traced `fit` is below
+    on the stack.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        model = frame.f_locals.get("self")
+        if isinstance(model, keras.Model) and getattr(model, "compiled", False):
+            if model.steps_per_execution != 1:
+                raise ValueError(
+                    "steps_per_execution must be 1 under a distribution strategy. "
+                    f"Received: steps_per_execution={model.steps_per_execution}"
+                )
+            if model.jit_compile is True:
+                raise ValueError(
+                    "jit_compile must be False under a distribution strategy. "
+                    "Received: jit_compile=True"
+                )
+            return
+        frame = frame.f_back
 
 
 @contextmanager

@@ -137,7 +137,7 @@ class Engine(keras.optimizers.Optimizer):
     def _step(self, grads: list[Tensor], variables: list[keras.Variable]) -> None:
         index = [self._get_variable_index(v) for v in variables]
         lazy = {
-            i
+            i: g
             for i, g in zip(index, grads, strict=True)
             if self.sparse == "lazy" and _gradients.is_sparse(g)
         }
@@ -145,6 +145,7 @@ class Engine(keras.optimizers.Optimizer):
             self._prepared(g, v, i)
             for g, v, i in zip(grads, variables, index, strict=True)
         ]
+        several = _distribution.replicas() > 1
         with _distribution.clear_errors():
             gradients = _distribution.sum_over_replicas(gradients)
 
@@ -170,6 +171,7 @@ class Engine(keras.optimizers.Optimizer):
         state = {
             "weights": [_native(v) for v in self._trainable_variables],
             "gradients": self._clip_gradients(gradients),
+            "named": {} if steps or several else _gradients.named_rows(lazy),
             "slots": [[slot.value for slot in slots] for slots in self._slot_variables],
             "counters": [counter.value for counter in self._counter_variables],
             "averages": self._averages(),
@@ -183,7 +185,7 @@ class Engine(keras.optimizers.Optimizer):
         }
         plan = SimpleNamespace(
             index=index,
-            lazy=lazy,
+            lazy=set(lazy),
             decays=[self._decays(i, v) for i, v in enumerate(state["weights"])],
             constraints={
                 i: v.constraint
@@ -219,6 +221,17 @@ class Engine(keras.optimizers.Optimizer):
             return gradient
         return _gradients.divide(gradient, self.loss_scale_factor)
 
+    def _clip_gradients(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Keras's clipping, which would make sparse gradients dense."""
+        values = [_gradients.values_of(g) for g in grads]
+        clipped = super()._clip_gradients(values)
+        if clipped is values:
+            return grads
+        return [
+            _gradients.with_values(g, c) if _gradients.is_sparse(g) else c
+            for g, c in zip(grads, clipped, strict=True)
+        ]
+
     def _decays(self, index: int, variable: Any) -> bool:
         return index not in self._spared and bool(self._use_weight_decay(variable))
 
@@ -232,6 +245,8 @@ class Engine(keras.optimizers.Optimizer):
         self, strategy: Any, state: dict[str, Any], plan: SimpleNamespace
     ) -> None:
         """Runs the update on every device that holds a copy of the weights."""
+        if strategy.num_replicas_in_sync > 1:
+            _distribution.refuse_what_keras_cannot_do()
         strategy.extended.update(
             state["weights"][0],
             lambda _, state: self._on_device(state, plan),
@@ -309,7 +324,7 @@ class Engine(keras.optimizers.Optimizer):
                 slots=slots,
                 decay=decay,
                 decays=[plan.decays[i] for i in block.members],
-                lazy=[i in plan.lazy for i in block.members],
+                lazy=[state["named"].get(i, i in plan.lazy) for i in block.members],
             )
 
     def _fuses(self, part: Part) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
@@ -27,6 +27,20 @@ def sum_repeated_rows(gradient: Tensor) -> Tensor:
     rows, position = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def named_rows(gradients: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """Which rows of a table each of these sparse gradients names."""
+    named = {}
+    for i, gradient in gradients.items():
+        rows = tf.convert_to_tensor(gradient.dense_shape)[0]
+        indices = tf.convert_to_tensor(gradient.indices)
+        named[i] = tf.tensor_scatter_nd_update(
+            tf.fill([rows], False),
+            indices[:, tf.newaxis],
+            tf.fill(tf.shape(indices), True),
+        )
+    return named
 
 
 def divide(gradient: Tensor, divisor: float) -> Tensor:

@@ -39,7 +39,8 @@ class Optimizer(Engine):
         sparse: `"lazy"` to touch only the rows that an embedding's gradient names,
             so that a step's cost follows the rows and not the table: slots, weight and
             weight decay of the others rest. `"dense"` is the exact rule, in which they
-            move on with a gradient of zero.
+            move on with a gradient of zero. Where gradients are accumulated or summed
+            over replicas, the rows named are those whose sum is not zero.
         nonfinite: `"skip"` to leave out an update whose gradients hold NaN or Inf, all
             state untouched; `skipped_steps` counts them. `"propagate"` to make it.
         fused: whether XLA compiles the update inside an ordinary graph; `None` to

@@ -27,7 +27,8 @@ class Part:
         slots: the rule's variables for the block.
         decay: what each weight loses of itself in the step, `None` for nothing.
         decays: which of the weights do.
-        lazy: which of the weights change only in rows with a gradient.
+        lazy: for each weight, which rows change; `False` for all, `True` for those
+            whose gradient is not zero, where it is not known which were named.
     """
 
     block: Block
@@ -36,7 +37,7 @@ class Part:
     slots: Sequence[Any]
     decay: Any
     decays: Sequence[bool]
-    lazy: Sequence[bool]
+    lazy: Sequence[Any]
 
     @property
     def numbers(self) -> int:
@@ -115,15 +116,17 @@ class Part:
 
     def _mask(self, gradients: Sequence[Tensor]) -> Tensor:
         """Which entries of the block change, `None` for all."""
-        if not any(self.lazy) and None not in self.gradients:
+        everything = all(rows is False for rows in self.lazy)
+        if everything and not any(g is None for g in self.gradients):
             return None
         masks = []
-        rows = zip(self.gradients, gradients, self.lazy, strict=True)
-        for given, g, lazy in rows:
+        for given, g, rows in zip(self.gradients, gradients, self.lazy, strict=True):
             mask = tf.fill(tf.shape(g), given is not None)
-            if lazy:
-                axes = list(range(1, len(g.shape)))
-                mask &= tf.reduce_any(g != 0, axis=axes, keepdims=True)
+            others = list(range(1, len(g.shape)))
+            if rows is True:
+                mask &= tf.reduce_any(g != 0, axis=others, keepdims=True)
+            elif rows is not False:
+                mask &= tf.reshape(rows, [-1] + [1] * len(others))
             masks.append(mask)
         return self.block.join(masks)
 

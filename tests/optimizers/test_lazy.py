@@ -236,7 +236,7 @@ def test_naming_every_row_is_the_dense_rule(name, shape):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"gradient_accumulation_steps": 2}, {"global_clipnorm": 5.0}],
+    [{}, {"global_clipnorm": 5.0}],
     ids=label,
 )
 @pytest.mark.parametrize("rows", [2, 9000], ids=["packed", "alone"])
