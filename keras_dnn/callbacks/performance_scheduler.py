@@ -106,12 +106,12 @@ class PerformanceScheduler(Resumable):
             )
         self.validation_data = validation_data
         self.min_delta = _arguments.number("min_delta", min_delta)
-        self.relative = relative
+        self.relative = _arguments.switch("relative", relative)
         self.cooldown = _arguments.count("cooldown", cooldown, least=0)
         self.min_learning_rate = _arguments.number(
             "min_learning_rate", min_learning_rate
         )
-        self.restore_best = restore_best
+        self.restore_best = _arguments.switch("restore_best", restore_best)
         self.mode = _arguments.choice("mode", mode, ("auto", "min", "max"))
         self.verbose = verbose
         self._forget()

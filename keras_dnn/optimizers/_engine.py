@@ -145,6 +145,8 @@ class Engine(keras.optimizers.Optimizer):
             self._prepared(g, v, i)
             for g, v, i in zip(grads, variables, index, strict=True)
         ]
+        # A table that stands alone keeps its rows, so that no work grows with it.
+        packed = {i: g for i, g in lazy.items() if i not in self._alone}
         several = _distribution.replicas() > 1
         with _distribution.clear_errors():
             gradients = _distribution.sum_over_replicas(gradients)
@@ -171,7 +173,7 @@ class Engine(keras.optimizers.Optimizer):
         state = {
             "weights": [_native(v) for v in self._trainable_variables],
             "gradients": self._clip_gradients(gradients),
-            "named": {} if steps or several else _gradients.named_rows(lazy),
+            "named": {} if steps or several else _gradients.named_rows(packed),
             "slots": [[slot.value for slot in slots] for slots in self._slot_variables],
             "counters": [counter.value for counter in self._counter_variables],
             "averages": self._averages(),

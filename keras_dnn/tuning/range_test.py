@@ -167,6 +167,7 @@ def find_learning_rate(
     stop_factor = _arguments.number("stop_factor", stop_factor, 1.0, bounds="()")
     sweep = _arguments.choice("sweep", sweep, ("exponential", "linear"))
     steps = _arguments.count("steps", steps, least=2)
+    shuffle = _arguments.switch("shuffle", shuffle)
     if not getattr(model, "compiled", False) or model.optimizer is None:
         raise ValueError(f"model must be compiled. Received: model={model}")
 

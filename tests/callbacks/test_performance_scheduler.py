@@ -323,6 +323,8 @@ def test_a_metric_that_does_not_exist_is_named(model):
         ("min_delta", NAN),
         ("cooldown", -1),
         ("cooldown", 1.5),
+        ("relative", "no"),
+        ("restore_best", 1),
         ("min_learning_rate", -0.1),
         ("mode", "maximum"),
     ],

@@ -286,6 +286,7 @@ def test_a_bar_is_shown_to_its_end_and_silence_is_silent(capsys, steps_per_execu
         *(("smoothing", v) for v in (1.0, -0.1, float("nan"), None)),
         *(("stop_factor", v) for v in (1.0, 0.5, float("nan"), None)),
         *(("sweep", v) for v in ("exp", None, 3)),
+        *(("shuffle", v) for v in ("no", None, 1)),
     ],
 )
 def test_bad_values_are_named_and_shown(name, value):
