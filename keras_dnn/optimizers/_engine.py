@@ -8,47 +8,26 @@ device would do, so here the sum comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers import _distribution, _gradients, _part
-from keras_dnn.optimizers._blocks import SMALL, Block, partition
-from keras_dnn.optimizers._part import Part
-from keras_dnn.optimizers._scalar import Scalar
+from keras_dnn.optimizers import _distribution, _gradients
+from keras_dnn.optimizers._blocks import Block, partition
+from keras_dnn.optimizers._rule import Rule
+from keras_dnn.optimizers._update import Update
 
 
-class Engine(keras.optimizers.Optimizer):
+class Engine(Rule):
     """Runs the rule of a subclass; see `Optimizer`, which says what these are."""
 
-    slots: tuple[str, ...]
-    counters: ClassVar[tuple[str, ...]]
-    elementwise: ClassVar[bool]
-    rests_at_zero: bool
     sparse: str
     nonfinite: str
     fused: bool | None
     _spared: frozenset[int]
-
-    def initial_value(self, slot: str) -> float:
-        """What a slot holds before the first update."""
-        raise NotImplementedError
-
-    def count(self, *counters: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
-        """Moves the counters on."""
-        raise NotImplementedError
-
-    def update(self, g: Tensor, *slots: Tensor, **hyperparameters: Any) -> Any:
-        """The rule."""
-        raise NotImplementedError
-
-    def _read_hyperparameters(self, ahead: int) -> dict[str, Scalar]:
-        raise NotImplementedError
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Creates the slots of `variables`; called once, by the first step."""
@@ -185,7 +164,8 @@ class Engine(keras.optimizers.Optimizer):
             "now": self._read_hyperparameters(ahead=0),
             "ahead": self._read_hyperparameters(ahead=1),
         }
-        plan = SimpleNamespace(
+        update = Update(
+            optimizer=self,
             index=index,
             lazy=set(lazy),
             decays=[self._decays(i, v) for i, v in enumerate(state["weights"])],
@@ -197,9 +177,7 @@ class Engine(keras.optimizers.Optimizer):
         )
         with _distribution.clear_errors():
             tf.__internal__.distribute.interim.maybe_merge_call(
-                lambda strategy, state: self._on_every_device(strategy, state, plan),
-                self._distribution_strategy,
-                state,
+                update.on_every_device, self._distribution_strategy, state
             )
 
     def _prepared(
@@ -242,126 +220,6 @@ class Engine(keras.optimizers.Optimizer):
             return []
         averages = self._model_variables_moving_average
         return [None if average is None else average.value for average in averages]
-
-    def _on_every_device(
-        self, strategy: Any, state: dict[str, Any], plan: SimpleNamespace
-    ) -> None:
-        """Runs the update on every device that holds a copy of the weights."""
-        if strategy.num_replicas_in_sync > 1:
-            _distribution.refuse_what_keras_cannot_do()
-        strategy.extended.update(
-            state["weights"][0],
-            lambda _, state: self._on_device(state, plan),
-            args=(state,),
-            group=False,
-        )
-
-    def _on_device(self, state: dict[str, Any], plan: SimpleNamespace) -> None:
-        """Updates the weights, or leaves it out, or only accumulates."""
-
-        def update() -> None:
-            if state["finite"] is None:
-                self._update_weights(state, plan)
-            else:
-                tf.cond(
-                    state["finite"],
-                    lambda: self._update_weights(state, plan),
-                    lambda: None,
-                )
-
-        def update_and_clear() -> None:
-            update()
-            for accumulator in state["accumulators"]:
-                accumulator.assign(tf.zeros_like(accumulator))
-
-        def accumulate() -> None:
-            for accumulator, total in zip(
-                state["accumulators"], state["totals"], strict=True
-            ):
-                accumulator.assign(total)
-
-        if state["due"] is None:
-            update()
-        else:
-            tf.cond(state["due"], update_and_clear, accumulate)
-
-    def _update_weights(self, state: dict[str, Any], plan: SimpleNamespace) -> None:
-        now, ahead = (SimpleNamespace(**state[when]) for when in ("now", "ahead"))
-        now.step = Scalar(state["iterations"] + 1)
-        counters = self.count(*map(Scalar, state["counters"]), now=now)
-        for name, variable, value in zip(
-            self.counters, state["counters"], counters, strict=True
-        ):
-            variable.assign(value.value)
-            setattr(now, name, value)
-
-        rule = partial(self.update, now=now, ahead=ahead)
-        parts = list(self._parts(state, plan, now))
-        sparse = [part for part in parts if part.sparse]
-        fused = [part for part in parts if not part.sparse and self._fuses(part)]
-        _part.run(fused, rule, fused=True)
-        _part.run([p for p in parts if p not in sparse + fused], rule, fused=False)
-        for part in sparse:
-            part.update_rows(rule, lazy=self.sparse == "lazy")
-
-        for i, constraint in plan.constraints.items():
-            weight = state["weights"][i]
-            weight.assign(constraint(tf.convert_to_tensor(weight)))
-        self._update_averages(state)
-
-    def _parts(
-        self, state: dict[str, Any], plan: SimpleNamespace, now: SimpleNamespace
-    ) -> Iterator[Part]:
-        gradients = dict(zip(plan.index, state["gradients"], strict=True))
-        decay = None
-        if hasattr(now, "weight_decay"):
-            decay = now.weight_decay * now.learning_rate
-        for block, slots in zip(self._blocks, state["slots"], strict=True):
-            if gradients.keys().isdisjoint(block.members):
-                continue
-            yield Part(
-                block=block,
-                weights=[state["weights"][i] for i in block.members],
-                gradients=[gradients.get(i) for i in block.members],
-                slots=slots,
-                decay=decay,
-                decays=[plan.decays[i] for i in block.members],
-                lazy=[state["named"].get(i, i in plan.lazy) for i in block.members],
-            )
-
-    def _fuses(self, part: Part) -> bool:
-        """Whether XLA is to compile the update of this part."""
-        # Outside a graph it would be compiled anew at each step.
-        if tf.executing_eagerly() or self.fused is False:
-            return False
-        on_cpu = all("GPU" not in weight.device for weight in part.weights)
-        alone = self._distribution_strategy.num_replicas_in_sync == 1
-        return bool(self.fused) or (part.numbers > SMALL and on_cpu and alone)
-
-    def _update_averages(self, state: dict[str, Any]) -> None:
-        if not self.use_ema:
-            return
-        pairs = [
-            (weight, average)
-            for weight, average in zip(state["weights"], state["averages"], strict=True)
-            if average is not None
-        ]
-        for weight, average in pairs:
-            started = tf.cast(state["iterations"] > 0, weight.dtype)
-            momentum = self.ema_momentum * started
-            average.assign(momentum * average + (1 - momentum) * weight)
-
-        if self.ema_overwrite_frequency:
-
-            def overwrite() -> None:
-                for weight, average in pairs:
-                    weight.assign(tf.convert_to_tensor(average))
-
-            tf.cond(
-                (state["iterations"] + 1) % self.ema_overwrite_frequency == 0,
-                overwrite,
-                lambda: None,
-            )
 
 
 def _native(variable: Any) -> Tensor:

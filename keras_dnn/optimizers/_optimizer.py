@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import keras
 
 from keras_dnn import _arguments
 from keras_dnn._tensorflow import require_tensorflow
-from keras_dnn._typing import HyperparameterValue, Tensor
+from keras_dnn._typing import HyperparameterValue
 from keras_dnn.optimizers import _explanation
 from keras_dnn.optimizers._engine import Engine
-from keras_dnn.optimizers._hyperparameter import Hyperparameter
-from keras_dnn.optimizers._scalar import Scalar
 
 
 class Optimizer(Engine):
@@ -68,24 +65,6 @@ class Optimizer(Engine):
         array([ 0.9, -1.9], dtype=float32)
     """
 
-    learning_rate = Hyperparameter(dtype=None)
-    weight_decay = Hyperparameter(absent=None, dtype="float32")
-
-    slots: tuple[str, ...] = ()
-    """Names of the tensors that the rule keeps for each weight."""
-
-    counters: ClassVar[tuple[str, ...]] = ()
-    """Names of the numbers that the rule keeps for all weights, 1 at first."""
-
-    elementwise: ClassVar[bool] = False
-    """Whether each entry is updated by itself, so that weights may share a tensor."""
-
-    rests_at_zero: bool = False
-    """Whether a gradient of zero changes nothing, so that sparse rows are exact."""
-
-    equations: str = ""
-    """The rule as `explain` prints it, one equation a line."""
-
     def __init__(
         self,
         learning_rate: HyperparameterValue,
@@ -98,6 +77,7 @@ class Optimizer(Engine):
     ) -> None:
         require_tensorflow(f"keras_dnn.optimizers.{type(self).__name__}")
         _check(kwargs)
+        kwargs.setdefault("name", type(self).__name__.lower())
         super().__init__(
             learning_rate=type(self).learning_rate.check(learning_rate), **kwargs
         )
@@ -115,44 +95,6 @@ class Optimizer(Engine):
             self._skipped_steps = self.add_variable(
                 (), "zeros", "int64", "only_first_replica", name="skipped_steps"
             )
-
-    def initial_value(self, slot: str) -> float:
-        """What a slot holds before the first update.
-
-        Args:
-            slot: its name.
-
-        Returns:
-            The number that fills it.
-        """
-        return 0.0
-
-    def count(self, *counters: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
-        """Moves the counters on, before each update.
-
-        Args:
-            *counters: their values, in the order of `counters`.
-            now: the hyperparameters at this update; `now.step` counts from 1.
-
-        Returns:
-            The new values. `update` finds them in `now` under their names.
-        """
-        return counters
-
-    def update(self, g: Tensor, *slots: Tensor, **hyperparameters: Any) -> Any:
-        """The rule: one step for one weight tensor.
-
-        Args:
-            g: the gradient, clipped and of the dtype of the weights.
-            *slots: what the rule remembers of them, in the order of `slots`.
-            **hyperparameters: `now` and `ahead`, with the hyperparameters at this
-                update and at the next one as attributes. They are scalars that take
-                the dtype of the tensor they meet.
-
-        Returns:
-            What to add to the weights, followed by the new slots if there are any.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define `update`.")
 
     @property
     def skipped_steps(self) -> int:
@@ -218,22 +160,6 @@ class Optimizer(Engine):
             return [*sorted(self._spared), *self._spared_names]
         variables = enumerate(self._trainable_variables)
         return [i for i, v in variables if not self._decays(i, v)]
-
-    @classmethod
-    def _hyperparameters(cls) -> dict[str, Hyperparameter]:
-        return {
-            name: attribute
-            for base in reversed(cls.__mro__)
-            for name, attribute in vars(base).items()
-            if isinstance(attribute, Hyperparameter)
-        }
-
-    def _read_hyperparameters(self, ahead: int) -> dict[str, Scalar]:
-        return {
-            name: hyperparameter.read(self, ahead)
-            for name, hyperparameter in self._hyperparameters().items()
-            if self.__dict__[hyperparameter.store] is not None
-        }
 
 
 def _check(arguments: dict[str, Any]) -> None:

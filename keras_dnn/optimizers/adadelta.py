@@ -44,7 +44,6 @@ class Adadelta(Optimizer):
         rho: $\rho$ in [0, 1), how much of the averages is kept; a float, a schedule or
             a callable.
         epsilon: $\varepsilon$, starts the steps and keeps the quotient finite.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -78,11 +77,9 @@ d ← ρ d + (1 − ρ) Δ²
         learning_rate: HyperparameterValue = 0.001,
         rho: HyperparameterValue = 0.95,
         epsilon: float = 1e-7,
-        *,
-        name: str = "adadelta",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate, **kwargs)
         self.rho = rho
         self.epsilon = _arguments.number("epsilon", epsilon)
 

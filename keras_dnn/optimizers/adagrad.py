@@ -41,7 +41,6 @@ class AdaGrad(Optimizer):
             arguments.
         initial_accumulator_value: $s$ before the first step, at least 0.
         epsilon: $\varepsilon$, keeps the root from zero.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -74,11 +73,9 @@ s ← s + g²
         learning_rate: HyperparameterValue = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        *,
-        name: str = "adagrad",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate, **kwargs)
         self.initial_accumulator_value = _arguments.number(
             "initial_accumulator_value", initial_accumulator_value
         )

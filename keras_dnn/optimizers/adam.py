@@ -24,13 +24,12 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import HyperparameterValue, Tensor
-from keras_dnn.optimizers._hyperparameter import Hyperparameter
-from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._betas import Betas
 from keras_dnn.optimizers._scalar import Scalar
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class Adam(Optimizer):
+class Adam(Betas):
     r"""Momentum divided by the root mean square of the gradients, without their bias.
 
     $$
@@ -53,7 +52,6 @@ class Adam(Optimizer):
         beta_2: $\beta_2$ in [0, 1), how much of the mean square is kept, likewise.
         epsilon: $\varepsilon$, keeps the quotient finite.
         amsgrad: whether to divide by the largest mean square so far.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -72,10 +70,7 @@ class Adam(Optimizer):
         Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
 
-    beta_1 = Hyperparameter(below=1.0)
-    beta_2 = Hyperparameter(below=1.0)
     counters = ("beta_1_product", "beta_2_product")
-    elementwise = True
 
     def __init__(
         self,
@@ -84,14 +79,9 @@ class Adam(Optimizer):
         beta_2: HyperparameterValue = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        *,
-        name: str = "adam",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = _arguments.number("epsilon", epsilon)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
         self.amsgrad = _arguments.switch("amsgrad", amsgrad)
         self.slots = ("momentum", "velocity", *["velocity_hat"] * amsgrad)
         v_hat = "v̂" if amsgrad else "v"
@@ -130,8 +120,4 @@ class Adam(Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this optimizer anew."""
-        return {
-            **super().get_config(),
-            "epsilon": self.epsilon,
-            "amsgrad": self.amsgrad,
-        }
+        return {**super().get_config(), "amsgrad": self.amsgrad}

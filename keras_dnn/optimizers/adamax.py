@@ -13,20 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import keras
 
-from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
-from keras_dnn._typing import HyperparameterValue, Tensor
-from keras_dnn.optimizers._hyperparameter import Hyperparameter
-from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._betas import Betas
 from keras_dnn.optimizers._scalar import Scalar
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class AdaMax(Optimizer):
+class AdaMax(Betas):
     r"""Adam with the largest recent gradient in place of the root mean square.
 
     $$
@@ -46,7 +43,6 @@ class AdaMax(Optimizer):
             or a callable. A float can be set in the middle of `fit`.
         beta_2: $\beta_2$ in [0, 1), how much of the maximum is kept, likewise.
         epsilon: $\varepsilon$, keeps the quotient finite.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -65,31 +61,13 @@ class AdaMax(Optimizer):
         Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
 
-    beta_1 = Hyperparameter(below=1.0)
-    beta_2 = Hyperparameter(below=1.0)
     slots = ("momentum", "norm")
     counters = ("beta_1_product",)
-    elementwise = True
     equations = """
 m ← β₁ m + (1 − β₁) g
 u ← max(β₂ u, |g|)
 θ ← θ − η / (1 − ∏β₁) · m / (u + ε)
 """
-
-    def __init__(
-        self,
-        learning_rate: HyperparameterValue = 0.001,
-        beta_1: HyperparameterValue = 0.9,
-        beta_2: HyperparameterValue = 0.999,
-        epsilon: float = 1e-7,
-        *,
-        name: str = "adamax",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = _arguments.number("epsilon", epsilon)
 
     def count(self, *products: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
         """Multiplies the product by this step's beta."""
@@ -110,7 +88,3 @@ u ← max(β₂ u, |g|)
         u = tf.maximum(now.beta_2 * u, tf.abs(g))
         alpha = now.learning_rate / (1 - now.beta_1_product)
         return -alpha * m / (u + self.epsilon), m, u
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
-        return {**super().get_config(), "epsilon": self.epsilon}

@@ -40,7 +40,6 @@ class AdamW(Adam):
         beta_2: $\beta_2$ in [0, 1), how much of the mean square is kept, likewise.
         epsilon: $\varepsilon$, keeps the quotient finite.
         amsgrad: whether to divide by the largest mean square so far.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -67,8 +66,6 @@ class AdamW(Adam):
         beta_2: HyperparameterValue = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        *,
-        name: str = "adamw",
         **kwargs: Any,
     ) -> None:
         if weight_decay is None:
@@ -84,6 +81,5 @@ class AdamW(Adam):
             epsilon,
             amsgrad,
             weight_decay=weight_decay,
-            name=name,
             **kwargs,
         )

@@ -43,7 +43,6 @@ class Momentum(Optimizer):
         dampening: $\tau$ in [0, 1), the share of the gradient that is held back.
             `dampening=momentum` makes $m$ an exponentially weighted average of the
             steps.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -79,10 +78,9 @@ m ← β m − η (1 − τ) g
         momentum: HyperparameterValue = 0.9,
         *,
         dampening: float = 0.0,
-        name: str = "momentum",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate, **kwargs)
         self.momentum = momentum
         self.dampening = _arguments.number("dampening", dampening, high=1.0)
 

@@ -17,15 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import keras
 
-from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
-from keras_dnn._typing import HyperparameterValue, Tensor
-from keras_dnn.optimizers._hyperparameter import Hyperparameter
-from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._betas import Betas
 from keras_dnn.optimizers._scalar import Scalar
 
 DECAY = 0.96
@@ -33,7 +30,7 @@ DECAY = 0.96
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class Nadam(Optimizer):
+class Nadam(Betas):
     r"""Adam that takes its step from where its momentum is about to lead.
 
     $$
@@ -58,7 +55,6 @@ class Nadam(Optimizer):
             or a callable. A float can be set in the middle of `fit`.
         beta_2: $\beta_2$ in [0, 1), how much of the mean square is kept, likewise.
         epsilon: $\varepsilon$, keeps the quotient finite.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -77,11 +73,8 @@ class Nadam(Optimizer):
         Dozat, "Incorporating Nesterov momentum into Adam", 2016.
     """
 
-    beta_1 = Hyperparameter(below=1.0)
-    beta_2 = Hyperparameter(below=1.0)
     slots = ("momentum", "velocity")
     counters = ("mu_product", "beta_2_product")
-    elementwise = True
     equations = """
 μ = β₁ (1 − ½ · 0.96ᵗ)
 μ′ = β₁′ (1 − ½ · 0.96ᵗ⁺¹)
@@ -89,21 +82,6 @@ m ← β₁ m + (1 − β₁) g
 v ← β₂ v + (1 − β₂) g²
 θ ← θ − η (μ′ m / (1 − μ′ ∏μ) + (1 − μ) g / (1 − ∏μ)) / (√(v / (1 − ∏β₂)) + ε)
 """
-
-    def __init__(
-        self,
-        learning_rate: HyperparameterValue = 0.001,
-        beta_1: HyperparameterValue = 0.9,
-        beta_2: HyperparameterValue = 0.999,
-        epsilon: float = 1e-7,
-        *,
-        name: str = "nadam",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = _arguments.number("epsilon", epsilon)
 
     def count(self, *products: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
         """Multiplies the products by this step's momentum and beta."""
@@ -135,7 +113,3 @@ v ← β₂ v + (1 − β₂) g²
         )
         v_hat = v / (1 - now.beta_2_product)
         return -now.learning_rate * m_hat / (tf.sqrt(v_hat) + self.epsilon), m, v
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
-        return {**super().get_config(), "epsilon": self.epsilon}

@@ -20,11 +20,10 @@ Keras's and PyTorch's rule; with a moving one theirs is no longer Nesterov's.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import keras
 
-from keras_dnn._typing import HyperparameterValue, Tensor
+from keras_dnn._typing import Tensor
 from keras_dnn.optimizers.momentum import Momentum
 
 
@@ -51,7 +50,6 @@ class Nesterov(Momentum):
         dampening: $\tau$ in [0, 1), the share of the gradient that is held back.
             `dampening=momentum` makes $m$ an exponentially weighted average of the
             steps.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -78,19 +76,6 @@ class Nesterov(Momentum):
 m ← β m − η (1 − τ) g
 θ ← θ + β′ m − η (1 − τ) g
 """
-
-    def __init__(
-        self,
-        learning_rate: HyperparameterValue = 0.01,
-        momentum: HyperparameterValue = 0.9,
-        *,
-        dampening: float = 0.0,
-        name: str = "nesterov",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            learning_rate, momentum, dampening=dampening, name=name, **kwargs
-        )
 
     def update(
         self, g: Tensor, m: Tensor, *, now: SimpleNamespace, ahead: SimpleNamespace

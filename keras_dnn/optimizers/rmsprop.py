@@ -49,7 +49,6 @@ class RMSProp(Optimizer):
             velocity is kept, and it cannot be raised later.
         epsilon: $\varepsilon$, keeps the root from zero.
         centered: whether to divide by the standard deviation instead.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -80,11 +79,9 @@ class RMSProp(Optimizer):
         momentum: HyperparameterValue = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        *,
-        name: str = "rmsprop",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate, **kwargs)
         self.rho = rho
         self.momentum = momentum
         self.epsilon = _arguments.number("epsilon", epsilon)

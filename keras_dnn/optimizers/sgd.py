@@ -38,7 +38,6 @@ class SGD(Optimizer):
         momentum: $\beta$ in [0, 1); a float, a schedule or a callable. With 0.0 no
             velocity is kept, and it cannot be raised later.
         nesterov: whether the gradient is taken where the momentum is about to lead.
-        name: name of the optimizer.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -67,11 +66,9 @@ class SGD(Optimizer):
         learning_rate: HyperparameterValue = 0.01,
         momentum: HyperparameterValue = 0.0,
         nesterov: bool = False,
-        *,
-        name: str = "sgd",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate, **kwargs)
         self.momentum = momentum
         self.nesterov = _arguments.switch("nesterov", nesterov)
         self.slots = () if self._momentum is None else ("momentum",)
