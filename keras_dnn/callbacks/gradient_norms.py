@@ -12,7 +12,7 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradient_record import GradientRecord, ScalarWriter
 from keras_dnn.callbacks._norms import length, norms
-from keras_dnn.callbacks._probe import Probe
+from keras_dnn.callbacks._recorder import Column, Recorder
 from keras_dnn.callbacks._table import Table, variable
 
 if TYPE_CHECKING:
@@ -20,21 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class _Measure:
-    """An array of the record, brought up to date when it is read."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, probe: GradientNorms | None, owner: type | None = None) -> Any:
-        if probe is None:
-            return self
-        if self.name.endswith("ratios") and not probe._with_ratios:
-            return None
-        return getattr(probe._up_to_date(), self.name)
-
-
-class GradientNorms(Probe):
+class GradientNorms(Recorder):
     r"""Records gradient norms and update-to-weight ratios at every step of `fit`.
 
     For each trainable variable $\theta$ with gradient $g$ it records
@@ -101,13 +87,13 @@ class GradientNorms(Probe):
         updates.
     """
 
-    steps = _Measure()
-    norms = _Measure()
-    clipped_norms = _Measure()
-    ratios = _Measure()
-    global_norms = _Measure()
-    global_clipped_norms = _Measure()
-    global_ratios = _Measure()
+    steps = Column()
+    norms = Column()
+    clipped_norms = Column()
+    ratios = Column()
+    global_norms = Column()
+    global_clipped_norms = Column()
+    global_ratios = Column()
 
     def __init__(
         self,
@@ -123,12 +109,11 @@ class GradientNorms(Probe):
         self._scalars = None if log_dir is None else ScalarWriter(log_dir)
         self._with_ratios = ratios
         self._optimizer: Any = None
-        self._table: Table | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._record = GradientRecord.empty(len(self.names))
-        self._new: list[GradientRecord] = []
+        self._new = []
 
     # Traced into the training step ----------------------------------------------------
 
@@ -203,13 +188,6 @@ class GradientNorms(Probe):
 
     # On the host ----------------------------------------------------------------------
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        """Fetches the table before it is full."""
-        if self._table is not None and self._table.called():
-            self._fetch()
-
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Marks where the epoch's rows begin."""
         self._epoch_start = self.steps.size
@@ -225,35 +203,28 @@ class GradientNorms(Probe):
             ratios = self.global_ratios[self._epoch_start :]
             logs["update_ratio"] = _or_nan(np.mean, ratios)
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Detaches the probe and frees its variables."""
-        super().on_train_end(logs)
-        self._finish()
-
     def _finish(self) -> None:
-        self._up_to_date()
-        self._table = self._gradient_norms = None
+        super()._finish()
+        self._gradient_norms = None
         self._before = []
         if self._scalars is not None:
             self._scalars.close()
 
-    def _up_to_date(self) -> GradientRecord:
-        self._fetch()
-        if self._new:
-            self._record = GradientRecord.joined([self._record, *self._new])
-            self._new = []
-        return self._record
+    def _read(self, name: str) -> np.ndarray | None:
+        if name.endswith("ratios") and not self._with_ratios:
+            return None
+        column: np.ndarray = getattr(self._up_to_date(), name)
+        return column
 
-    def _fetch(self) -> None:
-        if self._table is None:
-            return
-        rows = self._table.fetch()
-        if not rows.size:
-            return
+    def _digested(self, rows: np.ndarray) -> GradientRecord:
         live = self._live if self.per_variable else np.ones(1, bool)
-        self._new.append(GradientRecord.of(rows, live))
+        record = GradientRecord.of(rows, live)
         if self._scalars is not None:
-            self._scalars.write(self._new[-1], self.names, self._with_ratios)
+            self._scalars.write(record, self.names, self._with_ratios)
+        return record
+
+    def _joined(self, records: Sequence[GradientRecord]) -> GradientRecord:
+        return GradientRecord.joined(records)
 
     def plot(self) -> Figure:
         """Draws the global norm over steps, and all norms as a heat map below.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._probe import Probe
+from keras_dnn.callbacks._recorder import Column, Recorder
 from keras_dnn.callbacks._table import Table
 
 if TYPE_CHECKING:
@@ -19,20 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = ("steps", "learning_rates", "momenta", "losses")
 
 
-class _Column:
-    """An array of the record, brought up to date when it is read."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, logger: StepLogger | None, owner: type | None = None) -> Any:
-        if logger is None:
-            return self
-        column = logger._up_to_date()[:, COLUMNS.index(self.name)]
-        return column.astype("int64") if self.name == "steps" else column
-
-
-class StepLogger(Probe):
+class StepLogger(Recorder):
     """Records the rate, the momentum and the loss of every step of `fit`.
 
     The loss is the batch's own, where Keras's progress bar and logs show the mean of
@@ -64,16 +51,14 @@ class StepLogger(Probe):
         array([0.9, 0.9, 0.9, 0.9])
     """
 
-    steps = _Column()
-    learning_rates = _Column()
-    momenta = _Column()
-    losses = _Column()
+    steps = Column()
+    learning_rates = Column()
+    momenta = Column()
+    losses = Column()
 
     def __init__(self) -> None:
         super().__init__()
-        self._table: Table | None = None
         self._record = np.empty((0, len(COLUMNS)))
-        self._new: list[np.ndarray] = []
 
     def _create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the table that steps write their rows to."""
@@ -89,37 +74,16 @@ class StepLogger(Probe):
         numbers = (optimizer.learning_rate, momentum, loss)
         self._table.write(tf.stack([tf.cast(n, tf.float64) for n in numbers]))
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        """Fetches the table before it is full."""
-        if self._table is not None and self._table.called():
-            self._fetch()
+    def _read(self, name: str) -> np.ndarray:
+        column: np.ndarray = self._up_to_date()[:, COLUMNS.index(name)]
+        return column.astype("int64") if name == "steps" else column
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Detaches the probe and frees its variables."""
-        super().on_train_end(logs)
-        self._finish()
-
-    def _finish(self) -> None:
-        self._up_to_date()
-        self._table = None
-
-    def _up_to_date(self) -> np.ndarray:
-        self._fetch()
-        if self._new:
-            self._record = np.concatenate([self._record, *self._new])
-            self._new = []
-        return self._record
-
-    def _fetch(self) -> None:
-        if self._table is None:
-            return
-        rows = self._table.fetch()
+    def _digested(self, rows: np.ndarray) -> np.ndarray:
         first = len(self._record) + sum(map(len, self._new))
-        steps = np.arange(first, first + len(rows), dtype="float64")
-        if len(rows):
-            self._new.append(np.column_stack([steps, rows]))
+        return np.column_stack([np.arange(first, first + len(rows)), rows])
+
+    def _joined(self, records: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(records)
 
     def plot(self) -> Figure:
         """Draws the losses over the steps, and rate and momentum below.
