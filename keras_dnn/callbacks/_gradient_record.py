@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-
-from keras_dnn._tensorflow import tf
 
 
 class GradientRecord(NamedTuple):
@@ -52,6 +49,16 @@ class GradientRecord(NamedTuple):
         """One record after the other."""
         return cls(*map(np.concatenate, zip(*records, strict=True)))
 
+    def without_variables(self) -> GradientRecord:
+        """The columns of all variables together only."""
+        none = np.empty((len(self.steps), 0))
+        return self._replace(norms=none, clipped_norms=none, ratios=none)
+
+    def thinned(self, every: int) -> GradientRecord:
+        """Only the steps that are multiples of `every`."""
+        keep = self.steps % every == 0
+        return GradientRecord(*(column[keep] for column in self))
+
 
 def _length(norms: np.ndarray) -> np.ndarray:
     """The norm of a whole whose parts have these norms."""
@@ -65,53 +72,3 @@ def _ratio(updates: np.ndarray, weights: np.ndarray) -> np.ndarray:
     ratio = np.full_like(updates, np.nan)
     np.divide(updates, weights, out=ratio, where=weights > 0)
     return ratio
-
-
-class ScalarWriter:
-    """Writes records as TensorBoard scalars.
-
-    Args:
-        log_dir: the folder to write to.
-
-    Raises:
-        ImportError: if TensorBoard is not installed.
-    """
-
-    def __init__(self, log_dir: str) -> None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ImportError(
-                "log_dir needs TensorBoard. Install it with: "
-                "pip install 'keras_dnn[tensorboard]'"
-            )
-        self.log_dir = log_dir
-        self._writer: Any = None
-
-    def write(self, record: GradientRecord, names: Sequence[str], ratios: bool) -> None:
-        """Writes a scalar for each step, and for each variable if there are several."""
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.log_dir)
-        tables = {
-            "gradient_norm": (record.global_norms, record.norms),
-            "clipped_gradient_norm": (
-                record.global_clipped_norms,
-                record.clipped_norms,
-            ),
-        }
-        if ratios:
-            tables["update_ratio"] = (record.global_ratios, record.ratios)
-        with self._writer.as_default():
-            for tag, (overall, by_variable) in tables.items():
-                self._write_column(tag, record.steps, overall)
-                for name, column in zip(names, by_variable.T, strict=True):
-                    self._write_column(f"{tag}/{name}", record.steps, column)
-        self._writer.flush()
-
-    def _write_column(self, tag: str, steps: np.ndarray, values: np.ndarray) -> None:
-        for step, value in zip(steps, values, strict=True):
-            tf.summary.scalar(tag, value, step=step)
-
-    def close(self) -> None:
-        """Closes the file; the next record opens another."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None

@@ -20,14 +20,14 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     """
     if not tensors:
         return tf.zeros((0,), tf.float64)
-    tensors = [_entries(t) for t in tensors]
+    tensors = [entries(t) for t in tensors]
     # `l2_loss`, half the sum of squares, reads a tensor once and writes nothing.
-    squares = tf.stack([2.0 * _double(tf.nn.l2_loss(t)) for t in tensors])
+    squares = 2.0 * _vector([tf.nn.l2_loss(t) for t in tensors])
 
     def scaled() -> Tensor:
-        largest = tf.stack([_double(_largest(t)) for t in tensors])
-        shares = tf.stack(
-            [_double(tf.norm(tf.math.divide_no_nan(t, _largest(t)))) for t in tensors]
+        largest = _vector([_largest(t) for t in tensors])
+        shares = _vector(
+            [tf.norm(tf.math.divide_no_nan(t, _largest(t))) for t in tensors]
         )
         finite = tf.where(tf.math.is_inf(largest), largest, largest * shares)
         return tf.where(tf.math.is_nan(squares), squares, finite)
@@ -44,8 +44,8 @@ def length(norms: Tensor) -> Tensor:
     return scale[..., 0] * tf.norm(norms / scale, axis=-1)
 
 
-def _entries(tensor: Tensor) -> Tensor:
-    """What to square: at least float32, and repeated rows of a sparse one summed."""
+def entries(tensor: Tensor) -> Tensor:
+    """A tensor as float32 at least; of a sparse one the rows, repeated ones summed."""
     if isinstance(tensor, tf.IndexedSlices):
         _, position = tf.unique(tensor.indices)
         tensor = tf.math.unsorted_segment_sum(
@@ -60,5 +60,8 @@ def _largest(tensor: Tensor) -> Tensor:
     return tf.maximum(tf.reduce_max(tf.abs(tensor)), tf.zeros((), tensor.dtype))
 
 
-def _double(tensor: Tensor) -> Tensor:
-    return tf.cast(tensor, tf.float64)
+def _vector(numbers: Sequence[Tensor]) -> Tensor:
+    """Scalars of any type as one float64 vector, with few operations."""
+    if len({number.dtype for number in numbers}) > 1:
+        numbers = [tf.cast(number, tf.float64) for number in numbers]
+    return tf.cast(tf.stack(numbers), tf.float64)

@@ -50,6 +50,8 @@ class Probe(keras.callbacks.Callback):
     ) -> None:
         """Sees the gradients of an update, summed over replicas and micro-batches.
 
+        With a `MultiOptimizer` it is called once for each of its optimizers.
+
         Args:
             columns: the position of each gradient's variable among all variables;
                 one without a gradient is missing.
@@ -98,7 +100,11 @@ class Probe(keras.callbacks.Callback):
 
 
 class _Tap:
-    """Lets probes see what passes through a model's optimizer."""
+    """Lets probes see what passes through a model's optimizer.
+
+    A `MultiOptimizer` hands each of its optimizers a part of the gradients; any other
+    is the one part of itself.
+    """
 
     attribute = "_keras_dnn_tap"
 
@@ -110,16 +116,12 @@ class _Tap:
         return tap or cls(model, optimizer)
 
     def __init__(self, model: keras.Model, optimizer: Any) -> None:
-        if isinstance(optimizer, getattr(keras.optimizers, "MultiOptimizer", ())):
-            raise ValueError(
-                "Probes cannot look into a MultiOptimizer. "
-                f"Received: model.optimizer={optimizer}"
-            )
         self.model = model
         self.optimizer = optimizer
+        self.parts: list[_Part] = []
         self.probes: list[Probe] = []
         self.waiting: list[Probe] = []
-        self.columns: list[int] = []
+        self.variables: list[keras.Variable] = []
 
     def attach(self, probe: Probe) -> None:
         if not self.probes:
@@ -142,12 +144,37 @@ class _Tap:
         self._make_train_function(force=True)
 
     def _create(self, variables: Sequence[keras.Variable]) -> None:
+        if not self.parts:
+            self.parts = self._divided(variables)
+        variables = self._all(variables)
+        if not _same(variables, self.variables):
+            # Also those that are there already, if the optimizer got more variables.
+            self.waiting = list(self.probes)
+        self.variables = list(variables)
         while self.waiting:
             self.waiting.pop()._create(variables)
 
+    def _divided(self, variables: Sequence[keras.Variable]) -> list[_Part]:
+        if not hasattr(self.optimizer, "optimizers"):
+            return [_Part(self, self.optimizer, variables=None)]
+        # It may be told only by the variables which optimizers there are.
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(variables)
+        return [
+            _Part(self, optimizer, optimizer._trainable_variables)
+            for optimizer in self.optimizer.optimizers
+            if optimizer.built
+        ]
+
+    def _all(self, variables: Sequence[keras.Variable]) -> Sequence[keras.Variable]:
+        """All that the optimizer knows: some layers may be frozen for a while."""
+        known: Sequence[keras.Variable] = (
+            self.optimizer._trainable_variables if self.optimizer.built else variables
+        )
+        return known
+
     def _wrap(self) -> None:
         self._apply = self.optimizer.apply
-        self._clip_gradients = self.optimizer._clip_gradients
         self._make_train_function = self.model.make_train_function
         # The loss passes the optimizer outside, which scales it for float16.
         self.outer = self.model.optimizer
@@ -155,11 +182,13 @@ class _Tap:
         vars(self.outer)["scale_loss"] = self.scale_loss
         vars(self.optimizer)[self.attribute] = self
         vars(self.optimizer)["apply"] = self.apply
-        vars(self.optimizer)["_clip_gradients"] = self.clip_gradients
         vars(self.model)["make_train_function"] = self.make_train_function
 
     def _unwrap(self) -> None:
-        for name in (self.attribute, "apply", "_clip_gradients"):
+        # In the order in which they were put on: a part may be the whole.
+        while self.parts:
+            self.parts.pop().unwrap()
+        for name in (self.attribute, "apply"):
             del vars(self.optimizer)[name]
         del vars(self.outer)["scale_loss"]
         del vars(self.model)["make_train_function"]
@@ -176,7 +205,7 @@ class _Tap:
             with tf.init_scope():
                 self._create(self.model.trainable_variables)
         # Keras gives each replica its share of the loss.
-        seen = tf.stop_gradient(self._summed_over_replicas([loss])[0])
+        seen = tf.stop_gradient(_summed_over_replicas([loss])[0])
         for probe in self.probes:
             probe._see_loss(seen)
         return self._scale_loss(loss)
@@ -186,34 +215,65 @@ class _Tap:
         grads: Sequence[Tensor | None],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
-        variables = list(
-            self.optimizer._trainable_variables
-            if trainable_variables is None
-            else trainable_variables
-        )
-        if self.waiting:
+        trained = trainable_variables or self.optimizer._trainable_variables
+        if self.waiting or not _same(self._all(trained), self.variables):
             # A model built by its first batch: its variables are known only now.
             with tf.init_scope():
-                self._create(variables)
-        self.columns = [
-            i
-            for i, (g, v) in enumerate(zip(grads, variables, strict=True))
-            if g is not None and not getattr(v, "overwrite_with_gradient", False)
-        ]
+                self._create(trained)
+        variables = self.variables
+        for part in self.parts:
+            part.take(grads, trained)
         step = tf.convert_to_tensor(self.optimizer.iterations)
+        counts = [part.updates() for part in self.parts]
         for probe in self.probes:
             probe._before_update(variables)
         self._apply(grads, trainable_variables)
-        updated = tf.convert_to_tensor(self.optimizer.iterations) > step
+        updated = tf.reduce_any(
+            [part.updates() > n for part, n in zip(self.parts, counts, strict=True)]
+        )
         for probe in self.probes:
             probe._after_update(variables, step, updated)
+
+
+class _Part:
+    """Lets probes see what passes through one of a model's optimizers."""
+
+    def __init__(
+        self, tap: _Tap, optimizer: Any, variables: Sequence[keras.Variable] | None
+    ) -> None:
+        self.tap = tap
+        self.optimizer = optimizer
+        self.variables = variables
+        self.columns: list[int] = []
+        self._clip_gradients = optimizer._clip_gradients
+        vars(optimizer)["_clip_gradients"] = self.clip_gradients
+
+    def unwrap(self) -> None:
+        del vars(self.optimizer)["_clip_gradients"]
+
+    def updates(self) -> Tensor:
+        return tf.convert_to_tensor(self.optimizer.iterations)
+
+    def take(
+        self, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]
+    ) -> None:
+        """Notes which of these gradients will be clipped here."""
+        mine = None if self.variables is None else set(map(id, self.variables))
+        position = {id(v): i for i, v in enumerate(self.tap.variables)}
+        self.columns = [
+            position[id(v)]
+            for g, v in zip(gradients, variables, strict=True)
+            if g is not None
+            and (mine is None or id(v) in mine)
+            and not getattr(v, "overwrite_with_gradient", False)
+        ]
 
     def clip_gradients(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
         clipped: Sequence[Tensor] = self._clip_gradients(grads)
         # Keras clips the gradient of each replica; what moves the weights is the sum.
         summed = self._summed(grads)
         summed_clipped = summed if clipped is grads else self._summed(clipped)
-        for probe in self.probes:
+        for probe in self.tap.probes:
             probe._see_gradients(self.columns, summed, summed_clipped)
         return clipped
 
@@ -221,13 +281,18 @@ class _Tap:
         # Ours clip what is summed already.
         if isinstance(self.optimizer, Optimizer):
             return gradients
-        return self._summed_over_replicas(gradients)
+        return _summed_over_replicas(gradients)
 
-    def _summed_over_replicas(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return tensors
-        summed: Sequence[Tensor] = replica.all_reduce(
-            tf.distribute.ReduceOp.SUM, list(tensors)
-        )
-        return summed
+
+def _summed_over_replicas(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return tensors
+    summed: Sequence[Tensor] = replica.all_reduce(
+        tf.distribute.ReduceOp.SUM, list(tensors)
+    )
+    return summed
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return list(map(id, some)) == list(map(id, others))

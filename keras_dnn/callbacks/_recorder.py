@@ -10,15 +10,8 @@ import numpy as np
 from keras_dnn.callbacks._probe import Probe
 from keras_dnn.callbacks._table import Table
 
-
-class Column:
-    """An array of a record, brought up to date when it is read."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, recorder: Recorder | None, owner: type | None = None) -> Any:
-        return self if recorder is None else recorder._read(self.name)
+PIECES = 32
+"""How often rows are fetched before they are joined to the record."""
 
 
 class Recorder(Probe):
@@ -42,7 +35,7 @@ class Recorder(Probe):
         raise NotImplementedError
 
     def _joined(self, records: Sequence[Any]) -> Any:
-        """One record after the other."""
+        """One record after the other, or what is kept of them."""
         raise NotImplementedError
 
     def on_train_batch_end(
@@ -63,10 +56,13 @@ class Recorder(Probe):
 
     def _up_to_date(self) -> Any:
         self._fetch()
+        self._join()
+        return self._record
+
+    def _join(self) -> None:
         if self._new:
             self._record = self._joined([self._record, *self._new])
             self._new = []
-        return self._record
 
     def _fetch(self) -> None:
         if self._table is None:
@@ -74,3 +70,6 @@ class Recorder(Probe):
         rows = self._table.fetch()
         if rows.size:
             self._new.append(self._digested(rows))
+        # Not each time, for joining copies all that there is.
+        if len(self._new) >= PIECES:
+            self._join()

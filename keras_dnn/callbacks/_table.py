@@ -8,7 +8,6 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
 ROWS = 256
-"""Rows kept in the graph before the host fetches them."""
 
 
 class Table:
@@ -17,12 +16,14 @@ class Table:
     Args:
         columns: how many numbers a row holds.
         steps_per_call: how many steps run before the host can look.
+        rows: how many are kept in the graph before the host fetches them.
     """
 
-    def __init__(self, columns: int, steps_per_call: int) -> None:
+    def __init__(self, columns: int, steps_per_call: int, rows: int = ROWS) -> None:
+        self._size = rows
         self._steps_per_call = steps_per_call
         self._rows_to_come = 0
-        self._rows = variable((ROWS + steps_per_call, columns))
+        self._rows = variable((rows + steps_per_call, columns))
         self._count = variable((), "int64")
 
     def write(self, row: Tensor, keep: Tensor | bool = True) -> None:
@@ -39,7 +40,7 @@ class Table:
     def called(self) -> bool:
         """Counts a call of the training function; whether it is time to fetch."""
         self._rows_to_come += self._steps_per_call
-        return self._rows_to_come > ROWS
+        return self._rows_to_come > self._size
 
     def fetch(self) -> np.ndarray:
         """Takes the rows out of the graph."""

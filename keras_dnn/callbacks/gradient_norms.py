@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._gradient_record import GradientRecord, ScalarWriter
+from keras_dnn.callbacks._column import Column
+from keras_dnn.callbacks._gradient_histograms import GradientHistograms
+from keras_dnn.callbacks._gradient_record import GradientRecord
+from keras_dnn.callbacks._gradient_writers import CsvWriter, TensorBoardWriter
 from keras_dnn.callbacks._norms import length, norms
-from keras_dnn.callbacks._recorder import Column, Recorder
+from keras_dnn.callbacks._recorder import Recorder
 from keras_dnn.callbacks._table import Table, variable
 
 if TYPE_CHECKING:
@@ -46,9 +50,16 @@ class GradientNorms(Recorder):
         per_variable: whether to record each variable; if not, all are taken as one
             vector, named `"model"`.
         every: record each `every`-th update only.
-        log_dir: folder for TensorBoard scalars, `None` for none.
+        log_dir: folder for TensorBoard scalars and histograms, `None` for none.
         ratios: whether to record the ratios, which needs a copy of the weights while
             the step runs.
+        histograms: count the entries of each variable's gradient before clipping, at
+            each update that is a multiple of this, whatever `per_variable` says; `None`
+            for none.
+        csv_path: file that gets a row for each recorded step, `None` for none.
+        limit: how many steps to keep in the arrays. Whenever there are more, every
+            other one is dropped, and from then on only such are kept; a warning says
+            so. TensorBoard, the CSV file and `History` are not thinned.
 
     Attributes:
         names: the variables' paths, in the order of the columns.
@@ -62,9 +73,15 @@ class GradientNorms(Recorder):
             `(steps,)`.
         global_clipped_norms: the same after clipping.
         global_ratios: ratio of all weights together.
+        histogram_steps: which updates have histograms, the last `limit` of them; `None`
+            without.
+        histograms: counts in 64 bins, of shape `(histogram_steps, variables, 64)`; of
+            finite entries, and those in the rows that a sparse gradient names. Of a
+            variable without a gradient all are 0.
+        histogram_edges: the edges of their bins, with a last axis of 65.
 
     Raises:
-        ValueError: if `every` is not a positive integer.
+        ValueError: if `every`, `histograms` or `limit` is not a positive integer.
         ImportError: if `log_dir` is given and TensorBoard is not installed.
 
     Example:
@@ -94,6 +111,9 @@ class GradientNorms(Recorder):
     global_norms = Column()
     global_clipped_norms = Column()
     global_ratios = Column()
+    histogram_steps = Column()
+    histograms = Column()
+    histogram_edges = Column()
 
     def __init__(
         self,
@@ -101,37 +121,62 @@ class GradientNorms(Recorder):
         every: int = 1,
         log_dir: str | None = None,
         ratios: bool = True,
+        *,
+        histograms: int | None = None,
+        csv_path: str | None = None,
+        limit: int = 10_000,
     ) -> None:
         super().__init__()
         self.per_variable = per_variable
         self.every = _arguments.count("every", every)
+        self.limit = _arguments.count("limit", limit)
         self.names: list[str] = []
-        self._scalars = None if log_dir is None else ScalarWriter(log_dir)
+        self._paths: list[str] = []
+        self._board = None if log_dir is None else TensorBoardWriter(log_dir)
+        self._csv = None if csv_path is None else CsvWriter(csv_path)
         self._with_ratios = ratios
+        self._histograms = (
+            None
+            if histograms is None
+            else GradientHistograms(
+                _arguments.count("histograms", histograms), self.limit, self._board
+            )
+        )
         self._optimizer: Any = None
         self._forget()
 
     def _forget(self) -> None:
         self._record = GradientRecord.empty(len(self.names))
         self._new = []
+        self._kept_every = self.every
+        self._epoch: list[GradientRecord] = []
+        if self._histograms is not None:
+            self._histograms.begin(self._paths)
+        if self._csv is not None and self.names:
+            self._csv.begin(self.names, self._with_ratios)
 
     # Traced into the training step ----------------------------------------------------
 
     def _create(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the table that steps write their rows to."""
         self._finish()  # What a fit that was interrupted left.
-        names = [v.path for v in variables] if self.per_variable else ["model"]
+        self._paths = [v.path for v in variables]
+        names = self._paths if self.per_variable else ["model"]
         if self._optimizer is not self.model.optimizer or names != self.names:
             self._optimizer, self.names = self.model.optimizer, names
             self._forget()
         self._live = np.zeros(len(variables), bool)
         # A row: the step, then four norms of each column: gradient, clipped gradient,
         # update, weight.
-        self._table = Table(1 + 4 * len(names), self.model.steps_per_execution)
-        self._gradient_norms = variable((2, len(variables)))
+        block = self.model.steps_per_execution
+        self._table = Table(1 + 4 * len(names), block)
+        self._gradient_norms = variable((len(variables), 2))
+        if self._histograms is not None:
+            self._histograms.create(block)
 
     def _before_update(self, variables: Sequence[keras.Variable]) -> None:
         """Keeps the weights for the ratio."""
+        self._gradient_norms.assign(tf.zeros((len(variables), 2), tf.float64))
         self._before = [tf.identity(v) for v in variables] if self._with_ratios else []
 
     def _see_gradients(
@@ -142,17 +187,22 @@ class GradientNorms(Recorder):
     ) -> None:
         """Keeps the norms of this update's gradients for its row."""
         self._live[list(columns)] = True
-        size = len(self._live)
 
         def measure() -> Tensor:
-            index = [[i] for i in columns]
-            raw = tf.scatter_nd(index, norms(gradients), [size])
-            if clipped is gradients:
-                return tf.stack([raw, raw])
-            return tf.stack([raw, tf.scatter_nd(index, norms(clipped), [size])])
+            raw = norms(gradients)
+            kept = raw if clipped is gradients else norms(clipped)
+            return tf.stack([raw, kept], axis=1)
 
         step = self.model.optimizer.iterations
-        self._gradient_norms.assign(self._if_wanted(step, measure))
+        self._gradient_norms.assign(
+            tf.tensor_scatter_nd_update(
+                tf.convert_to_tensor(self._gradient_norms),
+                [[i] for i in columns],
+                self._if_wanted(step, measure, (len(columns), 2)),
+            )
+        )
+        if self._histograms is not None:
+            self._histograms.see(columns, gradients, step)
 
     def _after_update(
         self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
@@ -166,65 +216,97 @@ class GradientNorms(Recorder):
                 tf.convert_to_tensor(v) - before
                 for v, before in zip(variables, self._before, strict=True)
             ]
-            return tf.stack([norms(updates), norms(self._before)])
+            return tf.reshape(norms([*updates, *self._before]), (2, -1))
 
         measured = tf.concat(
-            [self._gradient_norms, self._if_wanted(step, measure)], axis=0
+            [
+                tf.transpose(self._gradient_norms),
+                self._if_wanted(step, measure, (2, len(variables))),
+            ],
+            axis=0,
         )
         if not self.per_variable:
             measured = length(measured)[:, tf.newaxis]
         row = tf.concat([[tf.cast(step, tf.float64)], tf.reshape(measured, [-1])], 0)
         assert self._table is not None
         self._table.write(row, keep=updated & self._wanted(step))
+        if self._histograms is not None:
+            self._histograms.write(step, updated)
 
     def _wanted(self, step: Tensor) -> Tensor:
         return step % self.every == 0
 
-    def _if_wanted(self, step: Tensor, measure: Callable[[], Tensor]) -> Tensor:
+    def _if_wanted(
+        self, step: Tensor, measure: Callable[[], Tensor], shape: tuple[int, int]
+    ) -> Tensor:
         if self.every == 1:
             return measure()
-        shape = (2, len(self._live))
         return tf.cond(self._wanted(step), measure, lambda: tf.zeros(shape, tf.float64))
 
     # On the host ----------------------------------------------------------------------
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Marks where the epoch's rows begin."""
-        self._epoch_start = self.steps.size
+        """Begins the epoch's summary."""
+        self._fetch()
+        self._epoch = []
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Fetches the tables before they are full."""
+        super().on_train_batch_end(batch, logs)
+        if self._histograms is not None:
+            self._histograms.called()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the epoch's summary to the logs."""
         if logs is None:
             return
-        norms = self.global_norms[self._epoch_start :]
-        logs["gradient_norm"] = _or_nan(np.mean, norms)
-        logs["gradient_norm_max"] = _or_nan(np.max, norms)
+        self._fetch()
+        epoch_record = GradientRecord.joined([GradientRecord.empty(0), *self._epoch])
+        logs["gradient_norm"] = _or_nan(np.mean, epoch_record.global_norms)
+        logs["gradient_norm_max"] = _or_nan(np.max, epoch_record.global_norms)
         if self._with_ratios:
-            ratios = self.global_ratios[self._epoch_start :]
-            logs["update_ratio"] = _or_nan(np.mean, ratios)
+            logs["update_ratio"] = _or_nan(np.mean, epoch_record.global_ratios)
 
     def _finish(self) -> None:
         super()._finish()
         self._gradient_norms = None
         self._before = []
-        if self._scalars is not None:
-            self._scalars.close()
+        if self._histograms is not None:
+            self._histograms.finish()
+        if self._board is not None:
+            self._board.close()
 
     def _read(self, name: str) -> np.ndarray | None:
         if name.endswith("ratios") and not self._with_ratios:
             return None
+        if name.startswith("histogram"):
+            return None if self._histograms is None else self._histograms.columns[name]
         column: np.ndarray = getattr(self._up_to_date(), name)
         return column
 
     def _digested(self, rows: np.ndarray) -> GradientRecord:
         live = self._live if self.per_variable else np.ones(1, bool)
         record = GradientRecord.of(rows, live)
-        if self._scalars is not None:
-            self._scalars.write(record, self.names, self._with_ratios)
-        return record
+        if self._board is not None:
+            self._board.write(record, self.names, self._with_ratios)
+        if self._csv is not None:
+            self._csv.write(record, self._with_ratios)
+        self._epoch.append(record.without_variables())
+        return record.thinned(self._kept_every)
 
     def _joined(self, records: Sequence[GradientRecord]) -> GradientRecord:
-        return GradientRecord.joined(records)
+        joined = GradientRecord.joined(records)
+        while len(joined.steps) > self.limit:
+            self._kept_every *= 2
+            joined = joined.thinned(self._kept_every)
+            warnings.warn(
+                f"GradientNorms holds its limit of {self.limit} steps and keeps one in "
+                f"{self._kept_every} from now on. A higher limit keeps more.",
+                stacklevel=2,
+            )
+        return joined
 
     def plot(self) -> Figure:
         """Draws the global norm over steps, and all norms as a heat map below.

@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn.callbacks._evaluation import evaluated
 from keras_dnn.callbacks._rate import Rate, optimizers_of
 from keras_dnn.callbacks._resuming import Resumable
 
@@ -233,20 +233,7 @@ class PerformanceScheduler(Resumable):
             )
 
     def _evaluate(self) -> dict[str, Any]:
-        """Evaluates the validation data without a trace in the epoch's metrics."""
-        variables = self.model.metrics_variables
-        kept = [variable.numpy() for variable in variables]
-        data = self.validation_data
-        x, y, weights = (
-            keras.utils.unpack_x_y_sample_weight(data)
-            if isinstance(data, tuple)
-            else (data, None, None)
-        )
-        results = self.model.evaluate(
-            x, y, sample_weight=weights, verbose=0, return_dict=True
-        )
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
+        results = evaluated(self.model, self.validation_data)
         return {f"val_{name}": value for name, value in results.items()}
 
     # What outlives the process --------------------------------------------------------

@@ -9,7 +9,9 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._recorder import Column, Recorder
+from keras_dnn.callbacks._column import Column
+from keras_dnn.callbacks._rate import optimizers_of
+from keras_dnn.callbacks._recorder import Recorder
 from keras_dnn.callbacks._table import Table
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ class StepLogger(Recorder):
     The loss is the batch's own, where Keras's progress bar and logs show the mean of
     the epoch so far. The rate is the one that the step used, where
     `optimizer.learning_rate` read after a step is the next one's. There is one row for
-    each batch, also with `steps_per_execution` and in accumulation. Calling `fit` again
-    adds to the record.
+    each batch, also with `steps_per_execution` and in accumulation. Of a
+    `MultiOptimizer`, rate and momentum are those of its first optimizer. Calling `fit`
+    again adds to the record.
 
     Attributes:
         steps: the batches, counted from 0.
@@ -68,8 +71,7 @@ class StepLogger(Recorder):
     def _see_loss(self, loss: Tensor) -> None:
         """Writes the row of this batch."""
         assert self._table is not None
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", None)
-        optimizer = optimizer or self.model.optimizer
+        optimizer = optimizers_of(self.model)[0]
         momentum = getattr(optimizer, "momentum", getattr(optimizer, "beta_1", np.nan))
         numbers = (optimizer.learning_rate, momentum, loss)
         self._table.write(tf.stack([tf.cast(n, tf.float64) for n in numbers]))

@@ -122,6 +122,19 @@ def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
                 yield sublayer
 
 
+def sublayers_of(
+    model: Any, choice: str | keras.layers.Layer
+) -> list[keras.layers.Layer]:
+    """The layers of this name, or this layer, in a model, and all layers inside it."""
+    found = {
+        id(sublayer): sublayer
+        for layer in sublayers(model)
+        if choice is layer or choice == layer.name
+        for sublayer in sublayers(layer)
+    }
+    return list(found.values())
+
+
 def has_training_argument(operation: Any) -> bool:
     """Whether a call of it takes `training`."""
     return bool(getattr(operation, "_call_has_training_arg", False))

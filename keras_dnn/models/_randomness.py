@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 from keras_dnn._typing import Tensor
-from keras_dnn.models._graph import has_training_argument, sublayers
+from keras_dnn.models._graph import has_training_argument, sublayers, sublayers_of
+from keras_dnn.models._patch import attribute
 
 layers = keras.layers
 
@@ -63,12 +64,7 @@ def random_layers(
 def _inside(
     choice: str | keras.layers.Layer, model: keras.Model, random: Sequence[Any]
 ) -> list[Any]:
-    within = {
-        id(sublayer)
-        for layer in sublayers(model)
-        if choice is layer or choice == layer.name
-        for sublayer in sublayers(layer)
-    }
+    within = {id(layer) for layer in sublayers_of(model, choice)}
     found = [layer for layer in random if id(layer) in within]
     if not found:
         names = [layer.name for layer in random]
@@ -114,7 +110,7 @@ def only(
             elif isinstance(layer, DROPOUTS):
                 changed["call"] = _identity
             for name, value in changed.items():
-                stack.enter_context(_attribute(layer, name, value))
+                stack.enter_context(attribute(layer, name, value))
         yield
 
 
@@ -153,18 +149,3 @@ def _training(layer: Any) -> Callable[..., Tensor]:
 
 def _identity(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return inputs
-
-
-@contextlib.contextmanager
-def _attribute(layer: Any, name: str, value: Any) -> Iterator[None]:
-    # Not by `setattr`, which would have Keras track the value as a part of the layer.
-    held = vars(layer)
-    before = held.get(name)
-    held[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del held[name]
-        else:
-            held[name] = before

@@ -1,14 +1,18 @@
 """Pictures of plain arrays, with matplotlib."""
 
+from keras_dnn.plotting.activations import activations
+from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
 from keras_dnn.plotting.uncertainty import predicted_classes, predicted_numbers
 
 __all__ = [
+    "activations",
     "gradient_norms",
     "predicted_classes",
     "predicted_numbers",
     "range_test",
     "schedule",
+    "training_gaps",
     "training_steps",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_dnn.plotting._matplotlib import BLUE, ORANGE, pyplot, tidy
+from keras_dnn.plotting._names import without_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,16 +67,8 @@ def gradient_norms(
         interpolation="nearest",
         extent=(steps[0] - step / 2, steps[-1] + step / 2, len(names) - 0.5, -0.5),
     )
-    heat.set_yticks(range(len(names)), _without_model(names), fontsize="small")
+    heat.set_yticks(range(len(names)), without_model(names), fontsize="small")
     heat.set_facecolor("white")
     tidy(heat, "step", "")
     figure.colorbar(image, ax=heat, label="log10 of the norm", aspect=12)
     return figure
-
-
-def _without_model(names: Sequence[str]) -> list[str]:
-    """The paths without their first part, where that is the model's in all of them."""
-    first = {name.partition("/")[0] for name in names}
-    if len(first) > 1 or not all(name.count("/") > 1 for name in names):
-        return list(names)
-    return [name.partition("/")[2] for name in names]

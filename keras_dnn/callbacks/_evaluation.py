@@ -1,0 +1,29 @@
+"""Evaluation in the middle of `fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_dnn.models._state import moving_variables, restored
+
+
+def evaluated(model: keras.Model, data: Any, **options: Any) -> dict[str, float]:
+    """Loss and metrics, without a trace in those of the epoch or in the model.
+
+    Args:
+        model: a compiled model.
+        data: a tuple `(x, y)` or `(x, y, sample_weight)`, or batches.
+        options: further arguments of `evaluate`.
+    """
+    x, y, sample_weight = (
+        keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(data, tuple)
+        else (data, None, None)
+    )
+    with restored([*model.metrics_variables, *moving_variables(model)]):
+        results: dict[str, float] = model.evaluate(
+            x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **options
+        )
+    return results

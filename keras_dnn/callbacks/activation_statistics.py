@@ -1,0 +1,264 @@
+"""How activations are distributed, layer by layer, as training goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._column import Column
+from keras_dnn.callbacks._flatness import slope_at
+from keras_dnn.callbacks._held_data import first_batch
+from keras_dnn.callbacks._histogram import SIZE, counts_and_edges, histogram
+from keras_dnn.models._outputs import watched
+from keras_dnn.models._state import moving_variables, restored
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FLAT = 0.05
+"""A slope below this share of the steepest one is flat."""
+MOST = 0.9
+"""A unit is saturated if it is flat on this share of what it gives."""
+
+
+class ActivationStatistics(keras.callbacks.Callback):
+    """Records how the outputs of each layer are distributed on a held batch.
+
+    It looks when training begins, and then at the end of each epoch or every so many
+    batches: one compiled forward pass in inference mode, after which the model is as
+    before, random states included. Layers in nested models and inside other layers are
+    seen as well; those that only move values about (`Flatten`, `Dropout`) and cells of
+    recurrent layers are left out. What a shared layer gives in its several places is
+    taken together.
+
+    A unit is an entry of the last axis, or a channel. It is *dead* if it gives exactly
+    zero on the whole sample, and *saturated* if nine tenths of what it gives lie where
+    its activation's slope is below 5 % of the steepest (the two ends of a sigmoid or
+    tanh, the negative end of an ELU or SELU).
+
+    Calling `fit` again adds to the record; another model starts a new one.
+
+    Args:
+        data: the batch to look at: what the model takes as `x`, a tuple `(x, y)` of
+            which `y` is not needed, or a `tf.data.Dataset` or `keras.utils.PyDataset`,
+            whose first batch is taken.
+        every: `"epoch"`, or a count of batches. Blocks of `steps_per_execution` batches
+            are not broken up.
+
+    Attributes:
+        names: the layers' paths, in the order in which they are called.
+        steps: how many batches training had seen at each look.
+        means: mean of each layer's outputs, of shape `(looks, layers)`.
+        stds: their standard deviations.
+        dead: the share of dead units in each layer.
+        saturated: the share of saturated units; NaN where the activation has no flat
+            side.
+        histograms: counts of the finite outputs, of shape `(looks, layers, 64)`.
+        histogram_edges: the edges of their bins, of shape `(looks, layers, 65)`.
+
+    Raises:
+        ValueError: if `every` is neither `"epoch"` nor a positive integer.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import ActivationStatistics
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((3,)),
+        ...         keras.layers.Dense(4, activation="tanh"),
+        ...         keras.layers.Dense(1),
+        ...     ]
+        ... )
+        >>> model.compile("sgd", "mse")
+        >>> x = np.ones((8, 3))
+        >>> activations = ActivationStatistics(x)
+        >>> history = model.fit(
+        ...     x, x.sum(axis=1), epochs=2, verbose=0, callbacks=[activations]
+        ... )
+        >>> activations.stds.shape
+        (3, 2)
+
+    Reference:
+        X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
+        feedforward neural networks", 2010.
+    """
+
+    steps = Column()
+    means = Column()
+    stds = Column()
+    dead = Column()
+    saturated = Column()
+    histograms = Column()
+    histogram_edges = Column()
+
+    def __init__(self, data: Any, every: str | int = "epoch") -> None:
+        super().__init__()
+        self.data = data
+        self.every = every if every == "epoch" else _arguments.count("every", every)
+        self._seen_model: Any = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.names: list[str] = []
+        self._batches = 0
+        self._looks: list[_Look] = []
+
+    # What fit calls -------------------------------------------------------------------
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Takes the first look, at the model as it was initialised."""
+        require_tensorflow("keras_dnn.callbacks.ActivationStatistics")
+        if self._seen_model is not self.model:
+            self._seen_model = self.model
+            self._forget()
+        self._x = first_batch(self.data)
+        self._measure = tf.function(self._statistics)
+        self._before_epoch = self._batches
+        if self.model.built:
+            self._look()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts the batches from here."""
+        self._before_epoch = self._batches
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Looks every so many batches."""
+        before = self._batches
+        # The last block of an epoch may be a short one.
+        done = min(batch + 1, self.params["steps"] or batch + 1)
+        self._batches = self._before_epoch + done
+        if self.every != "epoch" and (
+            self._batches // int(self.every) > before // int(self.every)
+        ):
+            self._look()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks once an epoch."""
+        if self.every == "epoch":
+            self._look()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Lets go of the compiled function."""
+        del self._measure, self._x
+
+    # One look -------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        if self._looks and self._looks[-1].step == self._batches:
+            self._looks.pop()  # The model may have been given other weights.
+        # A layer that is random at inference too would draw on.
+        with restored(moving_variables(self.model)):
+            measured = [np.asarray(value) for value in self._measure(self._x)]
+        self._looks.append(_Look(self._batches, *measured))
+
+    def _statistics(self, x: Any) -> tuple[Tensor, ...]:
+        """Traced once: the statistics of every layer."""
+        graph = tf.compat.v1.get_default_graph()
+        found: dict[int, tuple[keras.layers.Layer, list[Tensor]]] = {}
+
+        def see(layer: keras.layers.Layer, outputs: Any) -> None:
+            output = keras.tree.flatten(outputs)[0]
+            # What a loop gives at each turn cannot be seen from outside.
+            if getattr(output, "graph", None) is graph and output.dtype.is_floating:
+                found.setdefault(id(layer), (layer, []))[1].append(output)
+
+        with watched(self.model, see):
+            self.model(x, training=False)
+        self.names = [layer.path for layer, _ in found.values()]
+        if not found:
+            raise ValueError(
+                "The model has no layer whose outputs can be seen. "
+                f"Received: model={self.model.name!r}"
+            )
+        rows = [_of_layer(layer, outputs) for layer, outputs in found.values()]
+        return tuple(tf.stack(column) for column in zip(*rows, strict=True))
+
+    # The record -----------------------------------------------------------------------
+
+    def _read(self, name: str) -> np.ndarray:
+        if name == "steps":
+            return np.array([look.step for look in self._looks], "int64")
+        if name.startswith("histogram"):
+            counts, edges = counts_and_edges(self._stacked("histograms", SIZE))
+            return counts if name == "histograms" else edges
+        return self._stacked(name)
+
+    def _stacked(self, name: str, *shape: int) -> np.ndarray:
+        if not self._looks:
+            return np.empty((0, len(self.names), *shape))
+        return np.stack([getattr(look, name) for look in self._looks])
+
+    def plot(self) -> Figure:
+        """Draws spread, dead and saturated units over depth and time, and histograms.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if nothing was recorded yet.
+        """
+        if not self._looks:
+            raise ValueError("There is nothing to plot before the first fit.")
+        from keras_dnn import plotting
+
+        return plotting.activations(
+            self.steps,
+            self.names,
+            self.means,
+            self.stds,
+            self.dead,
+            self.saturated,
+            self.histograms,
+            self.histogram_edges,
+        )
+
+
+class _Look(NamedTuple):
+    """What was seen at one moment, an entry for each layer."""
+
+    step: int
+    means: np.ndarray
+    stds: np.ndarray
+    dead: np.ndarray
+    saturated: np.ndarray
+    histograms: np.ndarray
+
+
+def _of_layer(layer: keras.layers.Layer, outputs: list[Tensor]) -> tuple[Tensor, ...]:
+    """Mean, deviation, dead, saturated and histogram of one layer."""
+    by_unit = [_by_unit(layer, output) for output in outputs]
+    if len({output.shape[-1] for output in by_unit}) > 1:
+        by_unit = [tf.reshape(output, (-1, 1)) for output in by_unit]
+    y = tf.concat(by_unit, 0)
+    mean = tf.reduce_mean(y)
+    std = tf.sqrt(tf.reduce_mean(tf.square(y - mean)))
+    dead = _share(tf.reduce_all(tf.equal(y, 0.0), axis=0))
+    slope = slope_at(layer)
+    if slope is None:
+        saturated = tf.constant(np.nan, tf.float64)
+    else:
+        flat = tf.cast(slope(y) < FLAT, tf.float64)
+        saturated = _share(tf.reduce_mean(flat, axis=0) >= MOST)
+    return mean, std, dead, saturated, histogram(y)
+
+
+def _by_unit(layer: keras.layers.Layer, output: Tensor) -> Tensor:
+    """Outputs as a table with a column for each unit."""
+    y = tf.cast(output, tf.float64)
+    if len(y.shape) == 1:
+        return y[:, tf.newaxis]
+    if getattr(layer, "data_format", None) == "channels_first":
+        y = tf.experimental.numpy.moveaxis(y, 1, -1)
+    return tf.reshape(y, (-1, y.shape[-1]))
+
+
+def _share(units: Tensor) -> Tensor:
+    return tf.reduce_mean(tf.cast(units, tf.float64))

@@ -1,0 +1,177 @@
+"""Transfer learning from the top down: layers join training one group after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+
+
+class GradualUnfreezing(keras.callbacks.Callback):
+    """Lets more and more layers train as epochs pass, from the top down.
+
+    When training begins, all layers with weights are frozen but those that the schedule
+    names for that epoch; at the beginning of each epoch in the schedule more join them.
+    A frozen batch norm is in inference mode: it neither uses nor moves the statistics
+    of the batch. Layers of nested models count one by one; a layer that holds others
+    (an attention layer, a bidirectional one) counts as one.
+
+    The optimizer knows all the weights from the start, so that nothing is compiled
+    anew and no state is lost: those that train already keep their momentum. It must
+    not have trained a smaller part of the model before; compile the model again if it
+    has. After `fit` the layers stay as the last unfreezing left them.
+
+    Args:
+        schedule: for each epoch, counted from 0, in which something changes, what
+            trains from then on: how many of the topmost layers with weights, `"all"`,
+            or a list of names or layers, which join those of earlier epochs.
+
+    Raises:
+        ValueError: if the schedule is empty, an epoch or a count is not an integer of
+            at least 0, or a later count is smaller than an earlier one; in `fit`, if a
+            layer is not in the model, the model is not built, its optimizer was built
+            without some of the layers, or it is a `MultiOptimizer`.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import GradualUnfreezing
+        >>> model = keras.Sequential(
+        ...     [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)]
+        ... )
+        >>> before = model.layers[0].get_weights()[0]
+        >>> model.compile("adam", "mse")
+        >>> x = np.ones((8, 3))
+        >>> unfreezing = GradualUnfreezing({0: 1, 2: "all"})
+        >>> history = model.fit(
+        ...     x, x.sum(axis=1), epochs=2, verbose=0, callbacks=[unfreezing]
+        ... )
+        >>> bool((model.layers[0].get_weights()[0] == before).all())
+        True
+
+    Reference:
+        J. Howard and S. Ruder, "Universal Language Model Fine-tuning for Text
+        Classification", 2018.
+    """
+
+    def __init__(
+        self, schedule: Mapping[int, int | str | Sequence[str | keras.layers.Layer]]
+    ) -> None:
+        super().__init__()
+        if not isinstance(schedule, Mapping) or not schedule:
+            raise ValueError(
+                "schedule must be a dict from epochs to layers, such as {0: 1, 3: "
+                f"'all'}}. Received: schedule={schedule!r}"
+            )
+        self.schedule: dict[int, Any] = {}
+        for epoch in schedule:
+            _arguments.count("an epoch in schedule", epoch, least=0)
+        least = 0
+        for epoch in sorted(schedule):
+            group = schedule[epoch]
+            if isinstance(group, str):
+                _arguments.choice("a group in schedule", group, ("all",))
+            elif isinstance(group, int):
+                least = _arguments.count("a count in schedule", group, least=least)
+            else:
+                group = _arguments.several("a group in schedule", group)
+            self.schedule[epoch] = group
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Lets the optimizer know all the weights that will ever train."""
+        if not self.model.built:
+            raise ValueError(
+                "GradualUnfreezing needs a model that is built: begin it with "
+                "keras.Input, or call model.build(input_shape). "
+                f"Received: model={self.model.name!r}"
+            )
+        if hasattr(self.model.optimizer, "optimizers"):
+            raise ValueError(
+                "GradualUnfreezing does not work with a MultiOptimizer, which wants a "
+                f"gradient of every variable. Received: {self.model.optimizer}"
+            )
+        self._layers = list(_with_weights(self.model))
+        self._train(max(self.schedule))
+        self._build_optimizer()
+        # Until the first epoch begins, which may be a later one.
+        self._train(-1)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Unfreezes what this epoch adds."""
+        if self._training != self._unfrozen(epoch):
+            self._train(epoch)
+            self.model.make_train_function(force=True)
+
+    def _build_optimizer(self) -> None:
+        optimizer = self.model.optimizer
+        variables = self.model.trainable_variables
+        if not optimizer.built:
+            with self.model.distribute_strategy.scope():
+                optimizer.build(variables)
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        known = set(map(id, inner._trainable_variables))
+        unknown = [v.path for v in variables if id(v) not in known]
+        if unknown:
+            raise ValueError(
+                "The optimizer has trained the model without some of the layers in "
+                "schedule and has no room for them. Compile the model again before "
+                f"fit. Received: schedule={self.schedule}, without {unknown}"
+            )
+
+    def _train(self, epoch: int) -> None:
+        """Freezes and unfreezes each layer as it is to be in this epoch."""
+        self._training = self._unfrozen(epoch)
+        # A frozen model hides its layers; freezing it again would freeze them all.
+        for container in _containers(self.model):
+            container.trainable = True
+        for layer in self._layers:
+            layer.trainable = id(layer) in self._training
+
+    def _unfrozen(self, epoch: int) -> set[int]:
+        chosen: set[int] = set()
+        for begin, group in self.schedule.items():
+            if begin <= epoch:
+                chosen.update(id(layer) for layer in self._group(group))
+        return chosen
+
+    def _group(self, group: Any) -> list[keras.layers.Layer]:
+        if group == "all":
+            return self._layers
+        if isinstance(group, int):
+            return self._layers[len(self._layers) - min(group, len(self._layers)) :]
+        return [layer for choice in group for layer in self._named(choice)]
+
+    def _named(self, choice: Any) -> list[keras.layers.Layer]:
+        """The layer of this name, or those of the nested model of this name."""
+        for container in _containers(self.model):
+            if choice is container or choice == container.name:
+                return list(_with_weights(container))
+        found = [
+            layer for layer in self._layers if choice is layer or choice == layer.name
+        ]
+        if not found:
+            names = [layer.name for layer in self._layers]
+            raise ValueError(
+                f"schedule must name layers of the model with weights, of {names}. "
+                f"Received: {choice!r}"
+            )
+        return found
+
+
+def _containers(model: keras.Model) -> Iterator[keras.Model]:
+    """The model and the models nested in it, from outside in."""
+    yield model
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _containers(layer)
+
+
+def _with_weights(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that have weights, each once, the first one first."""
+    found: dict[int, keras.layers.Layer] = {}
+    for layer in model.layers:
+        inner = _with_weights(layer) if isinstance(layer, keras.Model) else [layer]
+        found.update((id(part), part) for part in inner if part.weights)
+    return list(found.values())

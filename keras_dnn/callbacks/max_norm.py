@@ -1,0 +1,184 @@
+"""Max-norm: a bound on the weights that lead into each neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._incoming import Axes, incoming_weights
+from keras_dnn.callbacks._probe import Probe
+from keras_dnn.models._graph import sublayers, sublayers_of
+
+
+class MaxNorm(Probe):
+    r"""Keeps the norm of each neuron's incoming weights below a bound.
+
+    After every update, each vector $\mathbf{w}$ of weights that leads into one neuron
+    is brought back into the ball of radius $r$:
+
+    $$
+    \mathbf{w} \leftarrow \mathbf{w} \, \frac{r}{\max(r, \lVert \mathbf{w} \rVert_2)}
+    $$
+
+    so one that lies inside stays as it is, to the last bit. The same is done once when
+    training begins and once when it ends (the averages that `use_ema` leaves may lie
+    outside). Biases are left alone.
+
+    The neuron is a unit of a `Dense`, a feature of an `EinsumDense` or of an attention
+    layer's projections, a filter of a convolution, also of a transposed or grouped one,
+    a channel of a depthwise one (a separable one is bounded in both its parts), a gate
+    of a recurrent cell (its kernel and its recurrent kernel each for itself) and a row
+    of an embedding. The model needs no constraint of its own; one that it has is
+    applied first. When `fit` is over, however it ends, its constraints are as before.
+
+    Args:
+        max_value: the radius $r$, above 0. Small values regularise more; 1 to 4 is
+            usual.
+        layers: names or layers to bound, with what is inside them; by default all
+            layers of the kinds above.
+        axis: axis or axes to take the norm over, in place of those said above. With it,
+            also layers of other kinds can be named; all their weights with more than
+            one axis are bounded.
+
+    Raises:
+        ValueError: if `max_value` is not above 0, or, in `fit`, if a named layer is not
+            in the model or has nothing to bound, or `axis` is not one of its axes.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import MaxNorm
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.ones((8, 3))
+        >>> history = model.fit(x, 9 * x[:, :2], verbose=0, callbacks=[MaxNorm(0.5)])
+        >>> bool((np.linalg.norm(model.layers[0].kernel, axis=0) < 0.5001).all())
+        True
+
+    Reference:
+        N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
+        Overfitting", 2014.
+    """
+
+    def __init__(
+        self,
+        max_value: float,
+        layers: Sequence[str | keras.layers.Layer] | None = None,
+        axis: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.max_value = _arguments.number("max_value", max_value, bounds="()")
+        self.layers = None if layers is None else _arguments.several("layers", layers)
+        self.axis = axis if axis is None else _axes(axis)
+        self._bounded: list[tuple[keras.Variable, _Bound]] = []
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Brings averaged weights back too, and puts the constraints back."""
+        self._project()
+        super().on_train_end(logs)
+
+    def _create(self, variables: Sequence[keras.Variable]) -> None:
+        """Sets the bound, as a constraint that the optimizer applies."""
+        self._release()  # What a fit that was interrupted left.
+        self._bounded = [
+            (kernel, _Bound(self.max_value, axes, kernel.constraint))
+            for kernel, axes in self._kernels()
+        ]
+        for kernel, bound in self._bounded:
+            kernel.constraint = bound
+        self._project()
+
+    def _release(self) -> None:
+        """Puts the model's own constraints back."""
+        for kernel, bound in self._bounded:
+            kernel.constraint = bound.own
+        self._bounded = []
+
+    def _project(self) -> None:
+        for kernel, bound in self._bounded:
+            if kernel.trainable:
+                kernel.assign(bound.projected(kernel.value))
+
+    def _kernels(self) -> list[tuple[keras.Variable, Axes]]:
+        if self.layers is None:
+            found = self._in(sublayers(self.model))
+            if not found:
+                raise ValueError(
+                    "MaxNorm knows no layer of the model. Name layers and axis. "
+                    f"Received: model={self.model.name!r}, layers=None"
+                )
+            return found
+        found = []
+        for choice in self.layers:
+            kernels = self._in(sublayers_of(self.model, choice))
+            if not kernels:
+                raise ValueError(
+                    "layers must name layers of the model with weights to bound, and "
+                    "axis must be given for kinds that MaxNorm does not know. "
+                    f"Received: {choice!r}"
+                )
+            found += kernels
+        return list({id(kernel): (kernel, axes) for kernel, axes in found}.values())
+
+    def _in(
+        self, chosen: Iterable[keras.layers.Layer]
+    ) -> list[tuple[keras.Variable, Axes]]:
+        found = []
+        for layer in chosen:
+            known = list(incoming_weights(layer))
+            if self.axis is None:
+                found += known
+            elif known or self.layers is not None:
+                kernels = [kernel for kernel, _ in known] or _matrices(layer)
+                found += [(kernel, self._axis_of(kernel)) for kernel in kernels]
+        return found
+
+    def _axis_of(self, kernel: keras.Variable) -> Axes:
+        assert self.axis is not None
+        rank = len(kernel.shape)
+        if not all(-rank <= axis < rank for axis in self.axis):
+            raise ValueError(
+                f"axis must be in [{-rank}, {rank}) for {kernel.path}, which has the "
+                f"shape {tuple(kernel.shape)}. Received: axis={self.axis}"
+            )
+        return self.axis
+
+
+class _Bound:
+    """A constraint: the model's own, if it has one, and then the bound."""
+
+    def __init__(self, radius: float, axes: Axes, own: Any) -> None:
+        self.radius = radius
+        self.axes = axes
+        self.own = own
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        weights = keras.ops.convert_to_tensor(weights)
+        return self.projected(weights if self.own is None else self.own(weights))
+
+    def projected(self, weights: Tensor) -> Tensor:
+        exact = tf.cast(
+            weights, tf.float64 if weights.dtype == tf.float64 else "float32"
+        )
+        radius = tf.constant(self.radius, exact.dtype)
+        squares = tf.reduce_sum(tf.square(exact), self.axes, keepdims=True)
+        # Inside, the factor is exactly 1.
+        factor = radius / tf.maximum(tf.sqrt(squares), radius)
+        return tf.cast(exact * factor, weights.dtype)
+
+
+def _axes(axis: Any) -> Axes:
+    axes = (axis,) if isinstance(axis, int) else tuple(_arguments.several("axis", axis))
+    if not axes or not all(isinstance(a, int) for a in axes):
+        raise ValueError(
+            f"axis must be an integer or several of them. Received: axis={axis!r}"
+        )
+    return axes
+
+
+def _matrices(layer: Any) -> list[keras.Variable]:
+    return [v for v in layer._trainable_variables if len(v.shape) > 1]

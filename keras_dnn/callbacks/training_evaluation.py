@@ -1,0 +1,241 @@
+"""The loss on training data as it really is, and its gap to that of validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._column import Column
+from keras_dnn.callbacks._evaluation import evaluated
+from keras_dnn.callbacks._held_data import part_of
+from keras_dnn.models._graph import sublayers
+from keras_dnn.models._randomness import rates
+from keras_dnn.models._state import moving_variables, restored
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class TrainingEvaluation(keras.callbacks.Callback):
+    r"""Evaluates a part of the training data with dropout off, each epoch.
+
+    The loss that `fit` reports for training is a running mean over the epoch, with
+    dropout on, and cannot be compared with that of validation. This callback takes
+    both differences out of the gap. At the end of each epoch it computes, on a part of
+    the training data that stays the same, the loss in training mode
+    $L_\mathrm{train}$ and in inference mode $L_\mathrm{eval}$, and splits
+
+    $$
+    L_\mathrm{val} - L_\mathrm{fit} =
+    \underbrace{L_\mathrm{val} - L_\mathrm{eval}}_\text{generalisation}
+    - \underbrace{(L_\mathrm{train} - L_\mathrm{eval})}_\text{regularisation}
+    - \underbrace{(L_\mathrm{fit} - L_\mathrm{train})}_\text{lag}
+    $$
+
+    The lag also holds the chance of which examples are in the part. `verdict` goes by
+    the last epoch that was validated. With the larger of $|L_\mathrm{val}|$ and
+    $|L_\mathrm{eval}|$ as the measure, it is
+
+    - `"over-fitting"` if the generalisation gap is more than `tolerance` of it;
+    - `"under-fitting"` if $L_\mathrm{eval}$ is worse than `target`, or if the
+      regularisation gap is more than `tolerance` of it and more than the
+      generalisation gap;
+    - `"fine"` otherwise, and `"unknown"` without validation data.
+
+    `History` gets loss and metrics as `train_eval_loss` and so on, and the gaps as
+    `train_eval_lag`, `train_eval_regularisation` and `train_eval_generalisation`. The
+    model and its random state are as before. Calling `fit` again adds to the record.
+
+    Args:
+        data: training data: a tuple `(x, y)` or `(x, y, sample_weight)`, of which
+            examples are drawn; a `keras.utils.PyDataset`, of which batches are drawn;
+            or a `tf.data.Dataset`, of which the first batches are taken.
+        name: what the names in `History` begin with.
+        samples: about how many examples to evaluate.
+        batch_size: how many at a time, for data that is not in batches.
+        seed: of the draw.
+        tolerance: how much of the loss a gap may be, above 0.
+        target: the loss that would be low enough, if that is known.
+
+    Attributes:
+        losses: the loss in inference mode, for each epoch.
+        lags: how much higher the reported loss was than that in training mode.
+        regularisation_gaps: how much higher that was than in inference mode.
+        generalisation_gaps: how much higher the validation loss was than that; NaN
+            where there was none.
+        verdict: `"over-fitting"`, `"under-fitting"`, `"fine"` or `"unknown"`.
+        advice: what to do, and which way to move the dropout rate.
+
+    Raises:
+        ValueError: if an argument lies outside its range.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import TrainingEvaluation
+        >>> model = keras.Sequential(
+        ...     [keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+        ... )
+        >>> model.compile("adam", "mse")
+        >>> x = np.ones((8, 3))
+        >>> data = (x, x.sum(axis=1))
+        >>> evaluation = TrainingEvaluation(data)
+        >>> history = model.fit(
+        ...     *data, validation_data=data, verbose=0, callbacks=[evaluation]
+        ... )
+        >>> evaluation.generalisation_gaps.round(5)
+        array([0.])
+
+    Reference:
+        N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
+        Overfitting", 2014.
+    """
+
+    losses = Column()
+    lags = Column()
+    regularisation_gaps = Column()
+    generalisation_gaps = Column()
+
+    def __init__(
+        self,
+        data: Any,
+        name: str = "train_eval",
+        *,
+        samples: int = 2048,
+        batch_size: int = 256,
+        seed: int = 0,
+        tolerance: float = 0.1,
+        target: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.name = name
+        self.samples = _arguments.count("samples", samples)
+        self.batch_size = _arguments.count("batch_size", batch_size)
+        self.seed = _arguments.count("seed", seed, least=0)
+        self.tolerance = _arguments.number("tolerance", tolerance, bounds="()")
+        self.target = (
+            target
+            if target is None
+            else _arguments.number("target", target, low=-np.inf, or_else=" or None")
+        )
+        self._seen_model: Any = None
+        self._part: Any = None
+        self._rows: list[_Row] = []
+
+    # What fit calls -------------------------------------------------------------------
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Draws the part of the data, the first time."""
+        require_tensorflow("keras_dnn.callbacks.TrainingEvaluation")
+        if self._seen_model is not self.model:
+            self._seen_model = self.model
+            self._rows = []
+        if self._part is None:
+            self._part = part_of(self.data, self.samples, self.batch_size, self.seed)
+        self._batch_loss = tf.function(self._loss_in_training_mode)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Evaluates, and adds what it finds to the logs."""
+        logs = {} if logs is None else logs
+        for metric, value in evaluated(self.model, self._part).items():
+            logs[f"{self.name}_{metric}"] = value
+        evaluation = float(logs[f"{self.name}_loss"])
+        training = self._training_loss()
+        lag = float(logs.get("loss", np.nan)) - training
+        regularisation = training - evaluation
+        generalisation = float(logs.get("val_loss", np.nan)) - evaluation
+        logs[f"{self.name}_lag"] = lag
+        logs[f"{self.name}_regularisation"] = regularisation
+        logs[f"{self.name}_generalisation"] = generalisation
+        self._rows.append(_Row(evaluation, lag, regularisation, generalisation))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Lets go of the compiled function."""
+        del self._batch_loss
+
+    # The loss in training mode --------------------------------------------------------
+
+    def _training_loss(self) -> float:
+        """The mean over the part, without a trace in the model."""
+        total, rows = 0.0, 0
+        moving = [*self.model.metrics_variables, *moving_variables(self.model)]
+        with restored(moving):
+            for batch in self._part:
+                size = len(keras.tree.flatten(batch)[0])
+                total += size * float(self._batch_loss(batch))
+                rows += size
+        return total / rows
+
+    def _loss_in_training_mode(self, batch: Any) -> Tensor:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        outputs = self.model(x, training=True)
+        return self.model.compute_loss(x, y, outputs, sample_weight, training=True)
+
+    # The record -----------------------------------------------------------------------
+
+    def _read(self, name: str) -> np.ndarray:
+        return np.array([getattr(row, name) for row in self._rows], "float64")
+
+    @property
+    def verdict(self) -> str:
+        """What the last epoch that was validated says."""
+        return self._judgement()[0]
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return self._judgement()[1]
+
+    def _judgement(self) -> tuple[str, str]:
+        validated = [row for row in self._rows if np.isfinite(row).all()]
+        if not validated:
+            return "unknown", "Give fit validation_data and train for an epoch."
+        loss, _, regularisation, generalisation = validated[-1]
+        measure = max(abs(loss), abs(loss + generalisation))
+        now = {rate for layer in sublayers(self._seen_model) for rate in rates(layer)}
+        dropout = f" (now {', '.join(f'{r:g}' for r in sorted(now))})" if now else ""
+        if generalisation > self.tolerance * measure:
+            raised = f"Raise the dropout rate{dropout}" if now else "Add dropout"
+            return "over-fitting", f"{raised}, regularise otherwise, or get more data."
+        costly = regularisation > max(generalisation, self.tolerance * measure)
+        poor = self.target is not None and loss > self.target
+        if costly and now:
+            return "under-fitting", f"Lower the dropout rate{dropout}."
+        if costly or poor:
+            return (
+                "under-fitting",
+                "Regularise less, train longer, or make the network larger.",
+            )
+        return "fine", "Leave the dropout rate as it is."
+
+    def plot(self) -> Figure:
+        """Draws the four losses over the epochs, with the gaps between them.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if nothing was recorded yet.
+        """
+        if not self._rows:
+            raise ValueError("There is nothing to plot before the first fit.")
+        from keras_dnn import plotting
+
+        return plotting.training_gaps(
+            self.losses, self.lags, self.regularisation_gaps, self.generalisation_gaps
+        )
+
+
+class _Row(NamedTuple):
+    """What was seen at the end of one epoch."""
+
+    losses: float
+    lags: float
+    regularisation_gaps: float
+    generalisation_gaps: float
