@@ -129,8 +129,12 @@ class _Tap:
         self.probes.append(probe)
         self.waiting.append(probe)
         if self.model.built:
-            with self.model.distribute_strategy.scope():
-                self._create(self.model.trainable_variables)
+            try:
+                with self.model.distribute_strategy.scope():
+                    self._create(self.model.trainable_variables)
+            except BaseException:
+                self.detach(probe)
+                raise
         # A model fitted before keeps its old graph; this makes it trace anew.
         self._make_train_function(force=True)
 

@@ -171,7 +171,8 @@ class ActivationStatistics(keras.callbacks.Callback):
 
         with watched(self.model, see):
             self.model(x, training=False)
-        self.names = [layer.path for layer, _ in found.values()]
+        # A layer without weights may have no path.
+        self.names = [layer.path or layer.name for layer, _ in found.values()]
         if not found:
             raise ValueError(
                 "The model has no layer whose outputs can be seen. "

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
+from keras_dnn.optimizers import Optimizer
 
 
 class GradualUnfreezing(keras.callbacks.Callback):
@@ -33,7 +34,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
         ValueError: if the schedule is empty, an epoch or a count is not an integer of
             at least 0, or a later count is smaller than an earlier one; in `fit`, if a
             layer is not in the model, the model is not built, its optimizer was built
-            without some of the layers, or it is a `MultiOptimizer`.
+            without some of the layers, or it is a `MultiOptimizer` or one of Keras with
+            `use_ema`.
 
     Example:
         >>> import keras, numpy as np
@@ -91,6 +93,14 @@ class GradualUnfreezing(keras.callbacks.Callback):
             raise ValueError(
                 "GradualUnfreezing does not work with a MultiOptimizer, which wants a "
                 f"gradient of every variable. Received: {self.model.optimizer}"
+            )
+        optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        if optimizer.use_ema and not isinstance(optimizer, Optimizer):
+            raise ValueError(
+                "GradualUnfreezing does not work with use_ema of Keras's optimizers, "
+                "which fail at the end of fit while a layer is frozen. Take the one of "
+                f"the same name in keras_dnn.optimizers. Received: {optimizer}"
             )
         self._layers = list(_with_weights(self.model))
         self._train(max(self.schedule))

@@ -26,8 +26,8 @@ class MaxNorm(Probe):
     $$
 
     so one that lies inside stays as it is, to the last bit. The same is done once when
-    training begins and once when it ends (the averages that `use_ema` leaves may lie
-    outside). Biases are left alone.
+    training begins, if the model is built by then, and once when it ends (the averages
+    that `use_ema` leaves may lie outside). Biases are left alone.
 
     The neuron is a unit of a `Dense`, a feature of an `EinsumDense` or of an attention
     layer's projections, a filter of a convolution, also of a transposed or grouped one,
@@ -76,6 +76,12 @@ class MaxNorm(Probe):
         self.axis = axis if axis is None else _axes(axis)
         self._bounded: list[tuple[keras.Variable, _Bound]] = []
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Sets the bound."""
+        # What the first batch builds has no values yet that could be projected.
+        self._ready = self.model.built
+        super().on_train_begin(logs)
+
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Brings averaged weights back too, and puts the constraints back."""
         self._project()
@@ -90,7 +96,8 @@ class MaxNorm(Probe):
         ]
         for kernel, bound in self._bounded:
             kernel.constraint = bound
-        self._project()
+        if self._ready:
+            self._project()
 
     def _release(self) -> None:
         """Puts the model's own constraints back."""

@@ -95,9 +95,14 @@ class OneCycleScheduler(Probe, Resumable):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Gets into the training step."""
-        super().on_train_begin(logs)
         model = self.model
         self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        if hasattr(self._optimizer, "optimizers"):
+            raise ValueError(
+                "OneCycleScheduler drives one optimizer, not a MultiOptimizer. "
+                f"Received: model.optimizer={self.model.optimizer}"
+            )
+        super().on_train_begin(logs)
         self.schedule = self._end = None
         self._resumed = self._resume()
 

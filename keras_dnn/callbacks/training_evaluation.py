@@ -174,7 +174,9 @@ class TrainingEvaluation(keras.callbacks.Callback):
     def _loss_in_training_mode(self, batch: Any) -> Tensor:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         outputs = self.model(x, training=True)
-        return self.model.compute_loss(x, y, outputs, sample_weight, training=True)
+        loss = self.model.compute_loss(x, y, outputs, sample_weight, training=True)
+        # Keras gives each replica its share of the loss; here is no more than one.
+        return loss * tf.distribute.get_strategy().num_replicas_in_sync
 
     # The record -----------------------------------------------------------------------
 

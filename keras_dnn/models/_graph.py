@@ -122,6 +122,20 @@ def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
                 yield sublayer
 
 
+def states(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """What a layer itself moves in a call: statistics, states, and its seeds."""
+    seeds = [generator.state for generator in layer._seed_generators]
+    return [*layer._non_trainable_variables, *seeds]
+
+
+def global_seed() -> list[keras.Variable]:
+    """The state of Keras's global generator, if anything has drawn from it."""
+    generator = keras.src.backend.common.global_state.get_global_attribute(
+        "global_seed_generator"
+    )
+    return [] if generator is None else [generator.state]
+
+
 def sublayers_of(
     model: Any, choice: str | keras.layers.Layer
 ) -> list[keras.layers.Layer]:

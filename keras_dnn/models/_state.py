@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_dnn._tensorflow import tf
-from keras_dnn.models._graph import sublayers
+from keras_dnn.models._graph import states, sublayers
 
 
 @contextmanager
@@ -37,22 +37,7 @@ def moving_variables(model: keras.Model) -> list[keras.Variable]:
 
     Weights that are frozen, of which there may be many, are not among them.
     """
-    return [
-        variable
-        for layer in sublayers(model)
-        for variable in (
-            *layer._non_trainable_variables,
-            *(seeds.state for seeds in layer._seed_generators),
-        )
-    ]
-
-
-def global_seed() -> list[keras.Variable]:
-    """The state of Keras's global generator, if anything has drawn from it."""
-    generator = keras.src.backend.common.global_state.get_global_attribute(
-        "global_seed_generator"
-    )
-    return [] if generator is None else [generator.state]
+    return [v for layer in sublayers(model) for v in states(layer)]
 
 
 def _copies(variable: Any) -> list[Any]:

@@ -215,6 +215,16 @@ class Engine(Rule):
     def _decays(self, index: int, variable: Any) -> bool:
         return index not in self._spared and bool(self._use_weight_decay(variable))
 
+    def _overwrite_model_variables_with_average_value(
+        self, trainable_variables: Sequence[keras.Variable]
+    ) -> None:
+        # At the end of `fit`; Keras's own goes wrong where some layers are frozen.
+        for variable in trainable_variables:
+            index = self._get_variable_index(variable)
+            average = self._model_variables_moving_average[index]
+            if average is not None:
+                variable.assign(average)
+
     def _averages(self) -> list[Tensor]:
         if not self.use_ema:
             return []
