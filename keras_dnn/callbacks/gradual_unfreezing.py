@@ -89,13 +89,13 @@ class GradualUnfreezing(keras.callbacks.Callback):
                 "keras.Input, or call model.build(input_shape). "
                 f"Received: model={self.model.name!r}"
             )
-        if hasattr(self.model.optimizer, "optimizers"):
-            raise ValueError(
-                "GradualUnfreezing does not work with a MultiOptimizer, which wants a "
-                f"gradient of every variable. Received: {self.model.optimizer}"
-            )
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        if hasattr(optimizer, "optimizers"):
+            raise ValueError(
+                "GradualUnfreezing does not work with a MultiOptimizer, which wants a "
+                f"gradient of every variable. Received: {optimizer}"
+            )
         if optimizer.use_ema and not isinstance(optimizer, Optimizer):
             raise ValueError(
                 "GradualUnfreezing does not work with use_ema of Keras's optimizers, "

@@ -39,7 +39,7 @@ class OneCycleScheduler(Probe, Resumable):
 
     Raises:
         ValueError: if a value lies outside its range, or, in `fit`, if the length of
-            the cycle is unknown.
+            the cycle is unknown or the model has a `MultiOptimizer`.
 
     Example:
         >>> import keras, numpy as np

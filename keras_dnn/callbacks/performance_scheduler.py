@@ -27,7 +27,7 @@ class PerformanceScheduler(Resumable):
     and on all optimizers of a `MultiOptimizer` at once. `History` gets
     `learning_rate` for each epoch. With `keras.callbacks.BackupAndRestore` among the
     callbacks, the best value, the count and the cooldown survive the end of the
-    process.
+    process, as they were at the last epoch's end.
 
     Args:
         monitor: name of the metric as in `History`.
@@ -55,7 +55,7 @@ class PerformanceScheduler(Resumable):
 
     Raises:
         ValueError: if a value lies outside its range, or, in `fit`, if there is no such
-            metric.
+            metric or the rate is a callable.
 
     Example:
         >>> import keras, numpy as np

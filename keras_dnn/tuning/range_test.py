@@ -115,11 +115,14 @@ def find_learning_rate(
     The rate climbs inside the compiled step, and each loss is that of its own batch,
     not the mean of the epoch so far. The model is left exactly as it was, bit for bit:
     weights, statistics, the optimizer's state, random generators and metrics, also
-    after an exception or Ctrl-C. A `fit` after it is the `fit` that would have been.
+    after an exception or Ctrl-C. A `fit` after it is the `fit` that would have been;
+    only a `tf.data.Dataset` that shuffles goes on to its next order, as after any pass
+    over it.
 
     With `gradient_accumulation_steps` a step is an update, and its loss the mean of its
     batches. The sweep stops at NaN, or where the smoothed loss exceeds its lowest value
-    by `stop_factor - 1` times that value's size.
+    by `stop_factor - 1` times that value's size (or a tenth of the first one's, if that
+    is more: a loss may come near zero).
 
     Args:
         model: a compiled model.
@@ -142,7 +145,8 @@ def find_learning_rate(
         The curve and what it says.
 
     Raises:
-        ValueError: if a value lies outside its range or the model is not compiled.
+        ValueError: if a value lies outside its range, or the model is not compiled or
+            has a `MultiOptimizer`.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
