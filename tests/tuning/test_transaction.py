@@ -126,7 +126,9 @@ MODES = {
 
 
 def sweep(model, x=X, y=Y, **arguments):
-    arguments = {"steps": 13, "batch_size": BATCH, "min_rate": 1e-3, **arguments}
+    # Whatever the draw, it is not to stop before it has moved all there is.
+    settings = {"steps": 13, "min_rate": 1e-3, "stop_factor": 100.0, "seed": 1}
+    arguments = {"batch_size": BATCH, **settings, **arguments}
     return find_learning_rate(model, x, y, **arguments)
 
 
