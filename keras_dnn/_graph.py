@@ -1,7 +1,7 @@
 """The graph of a Keras model, behind one door.
 
 Keras keeps it in private attributes. Nothing else in this package touches those, so a
-change in Keras shows here, and `tests/models/test_graph.py` says what changed.
+change in Keras shows here, and `tests/test_graph.py` says what changed.
 """
 
 from __future__ import annotations
