@@ -136,6 +136,11 @@ def global_seed() -> list[keras.Variable]:
     return [] if generator is None else [generator.state]
 
 
+def random_functions() -> Any:
+    """The module whose `dropout`, `normal` and `uniform` Keras's layers call."""
+    return keras.src.backend.random
+
+
 def sublayers_of(
     model: Any, choice: str | keras.layers.Layer
 ) -> list[keras.layers.Layer]:

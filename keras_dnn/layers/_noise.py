@@ -35,12 +35,14 @@ def dropout(
     return masked(inputs, rate, _bits(mask_shape(inputs, noise_shape), seed))
 
 
-def mask_shape(inputs: Tensor, noise_shape: Sequence[int | None] | None) -> Tensor:
-    """The shape of the mask; entries of `noise_shape` that are `None` are filled in."""
-    shape = tf.shape(inputs)
-    if noise_shape is None:
-        return shape
-    return tf.stack([shape[i] if n is None else n for i, n in enumerate(noise_shape)])
+def mask_shape(
+    inputs: Tensor, noise_shape: Sequence[int | None] | None
+) -> list[int | Tensor]:
+    """The shape of the mask: integers where they are known, else scalar tensors."""
+    inputs = tf.convert_to_tensor(inputs)
+    given = [None] * len(inputs.shape) if noise_shape is None else noise_shape
+    known = [k if n is None else n for k, n in zip(inputs.shape, given, strict=True)]
+    return [tf.shape(inputs)[i] if n is None else n for i, n in enumerate(known)]
 
 
 def masked(inputs: Tensor, rate: float, bits: Tensor) -> Tensor:
@@ -83,14 +85,14 @@ def _scale(threshold: int, bits: Tensor, dtype: tf.DType) -> Tensor:
     )
 
 
-def _bits(shape: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
+def _bits(shape: Sequence[Any], seed: keras.random.SeedGenerator) -> Tensor:
     """Random uint16 numbers of this shape."""
     drawn = tf.cast(seed.next() % (2**31 - 1), tf.int32)
-    count = tf.reduce_prod(shape)
+    count = tf.reduce_prod(tf.stack(shape))
     words = tf.random.stateless_uniform(
         [(count + 1) // 2], drawn, None, None, tf.uint32, alg="philox"
     )
-    return tf.reshape(halves(words)[:count], shape)
+    return tf.reshape(halves(words)[:count], tf.stack(shape))
 
 
 def halves(words: Tensor) -> Tensor:

@@ -54,7 +54,9 @@ class MCDropout(keras.layers.Dropout):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class MCSpatialDropout1D(keras.layers.SpatialDropout1D):
-    """`keras.layers.SpatialDropout1D` at inference too: it drops a whole feature of a sequence.
+    """`keras.layers.SpatialDropout1D` at inference too.
+
+    It drops a whole feature of a sequence.
 
     Args:
         rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
@@ -80,7 +82,9 @@ class MCSpatialDropout1D(keras.layers.SpatialDropout1D):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class MCSpatialDropout2D(keras.layers.SpatialDropout2D):
-    """`keras.layers.SpatialDropout2D` at inference too: it drops whole feature maps of images.
+    """`keras.layers.SpatialDropout2D` at inference too.
+
+    It drops whole feature maps of images.
 
     Args:
         rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
@@ -107,7 +111,9 @@ class MCSpatialDropout2D(keras.layers.SpatialDropout2D):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class MCSpatialDropout3D(keras.layers.SpatialDropout3D):
-    """`keras.layers.SpatialDropout3D` at inference too: it drops whole feature maps of volumes.
+    """`keras.layers.SpatialDropout3D` at inference too.
+
+    It drops whole feature maps of volumes.
 
     Args:
         rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
@@ -118,7 +124,9 @@ class MCSpatialDropout3D(keras.layers.SpatialDropout3D):
     Example:
         >>> import keras
         >>> from keras_dnn.layers import MCSpatialDropout3D
-        >>> y = MCSpatialDropout3D(0.5, seed=1)(keras.ops.ones((1, 5, 5, 5, 100))).numpy()
+        >>> y = MCSpatialDropout3D(0.5, seed=1)(
+        ...     keras.ops.ones((1, 5, 5, 5, 100))
+        ... ).numpy()
         >>> bool((y == y[:, :1, :1, :1]).all())
         True
 
