@@ -98,15 +98,17 @@ class Sampler:
             task: what to do.
             draws: the task's random numbers.
         """
-        frontier = self._deterministic(x)
-        function = self._random(x, frontier, task)
         rows = _rows(x)
+        frontier = self._deterministic(x)
+        self.whole |= any(t.shape[0] % rows for t in frontier)
+        function = self._random(x, frontier, task)
         group, size = self._at_once(rows, task)
         found = []
         for start in range(0, rows, group):
-            part = [t[start : start + group] for t in frontier]
+            part = [_slice(t, start, start + group, rows) for t in frontier]
             outputs = function(
-                part if group < rows else frontier,
+                part,
+                tf.constant(min(group, rows - start)),
                 tf.constant(first_row + start, tf.int64),
                 tf.constant(task.samples),
                 tf.constant(size),
@@ -166,18 +168,19 @@ class Sampler:
         single: bool,
         stream: Stream,
     ) -> Callable[..., Any]:
-        rows = _rows(x) if self.cut.fixed_rows else None
+        fixed = _rows(x) if self.cut.fixed_rows else None
         whole = self.whole
 
         def function(
             frontier: list[Tensor],
+            rows: Tensor,
             first_row: Tensor,
             samples: Tensor,
             size: Tensor,
             key: Tensor,
             table: Tensor,
         ) -> list[dict[str, Tensor]]:
-            given = rows or tf.shape(frontier[0])[0]
+            given = fixed or rows
 
             def draw(first: Tensor, number: Tensor) -> list[Tensor]:
                 number = 1 if single else number
@@ -194,7 +197,7 @@ class Sampler:
                         whole=whole,
                     )
                 )
-                tiled = frontier if single else [_tile(t, number) for t in frontier]
+                tiled = [t if single else _tile(t, given, number) for t in frontier]
                 pairs = self.foldable if single and task.masks == COHERENT else []
                 with folded([] if whole else pairs, stream):
                     drawn = self.cut.random(tiled, x)
@@ -209,6 +212,7 @@ class Sampler:
             function,
             input_signature=(
                 list(map(_spec, frontier)),
+                tf.TensorSpec((), tf.int32),
                 tf.TensorSpec((), tf.int64),
                 tf.TensorSpec((), tf.int32),
                 tf.TensorSpec((), tf.int32),
@@ -306,16 +310,20 @@ def _spec(tensor: Tensor) -> tf.TensorSpec:
     return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
 
 
-def _tile(tensor: Tensor, times: Tensor) -> Tensor:
-    """Each row so many times."""
-    ones = tf.ones([tf.rank(tensor) - 1], tf.int32)
-    tiled = tf.tile(tensor[:, tf.newaxis], tf.concat([[1, times], ones], 0))
-    return tf.reshape(tiled, [-1, *_inner(tensor)])
+def _slice(tensor: Tensor, start: int, end: int, rows: int) -> Tensor:
+    """The part of a tensor that belongs to these of `rows` inputs."""
+    if start == 0 and end >= rows:
+        return tensor
+    parts = tensor.shape[0] // rows
+    return tensor[start * parts : end * parts]
 
 
-def _inner(tensor: Tensor) -> list[Any]:
-    known = tensor.shape[1:]
-    return [n or tf.shape(tensor)[i + 1] for i, n in enumerate(known)]
+def _tile(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+    """What belongs to each of `rows` inputs, so many times."""
+    inner = [n or tf.shape(tensor)[i + 1] for i, n in enumerate(tensor.shape[1:])]
+    parts = tf.reshape(tensor, [rows, 1, tf.shape(tensor)[0] // rows, *inner])
+    tiled = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
+    return tf.reshape(tiled, [-1, *inner])
 
 
 def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:

@@ -63,6 +63,8 @@ class Stream(keras.random.SeedGenerator):
 
     def __init__(self) -> None:
         super().__init__(0)
+        self.chunk: Chunk | None = None
+        """What is being drawn; without it nothing is random."""
         self.by_row = True
         """Whether all that was drawn had a part for each input."""
 
@@ -73,6 +75,8 @@ class Stream(keras.random.SeedGenerator):
 
     def next(self, ordered: bool = True) -> Tensor:
         """A seed for draws of other kinds, another one for each chunk."""
+        if self.chunk is None:
+            return tf.constant([0, 0], tf.int64)
         chunk, key = self.chunk, self._next_key()
         place = chunk.first_row * chunk.samples + chunk.first_sample
         return tf.stack([tf.bitcast(key, tf.int64) >> 1, place])
@@ -84,6 +88,9 @@ class Stream(keras.random.SeedGenerator):
         noise_shape: Sequence[int | None] | None = None,
     ) -> Tensor:
         """Keras's dropout."""
+        if self.chunk is None:
+            # A recurrent layer draws its masks at inference too and forgets them.
+            return inputs
         inputs = tf.convert_to_tensor(inputs)
         shape = mask_shape(inputs, noise_shape)
         if self.chunk.masks != COHERENT or self.chunk.whole:
@@ -109,7 +116,8 @@ class Stream(keras.random.SeedGenerator):
         dtype: Any = None,
     ) -> Tensor:
         """Uniform numbers, from the middles of 2^16 equal parts."""
-        share = self._shares(list(shape))
+        middle = tf.fill(shape, 0.5)
+        share = middle if self.chunk is None else self._shares(list(shape))
         return tf.cast(
             minval + (maxval - minval) * share, dtype or keras.config.floatx()
         )
@@ -122,7 +130,9 @@ class Stream(keras.random.SeedGenerator):
         dtype: Any = None,
     ) -> Tensor:
         """Normal numbers; stratified ones by the inverse of their distribution."""
-        if self.chunk.masks == STRATIFIED:
+        if self.chunk is None:
+            standard = tf.zeros(shape)
+        elif self.chunk.masks == STRATIFIED:
             standard = tf.math.ndtri(self._shares(list(shape)))
         else:
             standard = self._spread(self._addressed(tf.float32, list(shape)))
