@@ -59,7 +59,7 @@ class Draws(NamedTuple):
         """Of this task; without a seed, Keras's global one governs."""
         state = keras.random.SeedGenerator(task.seed).state
         seed = [int(s) % 2**64 for s in keras.ops.convert_to_numpy(state)]
-        table = strata(task.samples, seed) if task.masks == STRATIFIED else []
+        table: Any = strata(task.samples, seed) if task.masks == STRATIFIED else []
         return cls(seed_key(seed), tf.constant(table, tf.uint16))
 
 
@@ -208,7 +208,7 @@ class Sampler:
 
             return _gathered(draw, given, samples, size, task, outputs)
 
-        return tf.function(
+        traced: Callable[..., Any] = tf.function(
             function,
             input_signature=(
                 list(map(_spec, frontier)),
@@ -220,6 +220,7 @@ class Sampler:
                 tf.TensorSpec(None, tf.uint16),
             ),
         ).get_concrete_function()
+        return traced
 
     def _outputs(self, x: Any) -> list[Output]:
         key = str(keras.tree.map_structure(_spec, x))

@@ -63,19 +63,24 @@ class Stream(keras.random.SeedGenerator):
 
     def __init__(self) -> None:
         super().__init__(0)
-        self.chunk: Chunk | None = None
-        """What is being drawn; without it nothing is random."""
+        self._chunk: Chunk | None = None
         self.by_row = True
         """Whether all that was drawn had a part for each input."""
 
     def begin(self, chunk: Chunk) -> None:
         """Starts the draws of a chunk, in the trace."""
-        self.chunk = chunk
+        self._chunk = chunk
         self.draws = 0
+
+    @property
+    def chunk(self) -> Chunk:
+        """What is being drawn; without it nothing is random."""
+        assert self._chunk is not None
+        return self._chunk
 
     def next(self, ordered: bool = True) -> Tensor:
         """A seed for draws of other kinds, another one for each chunk."""
-        if self.chunk is None:
+        if self._chunk is None:
             return tf.constant([0, 0], tf.int64)
         chunk, key = self.chunk, self._next_key()
         place = chunk.first_row * chunk.samples + chunk.first_sample
@@ -88,7 +93,7 @@ class Stream(keras.random.SeedGenerator):
         noise_shape: Sequence[int | None] | None = None,
     ) -> Tensor:
         """Keras's dropout."""
-        if self.chunk is None:
+        if self._chunk is None:
             # A recurrent layer draws its masks at inference too and forgets them.
             return inputs
         inputs = tf.convert_to_tensor(inputs)
@@ -117,7 +122,7 @@ class Stream(keras.random.SeedGenerator):
     ) -> Tensor:
         """Uniform numbers, from the middles of 2^16 equal parts."""
         middle = tf.fill(shape, 0.5)
-        share = middle if self.chunk is None else self._shares(list(shape))
+        share = middle if self._chunk is None else self._shares(list(shape))
         return tf.cast(
             minval + (maxval - minval) * share, dtype or keras.config.floatx()
         )
@@ -130,7 +135,7 @@ class Stream(keras.random.SeedGenerator):
         dtype: Any = None,
     ) -> Tensor:
         """Normal numbers; stratified ones by the inverse of their distribution."""
-        if self.chunk is None:
+        if self._chunk is None:
             standard = tf.zeros(shape)
         elif self.chunk.masks == STRATIFIED:
             standard = tf.math.ndtri(self._shares(list(shape)))

@@ -111,7 +111,7 @@ def export_monte_carlo(
     return predict
 
 
-# What is written -----------------------------------------------------------------------
+# What is written ---------------------------------------------------------------------
 
 
 def _signature(model: keras.Model) -> list[tf.TensorSpec]:
@@ -170,7 +170,7 @@ class Bank(Stream):
         self.rng = np.random.default_rng(seed)
         self.masks: list[np.ndarray] = []
         self.samples = samples
-        self.chunk = Chunk(
+        self._chunk = Chunk(
             key=None,
             masks=COHERENT,
             samples=samples,
@@ -217,8 +217,8 @@ class Bank(Stream):
             )
         units = math.prod(inner)
         strata = np.tile(np.arange(self.samples), (units, 1))
-        strata = self.rng.permuted(strata, axis=1) + self.rng.random((units, 1))
-        return (strata / self.samples).T.reshape(self.samples, *inner)
+        shares = self.rng.permuted(strata, axis=1) + self.rng.random((units, 1))
+        return (shares / self.samples).T.reshape(self.samples, *inner)
 
 
 def _banked(sampler: Sampler, task: Task) -> Any:
@@ -280,10 +280,11 @@ def _kind(model: keras.Model) -> str:
 
 
 def _structured(sampler: Sampler, inputs: Sequence[Tensor]) -> Any:
+    assert sampler.cut.graph is not None
     return keras.tree.pack_sequence_as(sampler.cut.graph.input_structure, list(inputs))
 
 
-# How it is written ---------------------------------------------------------------------
+# How it is written -------------------------------------------------------------------
 
 
 def _write_saved_model(model: keras.Model, function: Any, path: str) -> None:
