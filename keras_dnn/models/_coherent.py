@@ -22,7 +22,13 @@ Pair = tuple[keras.layers.Dropout, keras.layers.Dense]
 
 
 def foldable(nodes: Sequence[Node], on: Collection[Any]) -> list[Pair]:
-    """Dropouts of single numbers whose one consumer is a dense layer used once."""
+    """Dropouts of single numbers whose one consumer is a dense layer used once.
+
+    None where an operation may have made several rows of one, which have masks of their
+    own: Keras's layers keep rows as they are.
+    """
+    if not all(_keeps_rows(node.operation) for node in nodes):
+        return []
     calls: dict[int, list[Node]] = {}
     for node in nodes:
         calls.setdefault(id(node.operation), []).append(node)
@@ -39,6 +45,15 @@ def foldable(nodes: Sequence[Node], on: Collection[Any]) -> list[Pair]:
         if len(takers) == 1 and _plain(takers[0], calls) and len(output.shape) == 2:
             found.append((layer, takers[0].operation))
     return found
+
+
+def _keeps_rows(operation: Any) -> bool:
+    kind = type(operation)
+    return (
+        isinstance(operation, keras.layers.Layer)
+        and not isinstance(operation, keras.layers.Lambda)
+        and kind.__module__.startswith(("keras.src.layers.", "keras_dnn.layers."))
+    )
 
 
 def _plain(node: Node, calls: dict[int, list[Node]]) -> bool:
@@ -69,7 +84,7 @@ def _passing(
     dropout: keras.layers.Dropout, stream: Stream, factors: list[Tensor]
 ) -> Callable[..., Tensor]:
     def call(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        shape = [None, *inputs.shape[1:]]
+        shape = [1, *inputs.shape[1:]]
         factors.append(stream.factor(shape, dropout.rate, inputs.dtype))
         return inputs
 

@@ -80,7 +80,7 @@ class Sampler:
         self.model = model
         self.on = on
         self.cut = Cut(model, {id(layer) for layer in on})
-        self.foldable = foldable(self.cut.after, on)
+        self.foldable = foldable([*self.cut.before, *self.cut.after], on)
         self.whole = self.cut.fixed_rows
         """Whether a batch can't be divided, so that samples come one by one."""
         self.outputs: dict[str, list[Output]] = {}
@@ -281,8 +281,8 @@ def _gathered(
         lambda first, *_: first < samples, step, (tf.constant(0), moments, kept)
     )
     found = [summary(m, o.kind) for m, o in zip(moments, outputs, strict=True)]
-    for measures, array in zip(found, kept, strict=keep):
-        all_samples = array.concat()
+    for measures, array, output in zip(found, kept, outputs, strict=keep):
+        all_samples = tf.ensure_shape(array.concat(), [None, None, *output.shape])
         if task.quantiles:
             measures["quantiles"] = quantiles_of(all_samples, task.quantiles)
         if task.keep:

@@ -218,7 +218,8 @@ def mc_predict(
         if samples == 0
         else partial(sampler.sample, task=task, draws=Draws.of(task))
     )
-    progress, groups, rows = Progress(verbose), [], 0
+    progress, rows = Progress(verbose), 0
+    groups: list[list[dict[str, np.ndarray]]] = []
     with unmoved(model):
         for batch, total in _batches(x, batch_size):
             groups += sample(batch, rows)
