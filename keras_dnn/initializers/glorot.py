@@ -1,0 +1,82 @@
+"""Glorot's initial weights, for activations that are linear around zero."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_dnn.initializers.variance_scaling import Preset
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class GlorotNormal(Preset):
+    r"""Draws from a normal distribution, for tanh, sigmoid, softmax and linear layers.
+
+    $$
+    \sigma^2 = \frac{1}{\tfrac{1}{2}(n_\mathrm{in} + n_\mathrm{out})}
+    $$
+
+    A compromise between signals that keep their variance on
+    the way forward and gradients that keep it on the way back. The normal distribution is cut at two deviations and widened so that the variance is
+    this one exactly.
+
+    Args:
+        seed: an integer gives the same draw each time the initializer is used, a
+            `keras.random.SeedGenerator` or `None` another one each time.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
+            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
+            for convolutions that are depthwise, transposed, grouped or strided.
+
+    Raises:
+        ValueError: if a value lies outside its range, or does not fit the shape.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.initializers import GlorotNormal
+        >>> layer = keras.layers.Dense(400, kernel_initializer=GlorotNormal(seed=1))
+        >>> layer.build((None, 100))
+        >>> round(float(keras.ops.std(layer.kernel)), 2)
+        0.0
+
+    Reference:
+        X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
+        feedforward neural networks", 2010.
+    """
+
+    _preset = (1.0, "fan_avg", "truncated_normal")
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class GlorotUniform(Preset):
+    r"""Draws from a uniform distribution on $[-r, r]$, for tanh, sigmoid, softmax and linear layers.
+
+    $$
+    r = \sqrt{\frac{3}{\tfrac{1}{2}(n_\mathrm{in} + n_\mathrm{out})}}
+    $$
+
+    A compromise between signals that keep their variance on
+    the way forward and gradients that keep it on the way back. The variance $r^2 / 3$ is that of `GlorotNormal`.
+
+    Args:
+        seed: an integer gives the same draw each time the initializer is used, a
+            `keras.random.SeedGenerator` or `None` another one each time.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
+            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
+            for convolutions that are depthwise, transposed, grouped or strided.
+
+    Raises:
+        ValueError: if a value lies outside its range, or does not fit the shape.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.initializers import GlorotUniform
+        >>> layer = keras.layers.Dense(400, kernel_initializer=GlorotUniform(seed=1))
+        >>> layer.build((None, 100))
+        >>> round(float(keras.ops.std(layer.kernel)), 2)
+        0.0
+
+    Reference:
+        X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
+        feedforward neural networks", 2010.
+    """
+
+    _preset = (1.0, "fan_avg", "uniform")
