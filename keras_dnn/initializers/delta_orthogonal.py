@@ -22,8 +22,8 @@ from keras_dnn.initializers.gain import Activation, gain_of
 class DeltaOrthogonal(Seeded):
     r"""Draws kernels of convolutions that keep the norm of every signal.
 
-    The middle of the window holds a random matrix with orthonormal rows, the rest zeros.
-    So with stride 1 and `padding="same"` the layer turns the vector of channels at each
+    The middle of the window holds a random matrix with orthonormal rows, the rest is
+    zero. So with stride 1 and `padding="same"` the layer turns the vector of channels at each
     place, and
 
     $$

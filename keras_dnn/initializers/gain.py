@@ -119,7 +119,7 @@ def _function(activation: Any) -> Callable[..., Any]:
 def _mean_square(function: Callable[..., Any], activation: Any) -> float:
     """E[φ(z)²] by Gauss and Legendre's rule in steps of half a standard deviation.
 
-    Not by Gauss and Hermite's, which is good to three digits only where there is a kink.
+    Not by Gauss and Hermite's, which is slow to converge where there is a kink.
     """
     nodes, weights = np.polynomial.legendre.leggauss(16)
     middles = np.arange(-FAR, FAR, 0.5) + 0.25

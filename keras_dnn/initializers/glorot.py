@@ -9,22 +9,23 @@ from keras_dnn.initializers.variance_scaling import Preset
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class GlorotNormal(Preset):
-    r"""Draws from a normal distribution, for tanh, sigmoid, softmax and linear layers.
+    r"""Draws from Glorot's normal distribution, for tanh, sigmoid, softmax and none.
 
     $$
     \sigma^2 = \frac{1}{\tfrac{1}{2}(n_\mathrm{in} + n_\mathrm{out})}
     $$
 
-    A compromise between signals that keep their variance on
-    the way forward and gradients that keep it on the way back. The normal distribution is cut at two deviations and widened so that the variance is
-    this one exactly.
+    A compromise: on the way forward signals would keep their variance with
+    $n_\mathrm{in}$ alone, on the way back gradients with $n_\mathrm{out}$. The normal
+    distribution is cut at two deviations, and widened so that the variance is exactly
+    this.
 
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
-            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
-            for convolutions that are depthwise, transposed, grouped or strided.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
+            `strides` must be told where a convolution is depthwise, transposed,
+            grouped or strided.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -47,21 +48,22 @@ class GlorotNormal(Preset):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class GlorotUniform(Preset):
-    r"""Draws from a uniform distribution on $[-r, r]$, for tanh, sigmoid, softmax and linear layers.
+    r"""Draws from Glorot's uniform distribution, for tanh, sigmoid, softmax and none.
 
     $$
     r = \sqrt{\frac{3}{\tfrac{1}{2}(n_\mathrm{in} + n_\mathrm{out})}}
     $$
 
-    A compromise between signals that keep their variance on
-    the way forward and gradients that keep it on the way back. The variance $r^2 / 3$ is that of `GlorotNormal`.
+    A compromise: on the way forward signals would keep their variance with
+    $n_\mathrm{in}$ alone, on the way back gradients with $n_\mathrm{out}$. The weights
+    lie between $-r$ and $r$. The variance $r^2 / 3$ is that of `GlorotNormal`.
 
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
-            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
-            for convolutions that are depthwise, transposed, grouped or strided.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
+            `strides` must be told where a convolution is depthwise, transposed,
+            grouped or strided.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.

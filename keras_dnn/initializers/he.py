@@ -9,22 +9,22 @@ from keras_dnn.initializers.variance_scaling import Preset
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class HeNormal(Preset):
-    r"""Draws from a normal distribution, for ReLU and its family.
+    r"""Draws from He's normal distribution, for ReLU and its family.
 
     $$
     \sigma^2 = \frac{2}{n_\mathrm{in}}
     $$
 
-    ReLU sets half of the signal's energy to zero, and a
-    variance twice as large makes up for it. The normal distribution is cut at two deviations and widened so that the variance is
-    this one exactly.
+    ReLU sets half of the signal's energy to zero; a variance twice as large makes up
+    for it. The normal distribution is cut at two deviations, and widened so that the
+    variance is exactly this.
 
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
-            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
-            for convolutions that are depthwise, transposed, grouped or strided.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
+            `strides` must be told where a convolution is depthwise, transposed,
+            grouped or strided.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -47,21 +47,22 @@ class HeNormal(Preset):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class HeUniform(Preset):
-    r"""Draws from a uniform distribution on $[-r, r]$, for ReLU and its family.
+    r"""Draws from He's uniform distribution, for ReLU and its family.
 
     $$
     r = \sqrt{\frac{6}{n_\mathrm{in}}}
     $$
 
-    ReLU sets half of the signal's energy to zero, and a
-    variance twice as large makes up for it. The variance $r^2 / 3$ is that of `HeNormal`.
+    ReLU sets half of the signal's energy to zero; a variance twice as large makes up
+    for it. The weights lie between $-r$ and $r$. The variance $r^2 / 3$ is that of
+    `HeNormal`.
 
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
-            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
-            for convolutions that are depthwise, transposed, grouped or strided.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
+            `strides` must be told where a convolution is depthwise, transposed,
+            grouped or strided.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.

@@ -9,21 +9,22 @@ from keras_dnn.initializers.variance_scaling import Preset
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class LeCunNormal(Preset):
-    r"""Draws from a normal distribution, for SELU.
+    r"""Draws from LeCun's normal distribution, for SELU.
 
     $$
     \sigma^2 = \frac{1}{n_\mathrm{in}}
     $$
 
-    What a layer adds up has the variance of what enters it. The normal distribution is cut at two deviations and widened so that the variance is
-    this one exactly.
+    What a unit adds up has the variance of what enters it, which SELU then keeps. The
+    normal distribution is cut at two deviations, and widened so that the variance is
+    exactly this.
 
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
-            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
-            for convolutions that are depthwise, transposed, grouped or strided.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
+            `strides` must be told where a convolution is depthwise, transposed,
+            grouped or strided.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -46,20 +47,21 @@ class LeCunNormal(Preset):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class LeCunUniform(Preset):
-    r"""Draws from a uniform distribution on $[-r, r]$, for SELU.
+    r"""Draws from LeCun's uniform distribution, for SELU.
 
     $$
     r = \sqrt{\frac{3}{n_\mathrm{in}}}
     $$
 
-    What a layer adds up has the variance of what enters it. The variance $r^2 / 3$ is that of `LeCunNormal`.
+    What a unit adds up has the variance of what enters it, which SELU then keeps. The
+    weights lie between $-r$ and $r$. The variance $r^2 / 3$ is that of `LeCunNormal`.
 
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on: `gain`, `fan_in`,
-            `fan_out`, `kernel`, `groups` and `strides`. The last three must be told
-            for convolutions that are depthwise, transposed, grouped or strided.
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
+            `strides` must be told where a convolution is depthwise, transposed,
+            grouped or strided.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.

@@ -32,8 +32,8 @@ class VarianceScaling(Seeded):
     n_\mathrm{out})
     $$
 
-    $n_\mathrm{in}$ is how many inputs a unit adds up, $n_\mathrm{out}$ how many units an
-    input enters. An initializer is told only a shape, and shapes do not say what their
+    $n_\mathrm{in}$ is how many inputs a unit adds up, $n_\mathrm{out}$ how many units
+    an input enters. An initializer is told only a shape, and shapes do not say what their
     axes mean. So the kind of kernel, its groups and its strides are arguments. Without
     them the counts are Keras's, and right for `Dense` and for `Conv1D`, `Conv2D` and
     `Conv3D` of one group and stride 1. With a window of $k$ entries and $s$ the product
@@ -46,7 +46,7 @@ class VarianceScaling(Seeded):
     - `"transposed"` (..., out, in): $n_\mathrm{in} = k \cdot$ in $/\, s$,
       $n_\mathrm{out} = k \cdot$ out
 
-    For a whole model, `keras_dnn.initializers.initialize` reads all this from its layers.
+    For a whole model, `initialize` reads all this from its layers.
 
     Args:
         scale: factor on the variance, above 0.

@@ -7,7 +7,7 @@ those, so a change in Keras shows here: `tests/models/test_graph.py` says what c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras

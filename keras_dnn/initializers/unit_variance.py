@@ -156,7 +156,7 @@ def lsuv(
                 variable.assign(keras.ops.multiply(variable, target / std))
         raise ValueError(
             f"batch must let lsuv bring every layer to a deviation of {target}. "
-            f"Received: {_path(layer)} with {std} after {iteration} of {most} iterations"
+            f"Received: {_path(layer)} with {std} after {iteration} iterations"
         )
 
     try:
@@ -267,4 +267,4 @@ def _observed(
 
 
 def _path(layer: Layer) -> str:
-    return layer.path or layer.name
+    return str(layer.path or layer.name)
