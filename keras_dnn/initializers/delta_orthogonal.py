@@ -23,8 +23,8 @@ class DeltaOrthogonal(Seeded):
     r"""Draws kernels of convolutions that keep the norm of every signal.
 
     The middle of the window holds a random matrix with orthonormal rows, the rest is
-    zero. So with stride 1 and `padding="same"` the layer turns the vector of channels at each
-    place, and
+    zero. So with stride 1 and `padding="same"` the layer turns the vector of channels
+    at each place, and
 
     $$
     \lVert \mathrm{conv}(x) \rVert = g \, \lVert x \rVert

@@ -23,8 +23,8 @@ class GlorotNormal(Preset):
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
-            `strides` must be told where a convolution is depthwise, transposed,
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
+            and `strides` must be told where a convolution is depthwise, transposed,
             grouped or strided.
 
     Raises:
@@ -36,7 +36,7 @@ class GlorotNormal(Preset):
         >>> layer = keras.layers.Dense(400, kernel_initializer=GlorotNormal(seed=1))
         >>> layer.build((None, 100))
         >>> round(float(keras.ops.std(layer.kernel)), 2)
-        0.0
+        0.06
 
     Reference:
         X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
@@ -61,8 +61,8 @@ class GlorotUniform(Preset):
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
-            `strides` must be told where a convolution is depthwise, transposed,
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
+            and `strides` must be told where a convolution is depthwise, transposed,
             grouped or strided.
 
     Raises:
@@ -74,7 +74,7 @@ class GlorotUniform(Preset):
         >>> layer = keras.layers.Dense(400, kernel_initializer=GlorotUniform(seed=1))
         >>> layer.build((None, 100))
         >>> round(float(keras.ops.std(layer.kernel)), 2)
-        0.0
+        0.06
 
     Reference:
         X. Glorot and Y. Bengio, "Understanding the difficulty of training deep

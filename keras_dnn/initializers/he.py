@@ -22,8 +22,8 @@ class HeNormal(Preset):
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
-            `strides` must be told where a convolution is depthwise, transposed,
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
+            and `strides` must be told where a convolution is depthwise, transposed,
             grouped or strided.
 
     Raises:
@@ -35,7 +35,7 @@ class HeNormal(Preset):
         >>> layer = keras.layers.Dense(400, kernel_initializer=HeNormal(seed=1))
         >>> layer.build((None, 100))
         >>> round(float(keras.ops.std(layer.kernel)), 2)
-        0.0
+        0.14
 
     Reference:
         K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing
@@ -60,8 +60,8 @@ class HeUniform(Preset):
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
-            `strides` must be told where a convolution is depthwise, transposed,
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
+            and `strides` must be told where a convolution is depthwise, transposed,
             grouped or strided.
 
     Raises:
@@ -73,7 +73,7 @@ class HeUniform(Preset):
         >>> layer = keras.layers.Dense(400, kernel_initializer=HeUniform(seed=1))
         >>> layer.build((None, 100))
         >>> round(float(keras.ops.std(layer.kernel)), 2)
-        0.0
+        0.14
 
     Reference:
         K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing

@@ -22,8 +22,8 @@ class LeCunNormal(Preset):
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
-            `strides` must be told where a convolution is depthwise, transposed,
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
+            and `strides` must be told where a convolution is depthwise, transposed,
             grouped or strided.
 
     Raises:
@@ -35,7 +35,7 @@ class LeCunNormal(Preset):
         >>> layer = keras.layers.Dense(400, kernel_initializer=LeCunNormal(seed=1))
         >>> layer.build((None, 100))
         >>> round(float(keras.ops.std(layer.kernel)), 2)
-        0.0
+        0.1
 
     Reference:
         Y. LeCun, L. Bottou, G. Orr and K.-R. Müller, "Efficient BackProp", 1998.
@@ -59,8 +59,8 @@ class LeCunUniform(Preset):
     Args:
         seed: an integer gives the same draw each time the initializer is used, a
             `keras.random.SeedGenerator` or `None` another one each time.
-        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups` and
-            `strides` must be told where a convolution is depthwise, transposed,
+        **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
+            and `strides` must be told where a convolution is depthwise, transposed,
             grouped or strided.
 
     Raises:
@@ -72,7 +72,7 @@ class LeCunUniform(Preset):
         >>> layer = keras.layers.Dense(400, kernel_initializer=LeCunUniform(seed=1))
         >>> layer.build((None, 100))
         >>> round(float(keras.ops.std(layer.kernel)), 2)
-        0.0
+        0.1
 
     Reference:
         Y. LeCun, L. Bottou, G. Orr and K.-R. Müller, "Efficient BackProp", 1998.

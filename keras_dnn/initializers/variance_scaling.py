@@ -33,11 +33,11 @@ class VarianceScaling(Seeded):
     $$
 
     $n_\mathrm{in}$ is how many inputs a unit adds up, $n_\mathrm{out}$ how many units
-    an input enters. An initializer is told only a shape, and shapes do not say what their
-    axes mean. So the kind of kernel, its groups and its strides are arguments. Without
-    them the counts are Keras's, and right for `Dense` and for `Conv1D`, `Conv2D` and
-    `Conv3D` of one group and stride 1. With a window of $k$ entries and $s$ the product
-    of the strides:
+    an input enters. An initializer is told only a shape, and shapes do not say what
+    their axes mean. So the kind of kernel, its groups and its strides are arguments.
+    Without them the counts are Keras's, and right for `Dense` and for `Conv1D`,
+    `Conv2D` and `Conv3D` of one group and stride 1. With a window of $k$ entries and
+    $s$ the product of the strides:
 
     - `"conv"` (..., in / groups, out): $n_\mathrm{in} = k \cdot$ in / groups,
       $n_\mathrm{out} = k \cdot$ out / (groups $\cdot\, s$)
