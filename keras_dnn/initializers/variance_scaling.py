@@ -127,14 +127,14 @@ class VarianceScaling(Seeded):
         exact = dtype if dtype == "float64" else "float32"
         sigma = self.gain * math.sqrt(self.scale / self._connections(kernel, shape))
         if self.distribution == "uniform":
-            limit = math.sqrt(3.0) * sigma
-            values = keras.random.uniform(shape, -limit, limit, exact, seed)
+            sigma *= math.sqrt(3.0)
+            values = keras.random.uniform(shape, -1.0, 1.0, exact, seed)
         elif self.distribution == "untruncated_normal":
-            values = keras.random.normal(shape, 0.0, sigma, exact, seed)
+            values = keras.random.normal(shape, dtype=exact, seed=seed)
         else:
-            cut = sigma / TRUNCATED_STD
-            values = keras.random.truncated_normal(shape, 0.0, cut, exact, seed)
-        return keras.ops.cast(values, dtype)
+            sigma /= TRUNCATED_STD
+            values = keras.random.truncated_normal(shape, dtype=exact, seed=seed)
+        return keras.ops.cast(sigma * values, dtype)
 
     def _connections(self, kernel: Kernel, shape: Shape) -> float:
         """n, or 1 for a kernel without entries."""

@@ -1,6 +1,7 @@
 """Fans counted connection by connection, and the variance that follows from them."""
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,61 +19,65 @@ from keras_dnn.initializers._layer_kernels import kernels_of
 layers = keras.layers
 SIZE = 24
 CASES = {
-    "dense": (layers.Dense(7), (5,), {}),
-    "conv1d": (layers.Conv1D(6, 4), (SIZE, 3), {}),
-    "conv2d": (layers.Conv2D(6, (3, 2)), (SIZE, SIZE, 3), {}),
-    "conv3d": (layers.Conv3D(2, 2), (SIZE, SIZE, SIZE, 1), {}),
-    "dilated": (layers.Conv2D(4, 2, dilation_rate=3), (SIZE, SIZE, 3), {}),
-    "strided": (layers.Conv2D(5, 4, strides=3), (SIZE, SIZE, 3), {"strides": 3}),
+    "dense": (lambda: layers.Dense(7), (5,), {}),
+    "conv1d": (lambda: layers.Conv1D(6, 4), (SIZE, 3), {}),
+    "conv2d": (lambda: layers.Conv2D(6, (3, 2)), (SIZE, SIZE, 3), {}),
+    "conv3d": (lambda: layers.Conv3D(2, 2), (SIZE, SIZE, SIZE, 1), {}),
+    "dilated": (lambda: layers.Conv2D(4, 2, dilation_rate=3), (SIZE, SIZE, 3), {}),
+    "strided": (
+        lambda: layers.Conv2D(5, 4, strides=3),
+        (SIZE, SIZE, 3),
+        {"strides": 3},
+    ),
     "uneven": (
-        layers.Conv2D(5, 3, strides=(2, 1)),
+        lambda: layers.Conv2D(5, 3, strides=(2, 1)),
         (SIZE, SIZE, 3),
         {"strides": (2, 1)},
     ),
-    "wide stride": (layers.Conv1D(5, 2, strides=3), (SIZE, 3), {"strides": 3}),
-    "grouped": (layers.Conv2D(8, 3, groups=4), (SIZE, SIZE, 12), {"groups": 4}),
+    "wide stride": (lambda: layers.Conv1D(5, 2, strides=3), (SIZE, 3), {"strides": 3}),
+    "grouped": (lambda: layers.Conv2D(8, 3, groups=4), (SIZE, SIZE, 12), {"groups": 4}),
     "grouped, strided": (
-        layers.Conv1D(6, 4, groups=3, strides=2),
+        lambda: layers.Conv1D(6, 4, groups=3, strides=2),
         (SIZE, 9),
         {"groups": 3, "strides": 2},
     ),
     "depthwise1d": (
-        layers.DepthwiseConv1D(3, depth_multiplier=2),
+        lambda: layers.DepthwiseConv1D(3, depth_multiplier=2),
         (SIZE, 5),
         {"kernel": "depthwise"},
     ),
     "depthwise2d": (
-        layers.DepthwiseConv2D((3, 2)),
+        lambda: layers.DepthwiseConv2D((3, 2)),
         (SIZE, SIZE, 4),
         {"kernel": "depthwise"},
     ),
     "depthwise, strided": (
-        layers.DepthwiseConv2D(3, strides=2, depth_multiplier=3),
+        lambda: layers.DepthwiseConv2D(3, strides=2, depth_multiplier=3),
         (SIZE, SIZE, 4),
         {"kernel": "depthwise", "strides": 2},
     ),
     "transposed1d": (
-        layers.Conv1DTranspose(4, 3),
+        lambda: layers.Conv1DTranspose(4, 3),
         (SIZE, 5),
         {"kernel": "transposed"},
     ),
     "transposed2d": (
-        layers.Conv2DTranspose(4, 3, strides=2),
+        lambda: layers.Conv2DTranspose(4, 3, strides=2),
         (SIZE, SIZE, 5),
         {"kernel": "transposed", "strides": 2},
     ),
     "transposed2d, uneven": (
-        layers.Conv2DTranspose(4, 4, strides=(1, 2)),
+        lambda: layers.Conv2DTranspose(4, 4, strides=(1, 2)),
         (SIZE, SIZE, 5),
         {"kernel": "transposed", "strides": (1, 2)},
     ),
     "transposed3d": (
-        layers.Conv3DTranspose(2, 2, strides=1),
+        lambda: layers.Conv3DTranspose(2, 2, strides=1),
         (SIZE, SIZE, SIZE, 3),
         {"kernel": "transposed"},
     ),
     "transposed, wide stride": (
-        layers.Conv1DTranspose(4, 2, strides=3),
+        lambda: layers.Conv1DTranspose(4, 2, strides=3),
         (SIZE, 5),
         {"kernel": "transposed", "strides": 3},
     ),
@@ -114,8 +119,9 @@ def deviation(initializer, shape):
     return ratios.flat[0]
 
 
-@pytest.mark.parametrize(("layer", "shape", "told"), CASES.values(), ids=CASES)
-def test_fans_are_the_numbers_of_connections(layer, shape, told):
+@pytest.mark.parametrize(("make", "shape", "told"), CASES.values(), ids=CASES)
+def test_fans_are_the_numbers_of_connections(make, shape, told):
+    layer = make()
     fan_in, fan_out = counted_fans(layer, shape)
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     for mode, n in modes.items():
@@ -125,8 +131,9 @@ def test_fans_are_the_numbers_of_connections(layer, shape, told):
             assert found == pytest.approx(1.7 * math.sqrt(2.5 / n), rel=1e-12)
 
 
-@pytest.mark.parametrize(("layer", "shape", "told"), CASES.values(), ids=CASES)
-def test_a_layer_tells_the_same_about_its_kernel(layer, shape, told):
+@pytest.mark.parametrize(("make", "shape", "told"), CASES.values(), ids=CASES)
+def test_a_layer_tells_the_same_about_its_kernel(make, shape, told):
+    layer = make()
     layer.build((1, *shape))
     ((kernel, known),) = kernels_of(layer)
     told = VarianceScaling(**told)
@@ -229,7 +236,7 @@ def test_a_truncated_normal_is_widened_by_what_the_cut_takes():
 
 @pytest.mark.parametrize(
     ("distribution", "kurtosis"),
-    [("truncated_normal", 2.1), ("untruncated_normal", 3.0), ("uniform", 1.8)],
+    [("truncated_normal", 2.3655), ("untruncated_normal", 3.0), ("uniform", 1.8)],
 )
 def test_each_distribution_has_its_variance_and_its_shape(distribution, kurtosis):
     shape = (1500, 1000)
@@ -238,7 +245,7 @@ def test_each_distribution_has_its_variance_and_its_shape(distribution, kurtosis
     assert abs(w.mean()) < 6 * w.std() / math.sqrt(w.size)
     assert w.var() == pytest.approx(2.0 / 1000, rel=6 * math.sqrt(2 / w.size))
     fourth = np.mean(w**4) / w.var() ** 2
-    assert fourth == pytest.approx(kurtosis, abs=0.07)
+    assert fourth == pytest.approx(kurtosis, abs=0.01)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", None])
@@ -268,7 +275,7 @@ def test_presets_are_the_core_and_keras_where_keras_is_right(name, rule, shape):
     theirs = getattr(keras.initializers, name.replace("LeCun", "Lecun"))
     w = preset(5)(shape)
     np.testing.assert_array_equal(w, VarianceScaling(*rule, seed=5)(shape))
-    np.testing.assert_allclose(w, theirs(5)(shape), rtol=1e-6)
+    np.testing.assert_allclose(w, theirs(5)(shape), rtol=1e-5, atol=1e-7)
     told = {"kernel": "transposed", "strides": 2, "gain": 3.0}
     np.testing.assert_array_equal(
         preset(5, **told)(shape), VarianceScaling(*rule, seed=5, **told)(shape)
@@ -305,7 +312,7 @@ def test_one_fan_told_leaves_the_other():
 def test_each_use_without_a_seed_draws_anew():
     initializer = HeNormal()
     first, second = initializer((20, 20)), initializer((20, 20))
-    assert (np.array(first) != second).mean() > 0.99
+    assert (np.array(first) != np.array(second)).mean() > 0.99
     # Keras's own draw the same numbers again.
     initializer = keras.initializers.HeNormal()
     np.testing.assert_array_equal(initializer((20, 20)), initializer((20, 20)))
@@ -435,13 +442,19 @@ def test_a_saved_model_loads_in_a_new_process(tmp_path):
         ("groups", 0),
         ("groups", 2.0),
         ("strides", 0),
-        ("strides", (2, 0)),
     ],
 )
 def test_a_bad_argument_is_named_and_shown(name, value):
     argument = {"gain" if name == "activation" else name: value}
-    with pytest.raises(ValueError, match=f"{name} must.*Received.*{value!r}"[:-1]):
+    with pytest.raises(
+        ValueError, match=f"{name} must.*Received.*{re.escape(repr(value))[:3]}"
+    ):
         VarianceScaling(**argument)
+
+
+def test_each_stride_is_checked():
+    with pytest.raises(ValueError, match="strides must be a positive integer.*=0"):
+        VarianceScaling(strides=(2, 0))
 
 
 @pytest.mark.parametrize("kernel", ["depthwise", "transposed"])
