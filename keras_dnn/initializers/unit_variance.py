@@ -135,12 +135,15 @@ def lsuv(
     progress = Progress(verbose)
     before: dict[str, float] = {}
     after: dict[str, tuple[float, int]] = {}
+    faults: list[str] = []
 
     def look(layer: Layer, run: Run) -> Tensor:
         outputs, before[_path(layer)] = run()
         return outputs
 
     def scale(layer: Layer, run: Run) -> Tensor:
+        if faults:
+            return run()[0]
         for variable, kernel in kernels_of(layer):
             shape = tuple(variable.shape)
             matrices = orthogonal(kernel.matrices(shape), next(drawn))
@@ -154,16 +157,20 @@ def lsuv(
                 break
             if iteration < most:
                 variable.assign(keras.ops.multiply(variable, target / std))
-        raise ValueError(
-            f"batch must let lsuv bring every layer to a deviation of {target}. "
-            f"Received: {_path(layer)} with {std} after {iteration} iterations"
-        )
+        # Not raised here, where Keras would wrap it in the arguments of the call.
+        faults.append(f"{_path(layer)} with {std} after {iteration} iterations")
+        return outputs
 
     try:
         with _kept(model, chosen):
             for do in (look, scale):
                 with _first_calls(chosen, do):
                     model(batch, training=False)
+            if faults:
+                raise ValueError(
+                    "batch must let lsuv bring every layer to a deviation of "
+                    f"{target}. Received: {faults[0]}"
+                )
     finally:
         progress.stop()
     left |= {

@@ -453,7 +453,7 @@ def test_a_bad_argument_is_named_and_shown(name, value):
 
 
 def test_each_stride_is_checked():
-    with pytest.raises(ValueError, match="strides must be a positive integer.*=0"):
+    with pytest.raises(ValueError, match=r"strides must be a positive integer.*=0"):
         VarianceScaling(strides=(2, 0))
 
 
