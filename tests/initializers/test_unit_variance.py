@@ -270,7 +270,7 @@ def test_a_bias_that_varies_more_than_the_target_is_refused():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2, name="first")])
     model.layers[0].bias.assign([-5.0, 5.0])
     kernel = np.array(model.layers[0].kernel)
-    with pytest.raises(ValueError, match=r"first with 5.\d* after 4 iterations"):
+    with pytest.raises(ValueError, match=r"first with [45][.]\d* after 4 iterations"):
         lsuv(model, batch(30, 4), max_iterations=4, verbose=0)
     np.testing.assert_array_equal(model.layers[0].kernel, kernel)
 
