@@ -171,7 +171,7 @@ def test_initializers_have_their_variance_and_lsuv_its_target():
         first = kernel[1, :, :6]
         np.testing.assert_allclose(first @ first.T, np.eye(4), atol=1e-5)
         assert not kernel[[0, 2]].any()
-        hidden = [keras.layers.Dense(8, "gelu") for _ in range(4)]
+        hidden = [keras.layers.Dense(8, "elu") for _ in range(4)]
         model = keras.Sequential([keras.Input((8,)), *hidden])
         initializers.initialize(model, initializers.HeNormal(seed=1))
         x = np.random.default_rng(0).normal(2, 3, (64, 8)).astype("float32")

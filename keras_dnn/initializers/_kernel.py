@@ -75,8 +75,7 @@ class Window(Kernel):
         kernel = keras.ops.reshape(matrices, (groups, *window, inputs, outputs))
         if self.kind == "transposed":
             kernel = keras.ops.swapaxes(kernel, -1, -2)
-        before = -3 if self.kind == "depthwise" else -2
-        return keras.ops.reshape(keras.ops.moveaxis(kernel, 0, before), shape)
+        return keras.ops.reshape(keras.ops.moveaxis(kernel, 0, -2), shape)
 
     def _channels(self, shape: Shape) -> Shape:
         """Groups, and in each of them the inputs and outputs at one place."""
