@@ -37,8 +37,9 @@ def calculate_gain(
     variance 1 in one layer give pre-activations of variance 1 in the next.
 
     For `"linear"`, `"relu"` and `"leaky_relu"` it is $\sqrt{2 / (1 + a^2)}$ with the
-    slope $a$ (1, 0, or `negative_slope`), for the rest the integral in float64, exact
-    to twelve digits where the activation is smooth but for kinks at multiples of 1/2.
+    slope $a$ (1, 0, or `negative_slope`), for the rest the integral in float64 (on JAX
+    float32), exact to twelve digits where the activation is smooth but for kinks at
+    multiples of 1/2.
     PyTorch's table has the same values for those three. Its others are conventions
     that do not keep the variance: 5/3 for tanh (here 1.5925), 1 for sigmoid (1.8463),
     3/4 for SELU (1, as its authors made it).

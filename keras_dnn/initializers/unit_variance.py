@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._patch import attribute
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._sublayers import sublayers
 from keras_dnn._typing import Tensor
+from keras_dnn.initializers._first_calls import Layer, Run, first_calls
 from keras_dnn.initializers._layer_kernels import KNOWN, kernels_of
 from keras_dnn.initializers._orthogonal import orthogonal
 from keras_dnn.initializers._seeded import Seed, checked, seeds
-
-Layer: TypeAlias = keras.layers.Layer
-Run: TypeAlias = Callable[[], tuple[Tensor, float]]
-Do: TypeAlias = Callable[[Layer, Run], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,58 +128,68 @@ def lsuv(
     most = _arguments.count("max_iterations", max_iterations)
     drawn = seeds(checked(seed))
     chosen, left = _layers(model)
-    progress = Progress(verbose)
-    before: dict[str, float] = {}
-    after: dict[str, tuple[float, int]] = {}
-    faults: list[str] = []
+    before: dict[Layer, float] = {}
+    scaling = _Scaling(target, margin, most, drawn, Progress(verbose), len(chosen))
 
     def look(layer: Layer, run: Run) -> Tensor:
-        outputs, before[_path(layer)] = run()
-        return outputs
-
-    def scale(layer: Layer, run: Run) -> Tensor:
-        if faults:
-            return run()[0]
-        for variable, kernel in kernels_of(layer):
-            shape = tuple(variable.shape)
-            matrices = orthogonal(kernel.matrices(shape), next(drawn))
-            variable.assign(kernel.folded(matrices, shape))
-        for iteration in range(most + 1):
-            outputs, std = run()
-            if abs(std - target) <= margin:
-                after[_path(layer)] = std, iteration
-                return progress.after(outputs, len(chosen))
-            if not 0.0 < std < math.inf:
-                break
-            if iteration < most:
-                variable.assign(keras.ops.multiply(variable, target / std))
-        # Not raised here, where Keras would wrap it in the arguments of the call.
-        faults.append(f"{_path(layer)} with {std} after {iteration} iterations")
+        outputs, before[layer] = run()
         return outputs
 
     try:
         with _kept(model, chosen):
-            for do in (look, scale):
-                with _first_calls(chosen, do):
+            for do in (look, scaling):
+                with first_calls(chosen, do):
                     model(batch, training=False)
-            if faults:
+            if scaling.fault:
                 raise ValueError(
                     "batch must let lsuv bring every layer to a deviation of "
-                    f"{target}. Received: {faults[0]}"
+                    f"{target}. Received: {scaling.fault}"
                 )
     finally:
-        progress.stop()
-    left |= {
-        _path(layer): "not called" for layer in chosen if _path(layer) not in after
-    }
-    stds, iterations = zip(*after.values(), strict=True)
+        scaling.progress.stop()
+    done = scaling.done
+    left |= {_path(layer): "not called" for layer in chosen if layer not in done}
     return LSUVResult(
-        list(after),
-        np.array([before[path] for path in after]),
-        np.array(stds),
-        np.array(iterations),
+        [_path(layer) for layer in done],
+        np.array([before[layer] for layer in done]),
+        np.array([std for std, _ in done.values()]),
+        np.array([iterations for _, iterations in done.values()]),
         left,
     )
+
+
+@dataclasses.dataclass
+class _Scaling:
+    """Sets the weights of each layer that is called, until one cannot be set."""
+
+    target: float
+    margin: float
+    most: int
+    seeds: Iterator[Any]
+    progress: Progress
+    total: int
+    done: dict[Layer, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    fault: str = ""
+
+    def __call__(self, layer: Layer, run: Run) -> Tensor:
+        if self.fault:
+            return run()[0]
+        for variable, kernel in kernels_of(layer):
+            shape = tuple(variable.shape)
+            matrices = orthogonal(kernel.matrices(shape), next(self.seeds))
+            variable.assign(kernel.folded(matrices, shape))
+        for iteration in range(self.most + 1):
+            outputs, std = run()
+            if abs(std - self.target) <= self.margin:
+                self.done[layer] = std, iteration
+                return self.progress.after(outputs, self.total)
+            if not 0.0 < std < math.inf:
+                break
+            if iteration < self.most:
+                variable.assign(keras.ops.multiply(variable, self.target / std))
+        # Not raised here, where Keras would wrap it in the arguments of the call.
+        self.fault = f"{_path(layer)} with {std} after {iteration} iterations"
+        return outputs
 
 
 def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
@@ -202,6 +208,8 @@ def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
         kernels = kernels_of(layer)
         if id(layer) in inside:
             left[_path(layer)] = f"called in the loop of {_path(inside[id(layer)])}"
+        elif not layer.built:
+            left[_path(layer)] = "not built"
         elif not kernels:
             left[_path(layer)] = "its kernel is not a variable"
         elif not all(variable.trainable for variable, _ in kernels):
@@ -231,46 +239,6 @@ def _kept(model: keras.Model, layers: list[Layer]) -> Iterator[None]:
         for variable, value in values:
             if id(variable) not in new:
                 variable.assign(value)
-
-
-@contextmanager
-def _first_calls(layers: list[Layer], do: Do) -> Iterator[None]:
-    """Has `do` make the first call of each layer, which need not be the only one."""
-    with ExitStack() as stack:
-        for layer in layers:
-            stack.enter_context(attribute(layer, "call", _first_call(layer, do)))
-        yield
-
-
-def _first_call(layer: Layer, do: Do) -> Callable[..., Tensor]:
-    call, called = layer.call, False
-
-    def first_call(*args: Any, **kwargs: Any) -> Tensor:
-        nonlocal called
-        if called:
-            return call(*args, **kwargs)
-        called = True
-        return do(layer, lambda: _observed(layer, call, args, kwargs))
-
-    return first_call
-
-
-def _observed(
-    layer: Layer, call: Callable[..., Tensor], args: Any, kwargs: Any
-) -> tuple[Tensor, float]:
-    """What a call returns, and how what goes into the activation deviates."""
-    seen: list[Tensor] = []
-    activation = layer.activation
-
-    def watched(z: Tensor) -> Tensor:
-        seen.append(z)
-        return activation(z)
-
-    with attribute(layer, "activation", watched):
-        outputs = call(*args, **kwargs)
-    # A subclass may do without the activation.
-    z = keras.ops.cast(seen[0] if seen else outputs, "float32")
-    return outputs, float(keras.ops.convert_to_numpy(keras.ops.std(z)))
 
 
 def _path(layer: Layer) -> str:

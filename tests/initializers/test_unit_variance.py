@@ -198,6 +198,37 @@ def test_nested_and_subclassed_models_and_attention():
     assert z.std() == pytest.approx(1.0, rel=0.01)
 
 
+class Spare(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head, self.spare = layers.Dense(3), layers.Dense(3)
+
+    def build(self, shape):
+        self.head.build(shape)
+
+    def call(self, x):
+        return self.head(x)
+
+
+def test_adapted_and_unbuilt_layers_stay_with_the_reason():
+    model, x = Spare(), batch(64, 6)
+    model(x)
+    model.head.enable_lora(2)
+    with pytest.raises(ValueError, match=r"its kernel is not a variable.*not built"):
+        lsuv(model, x, verbose=0)
+
+
+def test_layers_of_one_name_are_told_apart():
+    hidden = [layers.Dense(6, name="same") for _ in range(2)]
+    inputs = keras.Input((6,))
+    first = keras.Sequential([keras.Input((6,)), hidden[0]], name="first")
+    model = keras.Model(inputs, hidden[1](first(inputs)))
+    hidden[0]._path = hidden[1]._path = "same"
+    result = lsuv(model, batch(30, 6), verbose=0)
+    assert result.layers == ["same", "same"]
+    np.testing.assert_allclose(result.after, 1.0, rtol=0.01)
+
+
 def test_several_inputs_and_half_precision():
     a, b = keras.Input((4,)), keras.Input((6,))
     dense = [layers.Dense(16, "relu", dtype="mixed_float16") for _ in range(2)]
