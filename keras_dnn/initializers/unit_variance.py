@@ -17,9 +17,9 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._graph import sublayers
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
-from keras_dnn._sublayers import sublayers
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers._first_calls import Layer, Run, first_calls
 from keras_dnn.initializers._layer_kernels import KNOWN, kernels_of

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
+from keras_dnn._graph import flat_inputs, graph_of, run, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.models._graph import flat_inputs, graph_of, run, sublayers
 from keras_dnn.models._randomness import is_stateful
 
 

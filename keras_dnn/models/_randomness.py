@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 
+from keras_dnn._graph import has_training_argument, sublayers, sublayers_of
 from keras_dnn._patch import attribute
 from keras_dnn._typing import Tensor
-from keras_dnn.models._graph import has_training_argument, sublayers, sublayers_of
 
 layers = keras.layers
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn.models._graph import Graph, graph_of, input_layer
+from keras_dnn._graph import Graph, graph_of, input_layer
 
 Replace = Callable[[keras.layers.Layer], keras.layers.Layer | None]
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_dnn._graph import output_layers, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._cut import Cut
-from keras_dnn.models._graph import output_layers, sublayers
 from keras_dnn.models._randomness import only, rates
 from keras_dnn.models._statistics import (
     add_samples,

@@ -6,6 +6,7 @@ import pytest
 
 from keras_dnn import initializers
 from keras_dnn.initializers import for_activation
+from keras_dnn.layers import RReLU
 
 layers = keras.layers
 TABLE = {
@@ -21,6 +22,7 @@ TABLE = {
         layers.ReLU(),
         layers.LeakyReLU(0.1),
         layers.PReLU(),
+        RReLU(),
         layers.ELU(),
         layers.Activation("mish"),
     ],

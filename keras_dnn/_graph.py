@@ -1,19 +1,18 @@
 """The graph of a Keras model, behind one door.
 
-Keras keeps it in private attributes. Nothing else but `keras_dnn._sublayers` touches
-those, so a change in Keras shows here: `tests/models/test_graph.py` says what changed.
+Keras keeps it in private attributes. Nothing else in this package touches those, so a
+change in Keras shows here, and `tests/test_graph.py` says what changed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 from keras.src.models import Functional
 
-from keras_dnn._sublayers import sublayers as sublayers
 from keras_dnn._typing import Tensor
 
 
@@ -111,6 +110,16 @@ def flat_inputs(model: Any, x: Any) -> list[Tensor]:
         model = model._functional
     inputs: list[Tensor] = model._standardize_inputs(x)
     return inputs
+
+
+def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
+    """The layer itself, if it is one, and all layers inside it, each once."""
+    if isinstance(layer, keras.layers.Layer):
+        seen: set[int] = set()
+        for sublayer in layer._flatten_layers(include_self=True, recursive=True):
+            if id(sublayer) not in seen:
+                seen.add(id(sublayer))
+                yield sublayer
 
 
 def states(layer: keras.layers.Layer) -> list[keras.Variable]:
