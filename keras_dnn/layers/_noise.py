@@ -3,7 +3,7 @@
 Keras draws a float for each mask entry, rounds threshold and scale to the dtype of the
 inputs (in bfloat16 the mean is off by 0.4 %) and lets XLA choose a generator that is
 some hundred times slower than need be on a CPU. Here half of a 32-bit word is compared
-with a threshold: the rate is right to 2^-17, the mean exact in every dtype.
+with a threshold: the rate is right to 2^-17 in every dtype, and so is the mean.
 """
 
 from __future__ import annotations
@@ -60,24 +60,23 @@ def masked(inputs: Tensor, rate: float, bits: Tensor) -> Tensor:
     if threshold == LEVELS:
         return tf.zeros_like(inputs)
     kept = bits >= tf.constant(threshold, tf.uint16)
-    scaled = inputs * _scale(threshold, bits, inputs.dtype)
+    scaled = inputs * _scale(rate, bits, inputs.dtype)
     return tf.where(kept, scaled, tf.zeros((), inputs.dtype))
 
 
-def _scale(threshold: int, bits: Tensor, dtype: tf.DType) -> Tensor:
+def _scale(rate: float, bits: Tensor, dtype: tf.DType) -> Tensor:
     """What kept entries are multiplied by.
 
     A dtype that can't hold it gets one of its two neighbours, by the bits that say
     that an entry is kept, such that the mean is right.
     """
-    kept = LEVELS - threshold
-    exact = LEVELS / kept
+    exact = 1 / (1 - rate)
     if dtype.name not in MANTISSA:
         return tf.constant(exact, dtype)
     spacing = 2.0 ** (math.floor(math.log2(exact)) - MANTISSA[dtype.name])
     low = math.floor(exact / spacing) * spacing
     high_share = (exact - low) / spacing
-    first_high = min(threshold + round(kept * (1 - high_share)), LEVELS - 1)
+    first_high = min(round(LEVELS * (1 - (1 - rate) * high_share)), LEVELS - 1)
     return tf.where(
         bits >= tf.constant(first_high, tf.uint16),
         tf.constant(low + spacing if high_share else low, dtype),

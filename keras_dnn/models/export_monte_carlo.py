@@ -307,7 +307,7 @@ def _write_onnx(model: keras.Model, function: Any, path: str) -> None:
         import tf2onnx
     except ImportError as error:
         raise ImportError(
-            "Writing .onnx needs tf2onnx: pip install 'keras_dnn[onnx]'"
+            "Writing .onnx needs tf2onnx: pip install 'keras_dnn[export]'"
         ) from error
     tf2onnx.convert.from_function(
         function, input_signature=_signature(model), opset=17, output_path=path
