@@ -61,7 +61,8 @@ class MCSpatialDropout1D(keras.layers.SpatialDropout1D):
     Args:
         rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
         seed: integer seed.
-        **kwargs: the arguments of `keras.layers.Layer`.
+        name: of the layer.
+        dtype: of its computations, or a policy.
 
     Example:
         >>> import keras
@@ -90,7 +91,8 @@ class MCSpatialDropout2D(keras.layers.SpatialDropout2D):
         rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
         data_format: `"channels_last"` or `"channels_first"`; by default Keras's own.
         seed: integer seed.
-        **kwargs: the arguments of `keras.layers.Layer`.
+        name: of the layer.
+        dtype: of its computations, or a policy.
 
     Example:
         >>> import keras
@@ -119,7 +121,8 @@ class MCSpatialDropout3D(keras.layers.SpatialDropout3D):
         rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
         data_format: `"channels_last"` or `"channels_first"`; by default Keras's own.
         seed: integer seed.
-        **kwargs: the arguments of `keras.layers.Layer`.
+        name: of the layer.
+        dtype: of its computations, or a policy.
 
     Example:
         >>> import keras

@@ -32,6 +32,10 @@ class MonteCarlo(keras.layers.Wrapper):
         >>> layer = MonteCarlo(keras.layers.GaussianNoise(1.0, seed=1))
         >>> bool(keras.ops.all(layer(keras.ops.zeros((2, 3))) != 0))
         True
+
+    Reference:
+        Y. Gal and Z. Ghahramani, "Dropout as a Bayesian approximation: representing
+        model uncertainty in deep learning", 2016.
     """
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:

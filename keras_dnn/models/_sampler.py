@@ -197,10 +197,10 @@ class Sampler:
                         whole=whole,
                     )
                 )
-                tiled = [t if single else _tile(t, given, number) for t in frontier]
+                inputs = [t if single else tiled(t, given, number) for t in frontier]
                 pairs = self.foldable if single and task.masks == COHERENT else []
                 with folded([] if whole else pairs, stream):
-                    drawn = self.cut.random(tiled, x)
+                    drawn = self.cut.random(inputs, x)
                 return [
                     _by_row(y, given, number, o)
                     for y, o in zip(drawn, outputs, strict=True)
@@ -319,12 +319,12 @@ def _slice(tensor: Tensor, start: int, end: int, rows: int) -> Tensor:
     return tensor[start * parts : end * parts]
 
 
-def _tile(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+def tiled(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
     """What belongs to each of `rows` inputs, so many times."""
     inner = [n or tf.shape(tensor)[i + 1] for i, n in enumerate(tensor.shape[1:])]
     parts = tf.reshape(tensor, [rows, 1, tf.shape(tensor)[0] // rows, *inner])
-    tiled = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
-    return tf.reshape(tiled, [-1, *inner])
+    times_each = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
+    return tf.reshape(times_each, [-1, *inner])
 
 
 def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:

@@ -22,7 +22,7 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import LEVELS
 from keras_dnn.models._randomness import only, random_layers
-from keras_dnn.models._sampler import ROWS, Draws, Sampler, Task
+from keras_dnn.models._sampler import ROWS, Draws, Sampler, Task, tiled
 from keras_dnn.models._statistics import (
     CLASSES,
     NUMBERS,
@@ -158,8 +158,15 @@ def _drawing(sampler: Sampler, task: Task) -> Any:
 
 
 def _fresh_key() -> Tensor:
-    limits = tf.int64.min, tf.int64.max
-    return tf.bitcast(tf.random.uniform((), *limits, dtype=tf.int64), tf.uint64)
+    # Seeds of 0 mean none, whatever seed was set in the process that exports.
+    drawn = tf.raw_ops.RandomUniformInt(
+        shape=tf.constant([], tf.int32),
+        minval=tf.constant(tf.int64.min, tf.int64),
+        maxval=tf.constant(tf.int64.max, tf.int64),
+        seed=0,
+        seed2=0,
+    )
+    return tf.bitcast(drawn, tf.uint64)
 
 
 class Bank(Stream):
@@ -227,18 +234,13 @@ def _banked(sampler: Sampler, task: Task) -> Any:
 
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         x = _structured(sampler, inputs)
-        frontier = [_repeat(t, samples) for t in sampler.cut.deterministic(x)]
+        rows = tf.shape(inputs[0])[0]
+        frontier = [tiled(t, rows, samples) for t in sampler.cut.deterministic(x)]
         (y,) = sampler.cut.random(frontier, x)
         y = tf.reshape(y, [-1, samples, *y.shape[1:]])
         return _measures(tf.cast(y, tf.float32), kind)
 
     return _traced(sampler, Bank(samples, task.seed), compute)
-
-
-def _repeat(tensor: Tensor, times: int) -> Tensor:
-    ones = [1] * (len(tensor.shape) - 1)
-    tiled = tf.tile(tensor[:, tf.newaxis], [1, times, *ones])
-    return tf.reshape(tiled, [-1, *tensor.shape[1:]])
 
 
 def _measures(y: Tensor, kind: str) -> dict[str, Tensor]:
