@@ -62,7 +62,7 @@ class SharedStep:
         @functools.wraps(step)
         def noting(*args: Any, **kwargs: Any) -> Any:
             first = tf.nest.flatten((args, kwargs))[0]
-            self._batch.rows = tf.cast(tf.shape(first)[0], "float32")
+            self._batch.rows = tf.cast(tf.shape(first)[0], "float64")
             return step(*args, **kwargs)
 
         return noting
