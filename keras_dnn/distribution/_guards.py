@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn.distribution import _chief
+from keras_dnn.distribution._step import plain_batch_norms
 from keras_dnn.optimizers import Optimizer
 
 UNSET = tf.compat.v1.get_seed(0)[0] if tf is not None else None
@@ -32,16 +33,14 @@ def check_model(model: keras.Model) -> None:
         )
     for optimizer in _theirs(model):
         _check_keras_optimizer(optimizer)
-    for layer in model._flatten_layers():
-        plain = isinstance(layer, keras.layers.BatchNormalization)
-        if plain and layer.trainable and not layer.synchronized:
-            warnings.warn(
-                f"The batch normalisation {layer.name!r} takes the mean and variance of "
-                "each worker's rows for themselves, and the moving ones that are saved "
-                "are the chief's. Create it with synchronized=True, to train as one "
-                "process would.",
-                stacklevel=2,
-            )
+    for layer in plain_batch_norms(model):
+        warnings.warn(
+            f"The batch normalisation {layer.name!r} takes the mean and variance of "
+            "each worker's rows for themselves, and the moving ones that are saved are "
+            "the chief's. Create it with synchronized=True, to train as one process "
+            "would.",
+            stacklevel=2,
+        )
 
 
 def _theirs(model: keras.Model) -> list[Any]:

@@ -21,6 +21,7 @@ import keras
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
+SUM = "SUM"
 STRIDE = 0x9E3779B1
 """Between the seeds of workers; far from those of one worker's successive draws."""
 
@@ -40,7 +41,8 @@ class SharedStep:
     @contextmanager
     def patched(self) -> Iterator[None]:
         """The methods are other ones in here."""
-        optimizer = self.model.optimizer
+        # A model that only predicts need not be compiled.
+        optimizer = getattr(self.model, "optimizer", None)
         with ExitStack() as stack:
             if optimizer is not None:
                 scale_loss = functools.partial(self._scale_loss, optimizer.scale_loss)
@@ -70,10 +72,39 @@ class SharedStep:
     def _scale_loss(self, scale_loss: Callable[[Tensor], Tensor], loss: Tensor) -> Any:
         replica = tf.distribute.get_replica_context()
         rows = self._batch.rows
-        total = replica.all_reduce(tf.distribute.ReduceOp.SUM, rows)
+        counts = tf.stack([rows, tf.cast(rows == 0, rows.dtype)])
+        total, empty = tf.unstack(replica.all_reduce(SUM, counts))
         # Keras has divided by the count of workers; exactly 1 where rows are equal.
         share = rows * float(replica.num_replicas_in_sync) / total
-        return scale_loss(loss * tf.cast(share, loss.dtype))
+        with tf.control_dependencies(self._no_mean_of_nothing(empty)):
+            return scale_loss(loss * tf.cast(share, loss.dtype))
+
+    def _no_mean_of_nothing(self, empty: Tensor) -> list[Tensor]:
+        """Ends the step on all workers before all weights are NaN."""
+        if not plain_batch_norms(self.model):
+            return []
+        return [
+            tf.debugging.Assert(
+                empty == 0,
+                [
+                    "A batch has too few rows for the batch normalisation of each "
+                    "worker. Create it with synchronized=True, or leave the rest of "
+                    "the data out. Workers without a row:",
+                    empty,
+                ],
+            )
+        ]
+
+
+def plain_batch_norms(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that normalise by the rows of one worker."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not layer.synchronized
+    ]
 
 
 def _agreed(check_finite: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -82,7 +113,7 @@ def _agreed(check_finite: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def check(optimizer: Any, grads: Any) -> Tensor:
         bad = tf.cast(~check_finite(optimizer, grads), "int32")
         replica = tf.distribute.get_replica_context()
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, bad) == 0
+        return replica.all_reduce(SUM, bad) == 0
 
     return check
 
