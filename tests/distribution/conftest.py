@@ -21,9 +21,7 @@ def run_workers() -> Run:
             root = Path(__file__).parents[2]
             patch.setenv("PYTHONPATH", str(root))
             patch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-            patch.setenv("PYTHONFAULTHANDLER", "1")
-            for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-                patch.setenv(name, "1")
+            patch.setenv("TMPDIR", str(folder))
             statuses = launch(
                 Path(__file__).with_name(script),
                 arguments,

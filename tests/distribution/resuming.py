@@ -1,7 +1,6 @@
-"""A training that a signal may end: `resuming.py FOLDER WHO [shared|private|plain]`.
+"""A training that a signal may end: `resuming.py FOLDER WHO`.
 
-WHO dies in the third epoch: `nobody`, `0` or `1`. Worker 1 reads its backup where the
-chief's is (`plain`: with no help), or has no folder of the chief's at all.
+WHO dies in the third epoch: `nobody`, or worker `0` or `1`.
 """
 
 import os
@@ -18,7 +17,7 @@ from keras_dnn.callbacks import GradientNorms, PerformanceScheduler
 from keras_dnn.distribution import MultiWorkerStrategy, save_on_chief
 from keras_dnn.optimizers import Adam
 
-folder, dies, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+folder, dies = Path(sys.argv[1]), sys.argv[2]
 strategy = MultiWorkerStrategy()
 worker = strategy.cluster_resolver.task_id
 keras.utils.set_random_seed(1)
@@ -51,24 +50,18 @@ with strategy.scope():
     )
     model.compile(Adam(0.05, global_clipnorm=0.1), "mse")
 
-if how == "plain":
-    # What one would write for one process, with a folder that is not shared.
-    backup = keras.callbacks.BackupAndRestore(str(folder / f"backup-{worker}"))
-    if worker == 1:
-        backup = keras.callbacks.BackupAndRestore(str(folder / f"elsewhere-{dies}"))
-    callbacks = [backup]
-else:
-    here = folder if worker == 0 else folder / "not the chief's"
-    callbacks = [
-        PerformanceScheduler("loss", patience=1, min_delta=0.2),
-        save_on_chief(keras.callbacks.BackupAndRestore(here / "backup")),
-        save_on_chief(keras.callbacks.ModelCheckpoint(here / "best.keras")),
-        save_on_chief(keras.callbacks.CSVLogger(here / "log.csv")),
-        save_on_chief(keras.callbacks.TensorBoard(here / "board")),
-        save_on_chief(
-            GradientNorms(log_dir=str(here / "norms"), csv_path=str(here / "norms.csv"))
-        ),
-    ]
+# No folder is shared.
+here = folder / f"worker-{worker}"
+callbacks = [
+    PerformanceScheduler("loss", patience=1, min_delta=0.2),
+    save_on_chief(keras.callbacks.BackupAndRestore(here / "backup")),
+    save_on_chief(keras.callbacks.ModelCheckpoint(here / "last.keras")),
+    save_on_chief(keras.callbacks.CSVLogger(here / "log.csv")),
+    save_on_chief(keras.callbacks.TensorBoard(here / "board")),
+    save_on_chief(
+        GradientNorms(log_dir=str(here / "norms"), csv_path=str(here / "norms.csv"))
+    ),
+]
 model.fit(x, y, 8, 5, verbose=0, shuffle=False, callbacks=[*callbacks, Death()])
 state = [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
 np.savez(folder / f"end-{worker}.npz", *state)

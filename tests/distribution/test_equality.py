@@ -26,10 +26,12 @@ def trained(run_workers, tmp_path_factory):
 
 @pytest.fixture
 def float64():
-    before = keras.config.floatx()
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
 
 
 @pytest.mark.parametrize("name", CASES)
