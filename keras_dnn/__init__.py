@@ -1,7 +1,15 @@
 """Add-ons for training deep networks in Keras 3."""
 
-from keras_dnn import callbacks, layers, models, optimizers, tuning
+from keras_dnn import callbacks, distribution, layers, models, optimizers, tuning
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "callbacks", "layers", "models", "optimizers", "tuning"]
+__all__ = [
+    "__version__",
+    "callbacks",
+    "distribution",
+    "layers",
+    "models",
+    "optimizers",
+    "tuning",
+]

@@ -3,5 +3,6 @@
 from keras_dnn.distribution.launcher import launch
 from keras_dnn.distribution.multi_worker_strategy import MultiWorkerStrategy
 from keras_dnn.distribution.save_on_chief import save_on_chief
+from keras_dnn.distribution.step_timeout import StepTimeout
 
-__all__ = ["MultiWorkerStrategy", "launch", "save_on_chief"]
+__all__ = ["MultiWorkerStrategy", "StepTimeout", "launch", "save_on_chief"]

@@ -79,7 +79,8 @@ def _places(callback: keras.callbacks.Callback) -> Iterator[tuple[Any, str]]:
     ours = [
         value
         for value in vars(callback).values()
-        if type(value).__module__.startswith("keras_dnn.") and hasattr(value, "__dict__")
+        if type(value).__module__.startswith("keras_dnn.")
+        and hasattr(value, "__dict__")
     ]
     for holder in (callback, *ours):
         for name in PATHS:

@@ -76,9 +76,7 @@ def rule(name):
             optimizer = getattr(keras_dnn.optimizers, name)(0.05, **RULES[name])
             model.compile(optimizer, "mse")
         history = model.fit(X, Y, 8, 3, verbose=0)
-        slots = {
-            f"slot {i}": v.numpy() for i, v in enumerate(optimizer.variables)
-        }
+        slots = {f"slot {i}": v.numpy() for i, v in enumerate(optimizer.variables)}
         return arrays(model, history, **slots)
 
     return case

@@ -65,4 +65,4 @@ def test_only_the_chief_writes(uninterrupted):
     assert len(rows) == 1 + 5
     # The rate has fallen, or the scheduler's state would not have been tried.
     rates = [float(row.split(",")[1]) for row in rows[1:]]
-    assert rates[1] > rates[2]
+    assert rates[2] > rates[3]

@@ -92,9 +92,7 @@ def overflow(strategy):
     """The gradients of rows that only worker 1 has are infinite, in the first batch."""
     x = X.copy()
     x[4:8] = 1e30
-    model = compiled(
-        strategy, lambda: keras.optimizers.LossScaleOptimizer(SGD(0.01))
-    )
+    model = compiled(strategy, lambda: keras.optimizers.LossScaleOptimizer(SGD(0.01)))
     model.fit(x, Y, 8, verbose=0, shuffle=False)
     return [w.tolist() for w in model.get_weights()]
 
