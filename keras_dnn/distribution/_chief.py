@@ -16,18 +16,17 @@ from keras_dnn._typing import Tensor
 CHUNK = 1 << 24
 """Numbers that are sent at a time, four bytes each."""
 
-_present: weakref.ref[Any] | None = None
+_present: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
 def remember(strategy: Any) -> None:
     """Makes this the strategy of the process; TensorFlow allows one cluster in each."""
-    global _present
-    _present = weakref.ref(strategy)
+    _present["strategy"] = strategy
 
 
 def present() -> Any:
     """The strategy of this process, `None` if it is not one of several workers."""
-    strategy = None if _present is None else _present()
+    strategy = _present.get("strategy")
     if strategy is None or strategy.num_replicas_in_sync == 1:
         return None
     return strategy

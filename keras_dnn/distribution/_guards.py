@@ -119,7 +119,7 @@ def check_start(strategy: Any, model: keras.Model) -> None:
     """Refuses to train where workers begin with other weights, or elsewhere."""
     digest = 0
     for variable in model.trainable_variables:
-        digest = zlib.crc32(np.ascontiguousarray(variable.numpy()), digest)
+        digest = zlib.crc32(variable.numpy().tobytes(), digest)
     iterations = int(model.optimizer.iterations.numpy())
     starts = _chief.from_all(strategy, np.array([iterations, digest]))
     if (starts != starts[0]).any():

@@ -83,17 +83,12 @@ class SharedStep:
         """Ends the step on all workers before all weights are NaN."""
         if not plain_batch_norms(self.model):
             return []
-        return [
-            tf.debugging.Assert(
-                empty == 0,
-                [
-                    "A batch has too few rows for the batch normalisation of each "
-                    "worker. Create it with synchronized=True, or leave the rest of "
-                    "the data out. Workers without a row:",
-                    empty,
-                ],
-            )
-        ]
+        message = (
+            "A batch has too few rows for the batch normalisation of each worker. "
+            "Create it with synchronized=True, or leave the rest of the data out. "
+            "Workers without a row:"
+        )
+        return [tf.debugging.Assert(empty == 0, [message, empty])]
 
 
 def plain_batch_norms(model: keras.Model) -> list[keras.layers.Layer]:

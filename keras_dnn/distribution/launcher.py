@@ -58,11 +58,11 @@ def launch(
         >>> from pathlib import Path
         >>> from keras_dnn.distribution import launch
         >>> script = Path("hello.py")
-        >>> _ = script.write_text("import os; print(os.environ['TF_CONFIG'][-25:])")
+        >>> _ = script.write_text("import os; print(os.environ['TF_CONFIG'][-30:])")
         >>> launch(script, workers=2, log_dir="logs")
         [0, 0]
         >>> print(Path("logs/worker-1.log").read_text().strip())
-        "type": "worker", "index": 1}}
+        {"type": "worker", "index": 1}}
     """
     _arguments.count("workers", workers)
     if timeout is not None:

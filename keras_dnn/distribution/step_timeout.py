@@ -19,14 +19,14 @@ EXIT_STATUS = 75
 class StepTimeout(keras.callbacks.Callback):
     """Ends the process when training has not moved for too long.
 
-    A worker that dies is noticed by the others within seconds. One that lives but hangs,
-    on a disk or in its own code, would keep them waiting for ever, inside TensorFlow,
-    where no exception can reach. So the process prints where it stood and ends with
-    status 75, which a supervisor takes as a reason to start all workers again.
+    A worker that dies is noticed by the others within seconds. One that lives but
+    hangs, on a disk or in its own code, would keep them waiting for ever, inside
+    TensorFlow, where no exception can reach. So the process prints where it stood and
+    ends with status 75, at which a supervisor should start all workers again.
 
     Every batch counts as a move, of training, validation and prediction alike, and so
     do the beginning and the end of an epoch. Not what other callbacks do between them,
-    and not the first step's tracing: leave room for the longest checkpoint.
+    nor the first step's tracing: leave room for the longest checkpoint.
 
     Args:
         seconds: how long to wait.

@@ -21,7 +21,7 @@ folder, dies = Path(sys.argv[1]), sys.argv[2]
 strategy = MultiWorkerStrategy()
 worker = strategy.cluster_resolver.task_id
 keras.utils.set_random_seed(1)
-x = np.random.normal(size=(21, 4))
+x = np.random.default_rng(1).normal(size=(21, 4))
 y = np.tanh(x.sum(axis=1, keepdims=True))
 
 

@@ -49,7 +49,7 @@ def test_a_script_finds_what_lies_beside_it(tmp_path):
 
 
 WAIT = "time.sleep(60)"
-FAIL_AS_SECOND = "sys.exit(3 * json.loads(os.environ['TF_CONFIG'])['task']['index'])"
+INDEX = "index = json.loads(os.environ['TF_CONFIG'])['task']['index']"
 
 
 def test_workers_are_killed_when_time_is_up(tmp_path):
@@ -57,12 +57,14 @@ def test_workers_are_killed_when_time_is_up(tmp_path):
 
 
 def test_the_others_are_killed_when_one_has_failed(tmp_path):
-    code = f"index = json.loads(os.environ['TF_CONFIG'])['task']['index']\nif index: {WAIT}\nsys.exit(3)"
+    code = f"{INDEX}
+if index: {WAIT}
+sys.exit(3)"
     assert launch(written(tmp_path, code), grace=0.5) == [3, -9]
 
 
 def test_one_that_is_done_does_not_end_the_others(tmp_path):
-    code = f"time.sleep(0.3)\n{FAIL_AS_SECOND}"
+    code = f"{INDEX}\ntime.sleep(0.3)\nsys.exit(3 * index)"
     assert launch(written(tmp_path, code), workers=2, grace=0) == [0, 3]
 
 
@@ -77,7 +79,7 @@ def test_no_worker_outlives_a_launcher_that_is_killed(tmp_path):
         [
             sys.executable,
             "-c",
-            "from keras_dnn.distribution import launch; import sys; launch(sys.argv[1])",
+            "import sys; from keras_dnn.distribution import launch; launch(sys.argv[1])",
             str(script),
         ],
         cwd=Path(keras_dnn.__file__).parents[1],

@@ -63,5 +63,5 @@ def test_what_was_derived_from_the_place_moves_with_it(monkeypatch):
 
 
 def test_a_callback_without_a_place(is_chief):
-    with pytest.raises(ValueError, match="attributes backup_dir, filepath.*Received"):
+    with pytest.raises(ValueError, match=r"attributes backup_dir, filepath.*Received"):
         save_on_chief(keras.callbacks.EarlyStopping())
