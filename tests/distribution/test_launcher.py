@@ -57,9 +57,7 @@ def test_workers_are_killed_when_time_is_up(tmp_path):
 
 
 def test_the_others_are_killed_when_one_has_failed(tmp_path):
-    code = f"{INDEX}
-if index: {WAIT}
-sys.exit(3)"
+    code = f"{INDEX}\nif index: {WAIT}\nsys.exit(3)"
     assert launch(written(tmp_path, code), grace=0.5) == [3, -9]
 
 
@@ -79,7 +77,7 @@ def test_no_worker_outlives_a_launcher_that_is_killed(tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys; from keras_dnn.distribution import launch; launch(sys.argv[1])",
+            "import sys\nfrom keras_dnn.distribution import launch\nlaunch(sys.argv[1])",
             str(script),
         ],
         cwd=Path(keras_dnn.__file__).parents[1],
