@@ -58,7 +58,7 @@ def launch(
         >>> from pathlib import Path
         >>> from keras_dnn.distribution import launch
         >>> script = Path("hello.py")
-        >>> _ = script.write_text("import os; print(os.environ['TF_CONFIG'][-30:])")
+        >>> _ = script.write_text("import os; print(os.environ['TF_CONFIG'][-31:])")
         >>> launch(script, workers=2, log_dir="logs")
         [0, 0]
         >>> print(Path("logs/worker-1.log").read_text().strip())

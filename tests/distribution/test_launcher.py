@@ -77,7 +77,8 @@ def test_no_worker_outlives_a_launcher_that_is_killed(tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys\nfrom keras_dnn.distribution import launch\nlaunch(sys.argv[1])",
+            "from keras_dnn.distribution import launch\n"
+            "import sys; launch(sys.argv[1])",
             str(script),
         ],
         cwd=Path(keras_dnn.__file__).parents[1],
