@@ -77,8 +77,7 @@ def test_no_worker_outlives_a_launcher_that_is_killed(tmp_path):
         [
             sys.executable,
             "-c",
-            "from keras_dnn.distribution import launch\n"
-            "import sys; launch(sys.argv[1])",
+            "import sys, keras_dnn as k; k.distribution.launch(sys.argv[1])",
             str(script),
         ],
         cwd=Path(keras_dnn.__file__).parents[1],
