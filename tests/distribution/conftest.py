@@ -26,7 +26,7 @@ def run_workers() -> Run:
                 Path(__file__).with_name(script),
                 arguments,
                 workers=workers,
-                timeout=120,
+                timeout=300,
                 grace=grace,
                 log_dir=folder,
             )
