@@ -1,6 +1,14 @@
 """Add-ons for training deep networks in Keras 3."""
 
-from keras_dnn import callbacks, distribution, layers, models, optimizers, tuning
+from keras_dnn import (
+    callbacks,
+    distribution,
+    initializers,
+    layers,
+    models,
+    optimizers,
+    tuning,
+)
 
 __version__ = "0.1.0"
 
@@ -8,6 +16,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "distribution",
+    "initializers",
     "layers",
     "models",
     "optimizers",

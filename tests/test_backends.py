@@ -155,3 +155,27 @@ def test_batch_norm_folds():
         np.testing.assert_allclose(result.model(x), model(x), rtol=1e-4, atol=1e-5)
         """
     )
+
+
+def test_initializers_have_their_variance_and_lsuv_its_target():
+    on_numpy(
+        """
+        from keras_dnn import initializers
+        for name in ("GlorotNormal", "HeUniform", "LeCunNormal"):
+            initializer = getattr(initializers, name)(gain="tanh")
+            weights = initializer((300, 300))
+            scale = initializer.scale * initializers.calculate_gain("tanh") ** 2
+            np.testing.assert_allclose(np.var(weights), scale / 300, rtol=0.03)
+            assert (weights != initializer((300, 300))).any()
+        kernel = initializers.DeltaOrthogonal(groups=2)((3, 4, 12))
+        first = kernel[1, :, :6]
+        np.testing.assert_allclose(first @ first.T, np.eye(4), atol=1e-5)
+        assert not kernel[[0, 2]].any()
+        hidden = [keras.layers.Dense(8, "elu") for _ in range(4)]
+        model = keras.Sequential([keras.Input((8,)), *hidden])
+        initializers.initialize(model, initializers.HeNormal(seed=1))
+        x = np.random.default_rng(0).normal(2, 3, (64, 8)).astype("float32")
+        result = initializers.lsuv(model, x, verbose=0)
+        np.testing.assert_allclose(result.after, 1.0, rtol=0.01)
+        """
+    )

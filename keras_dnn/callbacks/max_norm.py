@@ -8,11 +8,11 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
+from keras_dnn._graph import sublayers, sublayers_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._incoming import Axes, incoming_weights
 from keras_dnn.callbacks._probe import Probe
-from keras_dnn.models._graph import sublayers, sublayers_of
 
 
 class MaxNorm(Probe):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
 import keras
 
+from keras_dnn._graph import Node, flat_inputs, graph_of, run, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.models._graph import flat_inputs, graph_of, run, sublayers
 from keras_dnn.models._randomness import is_stateful
 
 
@@ -31,11 +32,14 @@ class Cut:
         self.graph = graph_of(model)
         self.fixed_rows = False
         """Whether the model takes one number of rows only, so nothing can be tiled."""
+        self.numbers_per_row = 1
+        """How many the largest tensor of the random part holds, as far as is known."""
+        self.before: list[Node] = []
+        self.after: list[Node] = []
         if self.graph is None:
             _refuse_stateful([model])
             return
         tainted: set[int] = set()
-        self.before, self.after = [], []
         for node in self.graph.nodes:
             if any(id(x) in tainted for x in node.inputs) or any(
                 id(layer) in random for layer in sublayers(node.operation)
@@ -55,6 +59,10 @@ class Cut:
             self.before, self.after = [], list(self.graph.nodes)
             self.frontier = list(self.graph.inputs)
         _refuse_stateful([node.operation for node in self.after])
+        tensors = [*self.frontier, *(x for node in self.after for x in node.outputs)]
+        self.numbers_per_row = max(
+            math.prod(n or 1 for n in x.shape[1:]) for x in tensors
+        )
 
     def deterministic(self, x: Any) -> list[Tensor]:
         """The frontier for the inputs `x`."""

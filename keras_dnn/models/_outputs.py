@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_dnn.models._graph import sublayers
-from keras_dnn.models._patch import attribute
+from keras_dnn._graph import sublayers
+from keras_dnn._patch import attribute
 
 layers = keras.layers
 

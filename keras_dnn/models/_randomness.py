@@ -1,35 +1,27 @@
-"""Which layers of a model are random, and how to switch just these on."""
+"""Which layers of a model are sampled from, and how to switch just these on."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
+from keras_dnn._graph import random_functions, sublayers, sublayers_of
+from keras_dnn._patch import attribute
 from keras_dnn._typing import Tensor
-from keras_dnn.models._graph import has_training_argument, sublayers, sublayers_of
-from keras_dnn.models._patch import attribute
+from keras_dnn.layers import MonteCarlo
+from keras_dnn.layers._stochastic import (
+    DROPOUTS,
+    in_training_mode,
+    noise,
+    rates,
+    stochastic,
+)
+from keras_dnn.models._stream import Stream
 
 layers = keras.layers
-
-# These do nothing but drop; they may have been told never to.
-DROPOUTS = (layers.Dropout, layers.GaussianDropout, layers.AlphaDropout)
-
-# These drop inside; in training mode they do nothing else that inference does not.
-WITH_DROPOUT = (
-    layers.Attention,
-    layers.ConvLSTM1D,
-    layers.ConvLSTM2D,
-    layers.ConvLSTM3D,
-    layers.GRU,
-    layers.GRUCell,
-    layers.LSTM,
-    layers.LSTMCell,
-    layers.SimpleRNN,
-    layers.SimpleRNNCell,
-)
 
 
 def random_layers(
@@ -40,25 +32,32 @@ def random_layers(
     Args:
         model: any model.
         chosen: names or layers to choose from them, with all that is inside a chosen
-            layer; `None` chooses all.
+            layer; `None` chooses all with dropout and all inside a `MonteCarlo`.
 
     Raises:
         ValueError: if a chosen layer is not in the model or has nothing random, or if
             there is nothing random at all.
     """
-    random = [layer for layer in sublayers(model) if rates(layer)]
-    if not random:
-        raise ValueError(
-            "The model has no layer with dropout, so all its predictions would be the "
-            f"same. Received: model={model.name!r}"
-        )
+    possible = stochastic(model)
+    wrapped = {
+        id(part)
+        for layer in sublayers(model)
+        if isinstance(layer, MonteCarlo)
+        for part in stochastic(layer.layer)
+    }
+    default = [layer for layer in possible if rates(layer) or id(layer) in wrapped]
     if chosen is None:
-        return random
+        if not default:
+            raise ValueError(
+                "The model has no layer with dropout, so all its predictions would be "
+                f"the same. Received: model={model.name!r}"
+            )
+        return default
     if not chosen:
         raise ValueError(
             f"layers must name at least one layer. Received: layers={chosen!r}"
         )
-    return [layer for c in chosen for layer in _inside(c, model, random)]
+    return [layer for c in chosen for layer in _inside(c, model, possible)]
 
 
 def _inside(
@@ -69,28 +68,22 @@ def _inside(
     if not found:
         names = [layer.name for layer in random]
         raise ValueError(
-            f"layers must name layers of the model that have dropout, such as {names}. "
-            f"Received: {choice!r}"
+            "layers must name layers of the model that have dropout or make noise, "
+            f"such as {names}. Received: {choice!r}"
         )
     return found
 
 
-def rates(layer: Any) -> tuple[float, ...]:
-    """The dropout rates of a layer itself that are not zero."""
-    names: tuple[str, ...] = ()
-    if isinstance(layer, DROPOUTS):
-        names = ("rate",)
-    elif isinstance(layer, WITH_DROPOUT):
-        names = ("dropout", "recurrent_dropout")
-    found = (getattr(layer, name, 0.0) for name in names)
-    return tuple(rate for rate in found if rate)
+def settings(layer: Any) -> tuple[float, ...]:
+    """The numbers that say how random a layer is; constants of a graph."""
+    return (*rates(layer), *noise(layer))
 
 
 @contextlib.contextmanager
 def only(
-    on: Sequence[Any], model: keras.Model, seeds: keras.random.SeedGenerator
+    on: Sequence[Any], model: keras.Model, stream: Stream | None = None
 ) -> Iterator[None]:
-    """Makes exactly these layers of the model random, drawing from `seeds`.
+    """Makes exactly these layers of the model random, drawing from `stream`.
 
     Their `call` gets `training=True` whatever its caller says, so that nothing else,
     batch norm above all, need leave inference mode. A dropout layer that is not among
@@ -98,20 +91,47 @@ def only(
     at the end, and no layer draws from its own seed generator.
     """
     chosen = {id(layer) for layer in on}
+    stream = stream or Stream()
     with contextlib.ExitStack() as stack:
         for layer in sublayers(model):
             changed: dict[str, Any] = {
-                name: seeds
+                name: stream
                 for name, value in vars(layer).items()
                 if isinstance(value, keras.random.SeedGenerator)
             }
             if id(layer) in chosen:
-                changed["call"] = _training(layer)
+                changed["call"] = in_training_mode(layer)
             elif isinstance(layer, DROPOUTS):
                 changed["call"] = _identity
+            elif isinstance(layer, MonteCarlo):
+                changed["call"] = layer.layer
             for name, value in changed.items():
                 stack.enter_context(attribute(layer, name, value))
+        stack.enter_context(_functions_of_streams())
         yield
+
+
+@contextlib.contextmanager
+def _functions_of_streams() -> Iterator[None]:
+    """Lets Keras's random functions ask a stream that comes as the seed."""
+    with contextlib.ExitStack() as stack:
+        module = random_functions()
+        for name in ("dropout", "normal", "uniform"):
+            function = _or_stream(getattr(module, name), name)
+            stack.enter_context(attribute(module, name, function))
+        yield
+
+
+def _or_stream(function: Any, name: str) -> Any:
+    def drawn(*args: Any, seed: Any = None, **kwargs: Any) -> Tensor:
+        if isinstance(seed, Stream):
+            return getattr(seed, STREAM_NAMES.get(name, name))(*args, **kwargs)
+        return function(*args, seed=seed, **kwargs)
+
+    return drawn
+
+
+STREAM_NAMES = {"dropout": "drop"}
 
 
 @contextlib.contextmanager
@@ -134,17 +154,6 @@ def unmoved(model: keras.Model) -> Iterator[None]:
 def is_stateful(layer: Any) -> bool:
     """Whether a layer begins each call where the last one ended."""
     return isinstance(layer, layers.RNN) and bool(layer.stateful)
-
-
-def _training(layer: Any) -> Callable[..., Tensor]:
-    call = layer.call
-    # A dropout of somebody's own may be random without being told to.
-    forced = {"training": True} if has_training_argument(layer) else {}
-
-    def in_training_mode(*args: Any, **kwargs: Any) -> Tensor:
-        return call(*args, **{**kwargs, **forced})
-
-    return in_training_mode
 
 
 def _identity(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from keras_dnn.models._graph import Graph, graph_of, input_layer
+from keras_dnn._graph import Graph, graph_of, input_layer
 
 Replace = Callable[[keras.layers.Layer], keras.layers.Layer | None]
+Fill = Callable[[keras.layers.Layer, keras.layers.Layer], None]
 
 
 def rebuild(
@@ -17,6 +18,7 @@ def rebuild(
     replace: Replace = lambda layer: layer,
     *,
     dtype: str | None = None,
+    fill: Fill | None = None,
 ) -> keras.Model:
     """Returns a copy of a model with layers replaced or dropped.
 
@@ -28,9 +30,10 @@ def rebuild(
     Args:
         model: a functional model or a built Sequential.
         replace: given each layer of the model, returns that very layer to have it
-            copied, another unbuilt one to stand in its place (its weights are the
-            caller's affair), or `None` to drop it.
+            copied, another unbuilt one to stand in its place, or `None` to drop it.
         dtype: of the copied layers, such as `"float64"`; by default their own.
+        fill: given an old layer and what stands in its place, built by then, sets the
+            weights; without it they are the caller's affair.
 
     Raises:
         ValueError: if the model has no graph.
@@ -38,6 +41,9 @@ def rebuild(
     rebuilding = _Rebuilding(replace, dtype)
     copy = rebuilding.model(model)
     rebuilding.copy_weights()
+    if fill is not None:
+        for old, new in rebuilding.replaced:
+            fill(old, new)
     return copy
 
 
@@ -47,6 +53,7 @@ class _Rebuilding:
         self.dtype = dtype
         self.made: dict[int, Any] = {}
         self.copies: list[tuple[Any, Any]] = []
+        self.replaced: list[tuple[Any, Any]] = []
 
     def model(self, model: keras.Model) -> keras.Model:
         graph = graph_of(model)
@@ -100,6 +107,8 @@ class _Rebuilding:
         if isinstance(old, keras.layers.Layer):
             chosen = self.replace(old)
             if chosen is not old:
+                if chosen is not None:
+                    self.replaced.append((old, chosen))
                 return chosen
         new = self._copy(old)
         if isinstance(old, keras.layers.Layer):

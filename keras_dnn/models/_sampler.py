@@ -9,20 +9,58 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_dnn._graph import output_layers, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.models._coherent import foldable, folded
 from keras_dnn.models._cut import Cut
-from keras_dnn.models._graph import output_layers, sublayers
-from keras_dnn.models._randomness import only, rates
+from keras_dnn.models._randomness import only, settings
 from keras_dnn.models._statistics import (
     add_samples,
     kind_of,
     no_samples,
+    quantiles_of,
     summary,
+)
+from keras_dnn.models._stream import (
+    COHERENT,
+    STRATIFIED,
+    Chunk,
+    Stream,
+    seed_key,
+    strata,
 )
 
 ROWS = 2048
-"""Rows (samples x inputs) that the random part is run on at once."""
+"""Most rows (samples x inputs) that the random part is run on at once."""
+
+NUMBERS = 2**24
+"""Most numbers that a tensor in it is to hold then, if its shape is known."""
+
+
+class Task(NamedTuple):
+    """What is asked for."""
+
+    samples: int
+    seed: int | None
+    masks: str
+    keep: bool
+    quantiles: tuple[float, ...]
+
+
+class Draws(NamedTuple):
+    """A task's random numbers."""
+
+    key: Tensor
+    strata: Tensor
+
+    @classmethod
+    def of(cls, task: Task) -> Draws:
+        """Of this task; without a seed, Keras's global one governs."""
+        state = keras.random.SeedGenerator(task.seed).state
+        seed = [int(s) % 2**64 for s in keras.ops.convert_to_numpy(state)]
+        table: Any = strata(task.samples, seed) if task.masks == STRATIFIED else []
+        return cls(seed_key(seed), tf.constant(table, tf.uint16))
 
 
 class Output(NamedTuple):
@@ -42,108 +80,251 @@ class Sampler:
         self.model = model
         self.on = on
         self.cut = Cut(model, {id(layer) for layer in on})
-        self.seeds = keras.random.SeedGenerator(0)
-        self.compiled: dict[Any, Callable[..., Any]] = {}
+        self.foldable = foldable([*self.cut.before, *self.cut.after], on)
+        self.whole = self.cut.fixed_rows
+        """Whether a batch can't be divided, so that samples come one by one."""
+        self.outputs: dict[str, list[Output]] = {}
+        self.before: dict[str, Callable[..., Any]] = {}
+        self.after: dict[Any, Callable[..., Any]] = {}
 
-    def sample(self, x: Any, samples: int, keep: bool) -> list[dict[str, np.ndarray]]:
-        """The measures of each output, for one batch of inputs."""
-        chunk = max(1, min(samples, ROWS // max(_rows(x), 1)))
-        if self.cut.fixed_rows:
-            chunk = 1
-        function = self._compiled(x, keep)
-        with only(self.on, self.model, self.seeds):
-            found = function(x, samples, chunk)
-        return [{k: v.numpy() for k, v in output.items()} for output in found]
+    def sample(
+        self, x: Any, first_row: int, task: Task, draws: Draws
+    ) -> list[list[dict[str, np.ndarray]]]:
+        """The measures of each output, for one group of a batch's inputs after another.
 
-    def _compiled(self, x: Any, keep: bool) -> Callable[..., Any]:
-        """The function for inputs of these shapes and dtypes, with any rows."""
-        signature = keras.tree.map_structure(
-            lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
-        )
-        key = str(signature), keep
-        if key not in self.compiled:
-            outputs = self._outputs(x)
-            number = tf.TensorSpec((), tf.int32)
-            self.compiled[key] = tf.function(
-                lambda x, samples, chunk: self._sample(
-                    x, samples, chunk, keep, outputs
-                ),
-                input_signature=(signature, number, number),
+        Args:
+            x: a batch of inputs.
+            first_row: position of the first of them among all inputs.
+            task: what to do.
+            draws: the task's random numbers.
+        """
+        rows = _rows(x)
+        frontier = self._deterministic(x)
+        self.whole |= any(t.shape[0] % rows for t in frontier)
+        function = self._random(x, frontier, task)
+        group, size = self._at_once(rows, task)
+        found = []
+        for start in range(0, rows, group):
+            part = [_slice(t, start, start + group, rows) for t in frontier]
+            outputs = function(
+                part,
+                tf.constant(min(group, rows - start)),
+                tf.constant(first_row + start, tf.int64),
+                tf.constant(task.samples),
+                tf.constant(size),
+                *draws,
             )
-        return self.compiled[key]
+            found.append([{k: v.numpy() for k, v in o.items()} for o in outputs])
+        return found
 
-    def _outputs(self, x: Any) -> list[Output]:
-        with only([], self.model, self.seeds):
-            outputs = keras.tree.flatten(self.model(x, training=False))
-        ends = output_layers(self.model) or [None] * len(outputs)
-        return [
-            Output(
-                kind_of(
-                    y.shape,
-                    getattr(end, "activation", None) is keras.activations.sigmoid,
-                ),
-                Fraction(int(y.shape[0]), max(_rows(x), 1)),
-                tuple(y.shape[1:]),
-                y.dtype,
-            )
-            for y, end in zip(outputs, ends, strict=True)
-        ]
+    def _at_once(self, rows: int, task: Task) -> tuple[int, int]:
+        """How many inputs go together, and how many samples of each."""
+        if self.whole:
+            return rows, 1
+        budget = max(1, min(ROWS, NUMBERS // self.cut.numbers_per_row))
+        if task.masks == COHERENT:
+            group = min(rows, max(budget, ROWS // 8))
+            return group, min(task.samples, max(1, budget // group))
+        group = max(1, min(rows, budget // task.samples))
+        return group, min(task.samples, max(1, budget // group))
 
-    def _sample(
+    # Tracing --------------------------------------------------------------------------
+
+    def _deterministic(self, x: Any) -> list[Tensor]:
+        """What is the same in every sample."""
+        signature = keras.tree.map_structure(_spec, x)
+        key = str(signature)
+        if key not in self.before:
+            with only(self.on, self.model):
+                self.before[key] = tf.function(
+                    self.cut.deterministic, input_signature=(signature,)
+                ).get_concrete_function()
+        return list(self.before[key](*keras.tree.flatten(x)))
+
+    def _random(
+        self, x: Any, frontier: list[Tensor], task: Task
+    ) -> Callable[..., list[dict[str, Tensor]]]:
+        """The function that samples, for inputs of these shapes with any rows."""
+        outputs = self._outputs(x)
+        single = self._at_once(_rows(x), task)[1] == 1
+        key = (str(list(map(_spec, frontier))), task[2:], single, self.whole)
+        if key not in self.after:
+            stream = Stream()
+            with only(self.on, self.model, stream):
+                function = self._traced(x, frontier, task, outputs, single, stream)
+            if not (stream.by_row or self.whole):
+                # Some mask is the same for all inputs, or divides them otherwise.
+                self.whole = True
+                return self._random(x, frontier, task)
+            self.after[key] = function
+        return self.after[key]
+
+    def _traced(
         self,
         x: Any,
-        samples: Tensor,
-        chunk: Tensor,
-        keep: bool,
+        frontier: list[Tensor],
+        task: Task,
         outputs: list[Output],
-    ) -> list[dict[str, Tensor]]:
-        frontier = self.cut.deterministic(x)
-        given = tf.shape(keras.tree.flatten(x)[0])[0]
-        rows = [given * o.rows.numerator // o.rows.denominator for o in outputs]
-        chunks = -(-samples // chunk)
+        single: bool,
+        stream: Stream,
+    ) -> Callable[..., Any]:
+        fixed = _rows(x) if self.cut.fixed_rows else None
+        whole = self.whole
 
-        def draw(i: Tensor) -> list[Tensor]:
-            size = tf.minimum(chunk, samples - i * chunk)
-            drawn = self.cut.random([_tile(t, size) for t in frontier], x)
-            return [
-                tf.reshape(y, [size, n, *o.shape])
-                for y, n, o in zip(drawn, rows, outputs, strict=True)
+        def function(
+            frontier: list[Tensor],
+            rows: Tensor,
+            first_row: Tensor,
+            samples: Tensor,
+            size: Tensor,
+            key: Tensor,
+            table: Tensor,
+        ) -> list[dict[str, Tensor]]:
+            given = fixed or rows
+
+            def draw(first: Tensor, number: Tensor) -> list[Tensor]:
+                number = 1 if single else number
+                stream.begin(
+                    Chunk(
+                        key=key,
+                        masks=task.masks,
+                        samples=tf.cast(samples, tf.int64),
+                        first_sample=tf.cast(first, tf.int64),
+                        size=number,
+                        first_row=first_row,
+                        rows=given,
+                        strata=table,
+                        whole=whole,
+                    )
+                )
+                tiled = [t if single else _tile(t, given, number) for t in frontier]
+                pairs = self.foldable if single and task.masks == COHERENT else []
+                with folded([] if whole else pairs, stream):
+                    drawn = self.cut.random(tiled, x)
+                return [
+                    _by_row(y, given, number, o)
+                    for y, o in zip(drawn, outputs, strict=True)
+                ]
+
+            return _gathered(draw, given, samples, size, task, outputs)
+
+        traced: Callable[..., Any] = tf.function(
+            function,
+            input_signature=(
+                list(map(_spec, frontier)),
+                tf.TensorSpec((), tf.int32),
+                tf.TensorSpec((), tf.int64),
+                tf.TensorSpec((), tf.int32),
+                tf.TensorSpec((), tf.int32),
+                tf.TensorSpec((), tf.uint64),
+                tf.TensorSpec(None, tf.uint16),
+            ),
+        ).get_concrete_function()
+        return traced
+
+    def _outputs(self, x: Any) -> list[Output]:
+        key = str(keras.tree.map_structure(_spec, x))
+        if key not in self.outputs:
+            with only([], self.model):
+                outputs = keras.tree.flatten(self.model(x, training=False))
+            ends = output_layers(self.model) or [None] * len(outputs)
+            self.outputs[key] = [
+                Output(
+                    kind_of(
+                        y.shape,
+                        getattr(end, "activation", None) is keras.activations.sigmoid,
+                    ),
+                    Fraction(int(y.shape[0]), _rows(x)),
+                    tuple(y.shape[1:]),
+                    y.dtype,
+                )
+                for y, end in zip(outputs, ends, strict=True)
             ]
+            self.whole |= any(o.rows.denominator > 1 for o in self.outputs[key])
+        return self.outputs[key]
 
-        def step(i: Tensor, moments: Any, kept: Any) -> Any:
-            drawn = draw(i)
-            if keep:
-                kept = [k.write(i, y) for k, y in zip(kept, drawn, strict=True)]
-            moments = [
-                add_samples(m, y, o.kind)
-                for m, y, o in zip(moments, drawn, outputs, strict=True)
-            ]
-            return i + 1, moments, kept
 
+def _gathered(
+    draw: Callable[[Tensor, Tensor], list[Tensor]],
+    rows: Tensor,
+    samples: Tensor,
+    size: Tensor,
+    task: Task,
+    outputs: list[Output],
+) -> list[dict[str, Tensor]]:
+    """The measures of samples that are drawn chunk by chunk."""
+    keep = task.keep or bool(task.quantiles)
+
+    def step(first: Tensor, moments: Any, kept: Any) -> Any:
+        drawn = draw(first, tf.minimum(size, samples - first))
         moments = [
-            no_samples([n, *o.shape], o.kind)
-            for n, o in zip(rows, outputs, strict=True)
+            add_samples(m, y, o.kind)
+            for m, y, o in zip(moments, drawn, outputs, strict=True)
         ]
-        kept = [
-            tf.TensorArray(o.dtype, chunks, infer_shape=False) for o in outputs if keep
-        ]
-        _, moments, kept = tf.while_loop(
-            lambda i, *_: i < chunks, step, (tf.constant(0), moments, kept)
-        )
-        found = [summary(m, o.kind) for m, o in zip(moments, outputs, strict=True)]
-        for measures, array in zip(found, kept, strict=keep):
-            measures["samples"] = array.concat()
-        return found
+        if keep:
+            kept = [
+                k.write(first // size, tf.experimental.numpy.swapaxes(y, 0, 1))
+                for k, y in zip(kept, drawn, strict=True)
+            ]
+        return first + size, moments, kept
+
+    heights = [rows * o.rows.numerator // o.rows.denominator for o in outputs]
+    moments = [
+        no_samples([n, *o.shape], o.kind) for n, o in zip(heights, outputs, strict=True)
+    ]
+    kept = [
+        tf.TensorArray(o.dtype, -(-samples // size), infer_shape=False)
+        for o in outputs
+        if keep
+    ]
+    _, moments, kept = tf.while_loop(
+        lambda first, *_: first < samples, step, (tf.constant(0), moments, kept)
+    )
+    found = [summary(m, o.kind) for m, o in zip(moments, outputs, strict=True)]
+    for measures, array, output in zip(found, kept, outputs, strict=keep):
+        all_samples = tf.ensure_shape(array.concat(), [None, None, *output.shape])
+        if task.quantiles:
+            measures["quantiles"] = quantiles_of(all_samples, task.quantiles)
+        if task.keep:
+            measures["samples"] = all_samples
+    return found
+
+
+def _by_row(y: Tensor, rows: Tensor, size: Tensor, output: Output) -> Tensor:
+    """An output with an axis for the samples behind that for its rows."""
+    parts, *rest = output.rows.as_integer_ratio()
+    if rest != [1]:
+        return y[:, tf.newaxis]
+    y = tf.reshape(y, [rows, size, parts, *output.shape])
+    if parts == 1:
+        return y[:, :, 0]
+    y = tf.experimental.numpy.swapaxes(y, 1, 2)
+    return tf.reshape(y, [rows * parts, size, *output.shape])
 
 
 def _rows(x: Any) -> int:
     return int(keras.tree.flatten(x)[0].shape[0])
 
 
-def _tile(tensor: Tensor, times: Tensor) -> Tensor:
-    """All rows, again and again."""
-    ones = tf.ones([tf.rank(tensor) - 1], tf.int32)
-    return tf.tile(tensor, tf.concat([[times], ones], 0))
+def _spec(tensor: Tensor) -> tf.TensorSpec:
+    """What is known of a tensor of any number of rows."""
+    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+
+
+def _slice(tensor: Tensor, start: int, end: int, rows: int) -> Tensor:
+    """The part of a tensor that belongs to these of `rows` inputs."""
+    if start == 0 and end >= rows:
+        return tensor
+    parts = tensor.shape[0] // rows
+    return tensor[start * parts : end * parts]
+
+
+def _tile(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+    """What belongs to each of `rows` inputs, so many times."""
+    inner = [n or tf.shape(tensor)[i + 1] for i, n in enumerate(tensor.shape[1:])]
+    parts = tf.reshape(tensor, [rows, 1, tf.shape(tensor)[0] // rows, *inner])
+    tiled = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
+    return tf.reshape(tiled, [-1, *inner])
 
 
 def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:
@@ -153,7 +334,7 @@ def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:
     """
     samplers = vars(model).setdefault("_keras_dnn_samplers", {})
     structure = tuple(id(layer) for layer in sublayers(model))
-    key = structure, tuple((id(layer), rates(layer)) for layer in on)
+    key = structure, tuple((id(layer), settings(layer)) for layer in on)
     if key not in samplers:
         samplers[key] = Sampler(model, on)
     found: Sampler = samplers[key]

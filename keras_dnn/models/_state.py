@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
+from keras_dnn._graph import states, sublayers
 from keras_dnn._tensorflow import tf
-from keras_dnn.models._graph import states, sublayers
 
 
 @contextmanager

@@ -36,30 +36,42 @@ def no_samples(shape: Sequence[Tensor], kind: str) -> Moments:
 
 
 def add_samples(moments: Moments, y: Tensor, kind: str) -> Moments:
-    """Adds samples `y` of shape `(samples, *shape of the output)`."""
+    """Adds samples `y` of shape `(rows, samples, *shape of a row)`."""
     y = tf.cast(y, tf.float64)
-    new = tf.cast(tf.shape(y)[0], tf.float64)
+    new = tf.cast(tf.shape(y)[1], tf.float64)
     # Equal samples must have their very value as the mean, so that their spread is 0.
-    mean = y[0] + tf.reduce_mean(y - y[0], 0)
+    mean = y[:, 0] + tf.reduce_mean(y - y[:, :1], 1)
     count = moments.count + new
     delta = mean - moments.mean
     entropies, votes, proper = moments.entropy, moments.votes, moments.proper
     if kind != NUMBERS:
         p = probabilities(y, kind)
         proper &= is_distribution(p)
-        entropies += tf.reduce_sum(entropy(p), 0)
+        entropies += tf.reduce_sum(entropy(p), 1)
         winners = tf.one_hot(tf.argmax(p, -1), tf.shape(p)[-1], dtype=tf.float64)
-        votes += tf.reduce_sum(winners, 0)
+        votes += tf.reduce_sum(winners, 1)
     return Moments(
         count,
         moments.mean + delta * (new / count),
         moments.squares
-        + tf.reduce_sum(tf.square(y - mean), 0)
+        + tf.reduce_sum(tf.square(y - mean[:, tf.newaxis]), 1)
         + tf.square(delta) * moments.count * (new / count),
         entropies,
         votes,
         proper,
     )
+
+
+def quantiles_of(samples: Tensor, shares: Sequence[float]) -> Tensor:
+    """Quantiles along the first axis, linear between neighbours as NumPy's."""
+    ordered = tf.sort(tf.cast(samples, tf.float64), axis=0)
+    last = tf.shape(ordered)[0] - 1
+    place = tf.constant(shares, tf.float64) * tf.cast(last, tf.float64)
+    below = tf.cast(tf.floor(place), tf.int32)
+    low = tf.gather(ordered, below)
+    high = tf.gather(ordered, tf.minimum(below + 1, last))
+    part = place - tf.floor(place)
+    return low + (high - low) * tf.reshape(part, [-1] + [1] * (len(low.shape) - 1))
 
 
 def summary(moments: Moments, kind: str) -> dict[str, Tensor]:

@@ -19,9 +19,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._graph import Graph, Node, graph_of
 from keras_dnn._result import Result
 from keras_dnn._typing import Tensor
-from keras_dnn.models._graph import Graph, Node, graph_of
 from keras_dnn.models._rebuild import rebuild
 
 layers = keras.layers

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,8 +20,10 @@ from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn.models._exact_head import exact
 from keras_dnn.models._randomness import random_layers, unmoved
-from keras_dnn.models._sampler import sampler_of
+from keras_dnn.models._sampler import Draws, Task, sampler_of
+from keras_dnn.models._stream import MASKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +36,7 @@ MEASURES = (
     "mutual_information",
     "variation_ratio",
 )
+ON_DEMAND = ("quantiles", "covariance", "samples")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,9 @@ class MCPrediction(Result):
         mutual_information: the difference of the two: what the model does not know
             (epistemic).
         variation_ratio: share of the samples that vote against the most voted class.
+        quantiles: of the samples, of shape `(quantiles, *mean.shape)`, if asked for.
+        covariance: of the numbers of each output row, of shape `(rows, n, n)`; only of
+            the exact head.
         samples: all samples, of shape `(samples, *mean.shape)`, if asked for.
     """
 
@@ -60,6 +67,8 @@ class MCPrediction(Result):
     expected_entropy: Any
     mutual_information: Any
     variation_ratio: Any
+    quantiles: Any = None
+    covariance: Any = None
     samples: Any = None
 
     def __str__(self) -> str:
@@ -118,7 +127,9 @@ def mc_predict(
     *,
     batch_size: int = 32,
     seed: int | None = None,
+    masks: str = "independent",
     return_samples: bool = False,
+    quantiles: Sequence[float] | None = None,
     layers: Sequence[str | keras.layers.Layer] | None = None,
     verbose: int | str = "auto",
 ) -> MCPrediction:
@@ -137,15 +148,29 @@ def mc_predict(
     augmentation and everything else stay in inference mode, and nothing in the model
     changes, not even the state of its seed generators.
 
+    A sample of an input depends on nothing but `seed`, `samples`, and the input's
+    position in `x`: neither on `batch_size` nor on how the work is divided.
+
+    - `masks="independent"`: each sample of each input has masks of its own.
+    - `"coherent"`: a sample has the same masks for all inputs, so that it is one
+      network. Large batches cost least so.
+    - `"stratified"`: over the samples of an input, each unit is dropped as often as it
+      should be (a Latin hypercube). Each sample by itself is distributed as before, but
+      half the samples or fewer give the same error of the mean and the entropy.
+
     Args:
         model: any Keras model with dropout in it. The part of a functional or
             Sequential model that comes before the first dropout runs only once.
         x: inputs as `predict` takes them: an array, a list or dict of arrays, a
             `tf.data.Dataset` or a `keras.utils.PyDataset` (targets are ignored).
-        samples: how many predictions to draw for each input.
+        samples: how many predictions to draw for each input. 0 gives mean and
+            covariance in closed form, where the only dropout feeds a last linear
+            `Dense`.
         batch_size: inputs at once, where `x` is not batched already.
-        seed: integer for the same samples each time; they depend on `batch_size` too.
+        seed: integer for the same samples each time.
+        masks: `"independent"`, `"coherent"` or `"stratified"`.
         return_samples: whether to keep all samples, which needs memory for them.
+        quantiles: shares in [0, 1] whose quantiles of the samples to return.
         layers: names or layers to sample from, with what is inside them; all others
             stay off. `None` for all that have dropout.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
@@ -155,8 +180,8 @@ def mc_predict(
         for, the samples.
 
     Raises:
-        ValueError: if the model has no dropout, `layers` names none of it, or
-            `samples` or `batch_size` is not a positive integer.
+        ValueError: if the model has no dropout, `layers` names none of it, an argument
+            is not as said above, or `samples` is 0 and there is no closed form.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
@@ -179,38 +204,60 @@ def mc_predict(
         uncertainty in deep learning", 2016.
     """
     require_tensorflow("keras_dnn.models.mc_predict")
-    samples = _arguments.count("samples", samples)
     batch_size = _arguments.count("batch_size", batch_size)
+    task = Task(
+        _arguments.count("samples", samples, least=0),
+        seed,
+        _arguments.choice("masks", masks, MASKS),
+        return_samples,
+        _shares(quantiles),
+    )
     sampler = sampler_of(model, random_layers(model, layers))
-    sampler.seeds.state.assign(keras.random.SeedGenerator(seed).state)
-
-    progress = Progress(verbose)
+    sample = (
+        exact(sampler, task)
+        if samples == 0
+        else partial(sampler.sample, task=task, draws=Draws.of(task))
+    )
+    progress, rows = Progress(verbose), 0
+    groups: list[list[dict[str, np.ndarray]]] = []
     with unmoved(model):
-        batches = [
-            progress.after(sampler.sample(batch, samples, return_samples), total)
-            for batch, total in _batches(x, batch_size)
-        ]
-    if not batches:
+        for batch, total in _batches(x, batch_size):
+            groups += sample(batch, rows)
+            rows += int(keras.tree.flatten(batch)[0].shape[0])
+            progress.after(None, total)
+    if not groups:
         raise ValueError("x must hold at least one input. Received: no batch")
-    outputs = [_joined(parts) for parts in zip(*batches, strict=True)]
+    outputs = [_joined(parts) for parts in zip(*groups, strict=True)]
     found: dict[str, Any] = {
         name: [output.get(name) for output in outputs]
-        for name in (*MEASURES, "samples")
+        for name in (*MEASURES, *ON_DEMAND)
     }
     if len(outputs) == 1:
         return MCPrediction(**{name: values[0] for name, values in found.items()})
-    if not return_samples:
-        found["samples"] = None
+    for name in ON_DEMAND:
+        if all(values is None for values in found[name]):
+            found[name] = None
     return MCPrediction(**found)
+
+
+def _shares(quantiles: Sequence[float] | None) -> tuple[float, ...]:
+    if quantiles is None:
+        return ()
+    return tuple(
+        _arguments.number("quantiles", q, high=1.0, bounds="[]")
+        for q in _arguments.several("quantiles", quantiles)
+    )
 
 
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The measures of one output, of all batches together."""
     proper = all(part["proper"] for part in parts)
     return {
-        name: np.concatenate([p[name] for p in parts], axis=int(name == "samples"))
+        name: np.concatenate(
+            [p[name] for p in parts], axis=int(name in ("samples", "quantiles"))
+        )
         for name in parts[0]
-        if name in ("mean", "std", "samples") or (proper and name in MEASURES)
+        if name in ("mean", "std", *ON_DEMAND) or (proper and name in MEASURES)
     }
 
 

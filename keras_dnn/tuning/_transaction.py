@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from keras_dnn.models._graph import global_seed
+from keras_dnn._graph import global_seed
 from keras_dnn.models._state import restored
 
 ATTRIBUTES = ("history", "stop_training", "train_function", "_initial_epoch")

@@ -268,7 +268,9 @@ def test_several_outputs_make_lists(structure):
     prediction = mc_predict(model, inputs, 20, seed=1, return_samples=True)
 
     for i, name in enumerate(names):
-        one = MCPrediction(*(getattr(prediction, m)[i] for m in (*MEASURES, "samples")))
+        one = MCPrediction(
+            **{m: getattr(prediction, m)[i] for m in (*MEASURES, "samples")}
+        )
         classes = name in ("classes", "yes_or_no")
         assert (one.entropy is not None) == classes
         assert_measures(one, classes=classes)
@@ -1382,7 +1384,7 @@ def test_the_result_is_ready_for_json(activation, keep):
 
     found = json.loads(json.dumps(prediction.to_dict()))
 
-    assert list(found) == [*MEASURES, "samples"]
+    assert list(found) == [*MEASURES, "quantiles", "covariance", "samples"]
     np.testing.assert_array_equal(found["mean"], prediction.mean)
     assert (found["samples"] is not None) == keep
     assert (found["entropy"] is None) == (activation == "linear")

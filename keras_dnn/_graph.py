@@ -1,7 +1,7 @@
 """The graph of a Keras model, behind one door.
 
 Keras keeps it in private attributes. Nothing else in this package touches those, so a
-change in Keras shows here, and `tests/models/test_graph.py` says what changed.
+change in Keras shows here, and `tests/test_graph.py` says what changed.
 """
 
 from __future__ import annotations
@@ -134,6 +134,11 @@ def global_seed() -> list[keras.Variable]:
         "global_seed_generator"
     )
     return [] if generator is None else [generator.state]
+
+
+def random_functions() -> Any:
+    """The module whose `dropout`, `normal` and `uniform` Keras's layers call."""
+    return keras.src.backend.random
 
 
 def sublayers_of(

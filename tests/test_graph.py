@@ -1,4 +1,4 @@
-"""What `keras_dnn.models._graph` relies on in Keras; a failure names what changed."""
+"""What `keras_dnn._graph` relies on in Keras; a failure names what changed."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 from keras import layers, ops
 from keras.src.models import Functional
 
-from keras_dnn.models import _graph
-from keras_dnn.models._graph import flat_inputs, graph_of, output_layers, run, sublayers
+from keras_dnn import _graph
+from keras_dnn._graph import flat_inputs, graph_of, output_layers, run, sublayers
 
 
 def ones(*shape):

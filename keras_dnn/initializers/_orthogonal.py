@@ -1,0 +1,25 @@
+"""Matrices whose rows or columns are orthonormal, each equally likely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_dnn._typing import Tensor
+from keras_dnn.initializers._kernel import Shape
+
+
+def orthogonal(shape: Shape, seed: Any) -> Tensor:
+    """Draws `shape[0]` matrices with orthonormal rows or columns, whichever are fewer.
+
+    A Gaussian matrix is rotated into its triangular form; the signs of the diagonal,
+    which the algorithm leaves open, go into the rotation, or some would be likelier.
+    """
+    count, rows, columns = shape
+    long, short = max(rows, columns), min(rows, columns)
+    normal = keras.random.normal((count, long, short), dtype="float32", seed=seed)
+    q, r = keras.ops.qr(normal)
+    diagonal = keras.ops.diagonal(r, axis1=-2, axis2=-1)
+    q = q * keras.ops.where(diagonal < 0, -1.0, 1.0)[:, None, :]
+    return q if rows >= columns else keras.ops.swapaxes(q, -1, -2)

@@ -1,0 +1,245 @@
+"""Layer-sequential unit variance: initial weights that fit a batch of data.
+
+D. Mishkin and J. Matas, "All you need is a good init", 2016: make each kernel
+orthonormal; then, from the first layer to the last, divide it by the standard deviation
+of what its layer gives on a batch, until that is 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._graph import sublayers
+from keras_dnn._progress import Progress
+from keras_dnn._result import Result
+from keras_dnn._typing import Tensor
+from keras_dnn.initializers._first_calls import Layer, Run, first_calls
+from keras_dnn.initializers._layer_kernels import KNOWN, kernels_of
+from keras_dnn.initializers._orthogonal import orthogonal
+from keras_dnn.initializers._seeded import Seed, checked, seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class LSUVResult(Result):
+    """What `lsuv` did; `print` it.
+
+    Attributes:
+        layers: the paths of the layers it set, in the order in which they are called.
+        before: the standard deviation of what each gave on the batch, before its
+            activation, in the model as it was.
+        after: the same with the new weights.
+        iterations: how often each kernel was scaled.
+        left: the paths of dense layers and convolutions it left alone, each with the
+            reason.
+    """
+
+    layers: list[str]
+    before: np.ndarray
+    after: np.ndarray
+    iterations: np.ndarray
+    left: dict[str, str]
+
+    def __str__(self) -> str:
+        width = max((len(path) for path in self.layers), default=5)
+        lines = [f"{'layer':<{width}}  std before    after  iterations"]
+        rows = zip(self.layers, self.before, self.after, self.iterations, strict=True)
+        lines += [f"{p:<{width}}  {b:>10.3g} {a:>8.3g}  {n:>10}" for p, b, a, n in rows]
+        lines += [f"{path} is as it was: {why}" for path, why in self.left.items()]
+        return "\n".join(lines)
+
+
+def lsuv(
+    model: keras.Model,
+    batch: Any,
+    target_std: float = 1.0,
+    *,
+    tolerance: float = 0.01,
+    max_iterations: int = 10,
+    seed: Seed = None,
+    verbose: int | str = "auto",
+) -> LSUVResult:
+    r"""Sets a model's weights so that every layer gives unit variance on a batch.
+
+    Each kernel becomes a random matrix with orthonormal rows or columns (in a
+    convolution one for each group). Then, layer by layer in the order in which they are
+    called,
+
+    $$
+    W \leftarrow W \, \frac{s}{\mathrm{std}(W x + b)}
+    $$
+
+    until the deviation over the whole batch, before the activation, is $s$. Unlike a
+    formula it sees what really reaches a layer: any activation, merged branches,
+    pooling, data that are not standardised.
+
+    All `Dense`, `EinsumDense` and convolution layers are set, in nested and subclassed
+    models and inside other layers too; one that is called several times, at its first
+    call. Biases keep their values, as do frozen layers, normalisation and all other
+    kinds of layer. It takes about three forward passes, in inference mode. If it ends
+    early, by an exception or Ctrl-C, the model is as it was.
+
+    Args:
+        model: a built model.
+        batch: inputs as the model takes them; some hundred examples are enough.
+        target_std: $s$, above 0.
+        tolerance: how far the deviation may be from $s$, as a share of it.
+        max_iterations: how often a kernel is scaled at most. Without biases once is
+            enough.
+        seed: decides the orthonormal matrices, no two of which are equal.
+        verbose: 1 shows a progress bar, 0 none, `"auto"` one when it takes long.
+
+    Returns:
+        An `LSUVResult`: deviations before and after, iterations, and what was left.
+
+    Raises:
+        ValueError: if a value lies outside its range, if the model is not built or has
+            no layers to set, if the outputs of a layer do not vary on the batch (or are
+            not finite), or if a layer does not come near enough to `target_std`,
+            because its bias alone varies more.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.initializers import lsuv
+        >>> keras.utils.set_random_seed(1)
+        >>> layers = [keras.layers.Dense(64, activation="tanh") for _ in range(20)]
+        >>> model = keras.Sequential([keras.Input((64,)), *layers])
+        >>> result = lsuv(model, 3.0 + keras.random.normal((256, 64)))
+        >>> bool((abs(result.after - 1.0) < 0.01).all())
+        True
+
+    Reference:
+        D. Mishkin and J. Matas, "All you need is a good init", 2016.
+    """
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(
+            "model must be a built Keras model; call it on a batch to build it. "
+            f"Received: model={model!r}"
+        )
+    target = _arguments.number("target_std", target_std, bounds="()")
+    margin = _arguments.number("tolerance", tolerance, bounds="()") * target
+    most = _arguments.count("max_iterations", max_iterations)
+    drawn = seeds(checked(seed))
+    chosen, left = _layers(model)
+    before: dict[Layer, float] = {}
+    scaling = _Scaling(target, margin, most, drawn, Progress(verbose), len(chosen))
+
+    def look(layer: Layer, run: Run) -> Tensor:
+        outputs, before[layer] = run()
+        return outputs
+
+    try:
+        with _kept(model, chosen):
+            for do in (look, scaling):
+                with first_calls(chosen, do):
+                    model(batch, training=False)
+            if scaling.fault:
+                raise ValueError(
+                    "batch must let lsuv bring every layer to a deviation of "
+                    f"{target}. Received: {scaling.fault}"
+                )
+    finally:
+        scaling.progress.stop()
+    done = scaling.done
+    left |= {_path(layer): "not called" for layer in chosen if layer not in done}
+    return LSUVResult(
+        [_path(layer) for layer in done],
+        np.array([before[layer] for layer in done]),
+        np.array([std for std, _ in done.values()]),
+        np.array([iterations for _, iterations in done.values()]),
+        left,
+    )
+
+
+@dataclasses.dataclass
+class _Scaling:
+    """Sets the weights of each layer that is called, until one cannot be set."""
+
+    target: float
+    margin: float
+    most: int
+    seeds: Iterator[Any]
+    progress: Progress
+    total: int
+    done: dict[Layer, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    fault: str = ""
+
+    def __call__(self, layer: Layer, run: Run) -> Tensor:
+        if self.fault:
+            return run()[0]
+        for variable, kernel in kernels_of(layer):
+            shape = tuple(variable.shape)
+            matrices = orthogonal(kernel.matrices(shape), next(self.seeds))
+            variable.assign(kernel.folded(matrices, shape))
+        for iteration in range(self.most + 1):
+            outputs, std = run()
+            if abs(std - self.target) <= self.margin:
+                self.done[layer] = std, iteration
+                return self.progress.after(outputs, self.total)
+            if not 0.0 < std < math.inf:
+                break
+            if iteration < self.most:
+                variable.assign(keras.ops.multiply(variable, self.target / std))
+        # Not raised here, where Keras would wrap it in the arguments of the call.
+        self.fault = f"{_path(layer)} with {std} after {iteration} iterations"
+        return outputs
+
+
+def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
+    """The layers to set, and the reasons against the others that have kernels."""
+    loops = (keras.layers.RNN, keras.layers.TimeDistributed)
+    inside = {
+        id(part): loop
+        for loop in sublayers(model)
+        if isinstance(loop, loops)
+        for part in sublayers(loop)
+    }
+    chosen, left = [], {}
+    for layer in sublayers(model):
+        if not isinstance(layer, KNOWN):
+            continue
+        kernels = kernels_of(layer)
+        if id(layer) in inside:
+            left[_path(layer)] = f"called in the loop of {_path(inside[id(layer)])}"
+        elif not layer.built:
+            left[_path(layer)] = "not built"
+        elif not kernels:
+            left[_path(layer)] = "its kernel is not a variable"
+        elif not all(variable.trainable for variable, _ in kernels):
+            left[_path(layer)] = "frozen"
+        else:
+            chosen.append(layer)
+    if not chosen:
+        raise ValueError(
+            "model must have dense layers or convolutions that are not frozen. "
+            f"Received: model={model!r}, {left}"
+        )
+    return chosen, left
+
+
+@contextmanager
+def _kept(model: keras.Model, layers: list[Layer]) -> Iterator[None]:
+    """Puts variables back at the end, after an exception the layers' kernels too."""
+    values = [
+        (variable, np.array(keras.ops.convert_to_numpy(variable)))
+        for variable in model.variables
+    ]
+    new: set[int] = set()
+    try:
+        yield
+        new = {id(kernel) for layer in layers for kernel, _ in kernels_of(layer)}
+    finally:
+        for variable, value in values:
+            if id(variable) not in new:
+                variable.assign(value)
+
+
+def _path(layer: Layer) -> str:
+    return str(layer.path or layer.name)

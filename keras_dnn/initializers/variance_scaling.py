@@ -1,0 +1,188 @@
+"""Variance scaling: the one rule behind Glorot's, He's and LeCun's initial weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._typing import Tensor
+from keras_dnn.initializers._kernel import Kernel, Shape, Strides, window
+from keras_dnn.initializers._seeded import Seed, Seeded
+from keras_dnn.initializers.gain import Activation, gain_of
+
+MODES = ("fan_in", "fan_out", "fan_avg")
+DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+
+# A standard normal variable within [-2, 2] has the variance 1 - 4 φ(2) / P(|z| < 2).
+TRUNCATED_STD = math.sqrt(
+    1.0 - 4.0 * math.exp(-2.0) / math.sqrt(2.0 * math.pi) / math.erf(math.sqrt(2.0))
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class VarianceScaling(Seeded):
+    r"""Draws weights whose variance follows the number of connections.
+
+    $$
+    \sigma^2 = g^2 \, \frac{\mathrm{scale}}{n}, \qquad
+    n = n_\mathrm{in},\; n_\mathrm{out} \text{ or } \tfrac{1}{2}(n_\mathrm{in} +
+    n_\mathrm{out})
+    $$
+
+    $n_\mathrm{in}$ is how many inputs a unit adds up, $n_\mathrm{out}$ how many units
+    an input enters. An initializer is told only a shape, and shapes do not say what
+    their axes mean. So the kind of kernel, its groups and its strides are arguments.
+    Without them the counts are Keras's, and right for `Dense` and for `Conv1D`,
+    `Conv2D` and `Conv3D` of one group and stride 1. With a window of $k$ entries and
+    $s$ the product of the strides:
+
+    - `"conv"` (..., in / groups, out): $n_\mathrm{in} = k \cdot$ in / groups,
+      $n_\mathrm{out} = k \cdot$ out / (groups $\cdot\, s$)
+    - `"depthwise"` (..., in, multiplier): $n_\mathrm{in} = k$,
+      $n_\mathrm{out} = k \cdot$ multiplier $/\, s$
+    - `"transposed"` (..., out, in): $n_\mathrm{in} = k \cdot$ in $/\, s$,
+      $n_\mathrm{out} = k \cdot$ out
+
+    For a whole model, `initialize` reads all this from its layers.
+
+    Args:
+        scale: factor on the variance, above 0.
+        mode: `"fan_in"`, `"fan_out"` or `"fan_avg"`.
+        distribution: `"truncated_normal"` (within two deviations of the normal that is
+            cut, whose width makes up for the cut exactly), `"untruncated_normal"` or
+            `"uniform"`.
+        seed: an integer gives the same draw each time the initializer is used, a
+            `keras.random.SeedGenerator` or `None` another one each time. Without a
+            seed, `keras.utils.set_random_seed` decides.
+        gain: factor on the standard deviation, above 0, or an activation that
+            `calculate_gain` finds it for.
+        fan_in: $n_\mathrm{in}$, where the shape is not to tell it; above 0.
+        fan_out: $n_\mathrm{out}$, likewise.
+        kernel: `"conv"` (also for dense layers), `"depthwise"` or `"transposed"`.
+        groups: of a convolution.
+        strides: of the layer, an integer or one for each axis.
+
+    Raises:
+        ValueError: if a value lies outside its range, or does not fit the shape.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.initializers import VarianceScaling
+        >>> initializer = VarianceScaling(2.0, kernel="depthwise")
+        >>> layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=initializer)
+        >>> layer.build((None, 16, 16, 512))
+        >>> round(float(keras.ops.std(layer.kernel)), 2)  # sqrt(2 / 9)
+        0.47
+
+    Reference:
+        K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing
+        human-level performance on ImageNet classification", 2015.
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Seed = None,
+        *,
+        gain: float | Activation = 1.0,
+        fan_in: float | None = None,
+        fan_out: float | None = None,
+        kernel: str = "conv",
+        groups: int = 1,
+        strides: Strides = 1,
+    ) -> None:
+        super().__init__(seed)
+        self.scale = _arguments.number("scale", scale, bounds="()")
+        self.mode = _arguments.choice("mode", mode, MODES)
+        self.distribution = _arguments.choice(
+            "distribution", distribution, DISTRIBUTIONS
+        )
+        self.gain = gain_of(gain)
+        self.fan_in = _fan("fan_in", fan_in)
+        self.fan_out = _fan("fan_out", fan_out)
+        self._kernel = window(kernel, groups, strides)
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+        """Draws a kernel.
+
+        Args:
+            shape: of the kernel.
+            dtype: of the kernel; by default `keras.config.floatx()`.
+
+        Returns:
+            The kernel, a tensor.
+        """
+        return self._draw(shape, dtype, self._kernel, self._next_seed())
+
+    def _draw(self, shape: Shape, dtype: Any, kernel: Kernel, seed: Any) -> Tensor:
+        """The formula above, for a kernel of which the kind is known."""
+        shape = tuple(shape)
+        dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+        # Half precision would round the deviation and thin out the tails.
+        exact = dtype if dtype == "float64" else "float32"
+        sigma = self.gain * math.sqrt(self.scale / self._connections(kernel, shape))
+        if self.distribution == "uniform":
+            sigma *= math.sqrt(3.0)
+            values = keras.random.uniform(shape, -1.0, 1.0, exact, seed)
+        elif self.distribution == "untruncated_normal":
+            values = keras.random.normal(shape, dtype=exact, seed=seed)
+        else:
+            sigma /= TRUNCATED_STD
+            values = keras.random.truncated_normal(shape, dtype=exact, seed=seed)
+        return keras.ops.cast(sigma * values, dtype)
+
+    def _connections(self, kernel: Kernel, shape: Shape) -> float:
+        """n, or 1 for a kernel without entries."""
+        fan_in, fan_out = kernel.fans(shape)
+        fan_in, fan_out = self.fan_in or fan_in, self.fan_out or fan_out
+        n = {
+            "fan_in": fan_in,
+            "fan_out": fan_out,
+            "fan_avg": (fan_in + fan_out) / 2.0,
+        }[self.mode]
+        return n or 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create this initializer anew."""
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "mode": self.mode,
+            "distribution": self.distribution,
+            "gain": self.gain,
+            "fan_in": self.fan_in,
+            "fan_out": self.fan_out,
+            "kernel": self._kernel.kind,
+            "groups": self._kernel.groups,
+            "strides": self._kernel.strides,
+        }
+
+
+class Preset(VarianceScaling):
+    """Base class of the initializers that carry the names of people.
+
+    Args:
+        seed: as for `VarianceScaling`.
+        **kwargs: its arguments from `gain` on.
+    """
+
+    _preset: tuple[float, str, str]
+
+    def __init__(self, seed: Seed = None, **kwargs: Any) -> None:
+        super().__init__(*self._preset, seed, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create this initializer anew."""
+        config = super().get_config()
+        for name in ("scale", "mode", "distribution"):
+            del config[name]
+        return config
+
+
+def _fan(name: str, fan: Any) -> float | None:
+    return fan if fan is None else _arguments.number(name, fan, bounds="()")

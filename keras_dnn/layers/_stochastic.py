@@ -1,0 +1,82 @@
+"""Which Keras layers are random, and how to switch them on alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+
+from keras_dnn._graph import has_training_argument, sublayers
+from keras_dnn._patch import attribute
+from keras_dnn._typing import Tensor
+from keras_dnn.layers.rrelu import RReLU
+
+layers = keras.layers
+
+# These do nothing but drop; they may have been told never to.
+DROPOUTS = (layers.Dropout, layers.GaussianDropout, layers.AlphaDropout)
+
+# These drop inside; in training mode they do nothing else that inference does not.
+WITH_DROPOUT = (
+    layers.Attention,
+    layers.ConvLSTM1D,
+    layers.ConvLSTM2D,
+    layers.ConvLSTM3D,
+    layers.GRU,
+    layers.GRUCell,
+    layers.LSTM,
+    layers.LSTMCell,
+    layers.SimpleRNN,
+    layers.SimpleRNNCell,
+)
+
+# These make training noisy but are no dropout: random only where they are asked for.
+NOISES = (layers.GaussianNoise, RReLU)
+
+
+def rates(layer: Any) -> tuple[float, ...]:
+    """The dropout rates of a layer itself that are not zero."""
+    names: tuple[str, ...] = ()
+    if isinstance(layer, DROPOUTS):
+        names = ("rate",)
+    elif isinstance(layer, WITH_DROPOUT):
+        names = ("dropout", "recurrent_dropout")
+    found = (getattr(layer, name, 0.0) for name in names)
+    return tuple(rate for rate in found if rate)
+
+
+def noise(layer: Any) -> tuple[float, ...]:
+    """The numbers that say how a layer without dropout makes noise, if it does."""
+    if isinstance(layer, layers.GaussianNoise):
+        return (layer.stddev,) if layer.stddev else ()
+    if isinstance(layer, RReLU):
+        return (layer.lower, layer.upper) if layer.lower < layer.upper else ()
+    return ()
+
+
+def stochastic(layer: Any) -> list[keras.layers.Layer]:
+    """The layer and those inside it that can be random."""
+    return [part for part in sublayers(layer) if rates(part) or noise(part)]
+
+
+@contextlib.contextmanager
+def switched_on(chosen: Iterable[keras.layers.Layer]) -> Iterator[None]:
+    """Calls these layers in training mode, whatever their callers say."""
+    with contextlib.ExitStack() as stack:
+        for layer in chosen:
+            stack.enter_context(attribute(layer, "call", in_training_mode(layer)))
+        yield
+
+
+def in_training_mode(layer: Any) -> Callable[..., Tensor]:
+    """The layer's `call` with `training=True`."""
+    call = layer.call
+    # A dropout of somebody's own may be random without being told to.
+    forced = {"training": True} if has_training_argument(layer) else {}
+
+    def trained_call(*args: Any, **kwargs: Any) -> Tensor:
+        return call(*args, **{**kwargs, **forced})
+
+    return trained_call

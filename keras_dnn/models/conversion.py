@@ -1,0 +1,125 @@
+"""Dropout on or off at inference: the same weights, other layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_dnn.layers import (
+    MCAlphaDropout,
+    MCDropout,
+    MCGaussianDropout,
+    MCSpatialDropout1D,
+    MCSpatialDropout2D,
+    MCSpatialDropout3D,
+    MonteCarlo,
+)
+from keras_dnn.layers._stochastic import rates, stochastic
+from keras_dnn.models._rebuild import rebuild
+
+layers = keras.layers
+
+ALWAYS_ON = {
+    layers.Dropout: MCDropout,
+    layers.SpatialDropout1D: MCSpatialDropout1D,
+    layers.SpatialDropout2D: MCSpatialDropout2D,
+    layers.SpatialDropout3D: MCSpatialDropout3D,
+    layers.GaussianDropout: MCGaussianDropout,
+    layers.AlphaDropout: MCAlphaDropout,
+}
+
+
+def to_monte_carlo(model: keras.Model) -> keras.Model:
+    """Copies a model with its dropout on at inference.
+
+    Each dropout layer becomes the layer of `keras_dnn.layers` that is always on; a
+    recurrent or attention layer that drops, or a block of your own that holds dropout,
+    is wrapped in `MonteCarlo`. All else, batch normalisation above all, stays in
+    inference mode. For predictions with uncertainty `mc_predict` is simpler and faster;
+    this is for a model that is to be random by itself, such as one that is exported.
+
+    Args:
+        model: a functional or Sequential model.
+
+    Returns:
+        A copy that shares no weights, with the same names.
+
+    Raises:
+        ValueError: if the model has no graph or no dropout.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.models import to_monte_carlo
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+        >>> x = np.ones((100, 4))
+        >>> y = to_monte_carlo(model).predict(x, verbose=0)
+        >>> sorted(set(y.ravel().tolist()))
+        [0.0, 2.0]
+    """
+    if not any(map(rates, stochastic(model))):
+        raise ValueError(
+            "model must have dropout with a rate above 0. "
+            f"Received: model={model.name!r}"
+        )
+    return rebuild(model, _switched_on, fill=_fill)
+
+
+def from_monte_carlo(model: keras.Model) -> keras.Model:
+    """Copies a model with its dropout off at inference, as Keras has it.
+
+    The opposite of `to_monte_carlo`; a model without layers that are always on comes
+    back as a plain copy.
+
+    Args:
+        model: a functional or Sequential model.
+
+    Returns:
+        A copy that shares no weights, with the same names.
+
+    Raises:
+        ValueError: if the model has no graph.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.layers import MCDropout
+        >>> from keras_dnn.models import from_monte_carlo
+        >>> model = keras.Sequential([keras.Input((4,)), MCDropout(0.5)])
+        >>> from_monte_carlo(model).predict(np.ones((1, 4)), verbose=0).tolist()
+        [[1.0, 1.0, 1.0, 1.0]]
+    """
+    return rebuild(model, _switched_off, fill=_fill)
+
+
+def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if type(layer) in ALWAYS_ON:
+        return _as(ALWAYS_ON[type(layer)], layer) if rates(layer) else layer
+    if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
+        return layer
+    if not any(map(rates, stochastic(layer))):
+        return layer
+    return MonteCarlo(_again(layer), name=layer.name, dtype=layer.dtype_policy)
+
+
+def _switched_off(layer: keras.layers.Layer) -> keras.layers.Layer:
+    for off, on in ALWAYS_ON.items():
+        if type(layer) is on:
+            return _as(off, layer)
+    if isinstance(layer, MonteCarlo):
+        return _again(layer.layer)
+    return layer
+
+
+def _as(kind: type[keras.layers.Layer], layer: keras.layers.Layer) -> Any:
+    return kind.from_config(layer.get_config())
+
+
+def _again(layer: keras.layers.Layer) -> Any:
+    return type(layer).from_config(layer.get_config())
+
+
+def _fill(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Gives the layer in the old one's place its weights, wrapped or not."""
+    old, new = (x.layer if isinstance(x, MonteCarlo) else x for x in (old, new))
+    for source, target in zip(old.weights, new.weights, strict=True):
+        target.assign(keras.ops.convert_to_numpy(source))

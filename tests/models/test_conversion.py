@@ -1,0 +1,133 @@
+"""`to_monte_carlo` and `from_monte_carlo`: other layers, the same weights."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_dnn.layers import MCDropout, MonteCarlo
+from keras_dnn.models import from_monte_carlo, mc_predict, to_monte_carlo
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def everything():
+    """Each kind of dropout, a batch norm with statistics, a nested and shared part."""
+    keras.utils.set_random_seed(1)
+    inner = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(6, "selu"), layers.AlphaDropout(0.2)],
+        name="inner",
+    )
+    x = keras.Input((6, 6, 3), name="images")
+    y = layers.Conv2D(4, 3, name="conv")(x)
+    y = layers.BatchNormalization(name="norm")(y)
+    y = layers.SpatialDropout2D(0.3, name="spatial")(y)
+    y = layers.Reshape((8, 8))(y)
+    y = layers.GRU(6, recurrent_dropout=0.3, name="recurrent")(y)
+    y = inner(inner(y))
+    y = layers.GaussianDropout(0.2, name="gaussian")(y)
+    y = layers.Dropout(0.4, noise_shape=(None, 1), seed=3, name="dropout")(y)
+    y = layers.Dense(3, "softmax", name="head")(layers.Dropout(0.0, name="none")(y))
+    model = keras.Model(x, {"classes": y}, name="everything")
+    model.get_layer("norm").moving_mean.assign([0.3, -0.2, 0.1, 0.5])
+    return model
+
+
+def layer_types(model):
+    return {layer.name: type(layer).__name__ for layer in model._flatten_layers()}
+
+
+def test_each_dropout_is_always_on_and_nothing_else_changes():
+    model = everything()
+    x = normal(4, 6, 6, 3)
+    before = model.predict(x, verbose=0)["classes"]
+
+    copy = to_monte_carlo(model)
+
+    one, other = (copy.predict(x, verbose=0)["classes"] for _ in range(2))
+    assert np.all(one != other)
+    kinds = layer_types(copy)
+    assert kinds["spatial"] == "MCSpatialDropout2D"
+    assert kinds["gaussian"] == "MCGaussianDropout"
+    assert kinds["dropout"] == "MCDropout"
+    assert kinds["recurrent"] == "MonteCarlo" or kinds["recurrent"] == "GRU"
+    assert kinds["none"] == "Dropout"
+    assert "MCAlphaDropout" in kinds.values()
+    assert copy.get_layer("dropout").noise_shape == (None, 1)
+    assert copy.get_layer("dropout").seed == 3
+    assert list(copy.output_names) == list(model.output_names)
+    np.testing.assert_array_equal(model.predict(x, verbose=0)["classes"], before)
+
+
+def test_samples_of_the_copy_have_the_mean_of_mc_predict():
+    model, x = everything(), normal(4, 6, 6, 3)
+    copy = to_monte_carlo(model)
+    drawn = np.array([copy(x)["classes"] for _ in range(400)])
+    expected = mc_predict(model, x, 4000, seed=1)
+    error = drawn.mean(axis=0) - expected.mean
+    assert np.abs(error / (expected.std / np.sqrt(400))).max() < 4.5
+    np.testing.assert_allclose(drawn.std(axis=0), expected.std, rtol=0.25)
+
+
+def test_there_and_back_is_the_model():
+    model, x = everything(), normal(4, 6, 6, 3)
+    back = from_monte_carlo(to_monte_carlo(model))
+    expected = model.predict(x, verbose=0)["classes"]
+    np.testing.assert_array_equal(back.predict(x, verbose=0)["classes"], expected)
+    assert layer_types(back) == layer_types(model)
+    assert back.name == model.name
+
+
+def test_the_copy_shares_no_weights():
+    model, x = everything(), normal(4, 6, 6, 3)
+    expected = model.predict(x, verbose=0)["classes"]
+    copy = to_monte_carlo(model)
+    for weight in copy.weights:
+        weight.assign(weight + 1)
+    np.testing.assert_array_equal(model.predict(x, verbose=0)["classes"], expected)
+
+
+def test_the_copy_is_saved_and_trains(tmp_path):
+    copy, x = to_monte_carlo(everything()), normal(8, 6, 6, 3)
+    copy.compile("adam", "sparse_categorical_crossentropy")
+    copy.fit(x, {"classes": np.arange(8) % 3}, verbose=0)
+    copy.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    one, other = (loaded.predict(x, verbose=0)["classes"] for _ in range(2))
+    assert np.all(one != other)
+    plain = from_monte_carlo(loaded).predict(x, verbose=0)["classes"]
+    expected = from_monte_carlo(copy).predict(x, verbose=0)["classes"]
+    np.testing.assert_array_equal(plain, expected)
+
+
+def test_what_is_always_on_already_stays():
+    stack = [keras.Input((5, 4)), MonteCarlo(layers.LSTM(4, dropout=0.3))]
+    model = keras.Sequential([*stack, layers.Dropout(0.2), MCDropout(0.2)])
+    copy = to_monte_carlo(model)
+    kinds = [type(layer).__name__ for layer in copy.layers]
+    assert kinds == ["MonteCarlo", "MCDropout", "MCDropout"]
+    kinds = [type(layer).__name__ for layer in from_monte_carlo(copy).layers]
+    assert kinds == ["LSTM", "Dropout", "Dropout"]
+
+
+@pytest.mark.parametrize("rate", [None, 0.0])
+def test_a_model_without_dropout_is_named(rate):
+    stack = [] if rate is None else [layers.Dropout(rate)]
+    model = keras.Sequential([keras.Input((3,)), *stack, layers.Dense(2)], name="mine")
+    with pytest.raises(ValueError, match=r"model must have dropout .*'mine'"):
+        to_monte_carlo(model)
+
+
+def test_a_subclassed_model_is_refused():
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dropout = layers.Dropout(0.5)
+
+        def call(self, x):
+            return self.dropout(x)
+
+    with pytest.raises(ValueError, match="functional or a built Sequential"):
+        to_monte_carlo(Mine())

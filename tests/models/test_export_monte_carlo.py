@@ -1,0 +1,169 @@
+"""Monte-Carlo predictors outside of Python give what they give here."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_dnn.models import export_monte_carlo, mc_predict
+
+MEASURES = (
+    "mean",
+    "std",
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "variation_ratio",
+)
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def classifier(units=3, activation="softmax"):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.SpatialDropout2D(0.2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(16, "selu"),
+            layers.AlphaDropout(0.1),
+            layers.GaussianDropout(0.1),
+            layers.Dense(units, activation),
+        ]
+    )
+
+
+def in_tflite(path, x):
+    interpreter = tf.lite.Interpreter(str(path))
+    runner = interpreter.get_signature_runner()
+    (name,) = runner.get_input_details()
+    return runner(**{name: x})
+
+
+ENDS = [(3, "softmax"), (1, "sigmoid"), (2, None)]
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+@pytest.mark.parametrize(("units", "activation"), ENDS)
+def test_tflite_gives_what_the_function_gives(units, activation, tmp_path):
+    model, x = classifier(units, activation), normal(5, 8, 8, 1)
+
+    predict = export_monte_carlo(model, tmp_path / "mc.tflite", 40, seed=1)
+
+    expected, found = predict(x), in_tflite(tmp_path / "mc.tflite", x)
+    names = MEASURES if activation else MEASURES[:2]
+    assert set(found) == set(expected) == set(names)
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=2e-6)
+    np.testing.assert_array_equal(predict(x)["mean"], expected["mean"])
+
+
+def test_onnx_gives_what_the_function_gives(tmp_path):
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, x = classifier(), normal(5, 8, 8, 1)
+
+    predict = export_monte_carlo(model, tmp_path / "mc.onnx", 40, seed=1)
+
+    expected = predict(x)
+    session = onnxruntime.InferenceSession(str(tmp_path / "mc.onnx"))
+    values = session.run(None, {session.get_inputs()[0].name: x})
+    names = [output.name for output in session.get_outputs()]
+    assert set(names) == set(MEASURES)
+    for name, value in zip(names, values, strict=True):
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=2e-6)
+
+
+def test_onnx_names_the_extra_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ImportError, match=r"keras_dnn\[export\]"):
+        export_monte_carlo(classifier(), tmp_path / "mc.onnx", 2)
+
+
+@pytest.mark.parametrize(("units", "activation"), ENDS)
+def test_a_bank_of_masks_agrees_with_mc_predict(units, activation, tmp_path):
+    """Within what its samples spread; stratified masks are nearer."""
+    model, x = classifier(units, activation), normal(5, 8, 8, 1)
+    found = export_monte_carlo(model, tmp_path / "mc.tflite", 400, seed=1)(x)
+    expected = mc_predict(model, x, 4000, seed=1)
+    spread = expected.std / np.sqrt(400)
+    assert np.abs((found["mean"] - expected.mean) / spread).max() < 4.5
+    np.testing.assert_allclose(found["std"], expected.std, rtol=0.25)
+    if activation:
+        np.testing.assert_allclose(found["entropy"], expected.entropy, atol=0.06)
+        np.testing.assert_allclose(
+            found["expected_entropy"], expected.expected_entropy, atol=0.06
+        )
+
+
+SERVE = """
+import sys
+import numpy as np, tensorflow as tf
+
+loaded = tf.saved_model.load(sys.argv[1])
+serve = loaded.serve
+x = np.load(sys.argv[2])
+found = {name: value.numpy() for name, value in serve(x).items()}
+again = serve(x)["mean"].numpy()
+np.savez(sys.argv[3], again=again, **found)
+"""
+
+
+@pytest.mark.parametrize("seed", [7, None])
+def test_a_saved_model_draws_in_a_process_without_keras_dnn(seed, tmp_path):
+    model, x = classifier(), normal(5, 8, 8, 1)
+    predict = export_monte_carlo(model, tmp_path / "mc", 60, seed=seed)
+    np.save(tmp_path / "x.npy", x)
+    paths = [str(tmp_path / name) for name in ("mc", "x.npy", "found.npz")]
+
+    subprocess.run([sys.executable, "-c", SERVE, *paths], check=True)
+
+    found = np.load(tmp_path / "found.npz")
+    if seed is None:
+        assert np.all(found["again"] != found["mean"])
+        assert np.all(predict(x)["mean"] != found["mean"])
+        expected = mc_predict(model, x, 4000, seed=1)
+        spread = expected.std / np.sqrt(60)
+        assert np.abs((found["mean"] - expected.mean) / spread).max() < 4.5
+    else:
+        expected = mc_predict(model, x, 60, seed=seed)
+        for name in MEASURES:
+            np.testing.assert_allclose(
+                found[name], getattr(expected, name), rtol=1e-4, atol=1e-6
+            )
+        np.testing.assert_array_equal(found["again"], found["mean"])
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    model, x = classifier(), normal(5, 8, 8, 1)
+    expected = model.predict(x, verbose=0)
+    calls = [layer.call for layer in model.layers]
+    export_monte_carlo(model, tmp_path / "mc.tflite", 4)
+    assert [layer.call for layer in model.layers] == calls
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+
+
+def test_several_outputs_are_refused(tmp_path):
+    x = keras.Input((4,))
+    y = layers.Dropout(0.5)(x)
+    model = keras.Model(x, [y, layers.Dense(2)(y)], name="two")
+    with pytest.raises(ValueError, match=r"one output.*'two'"):
+        export_monte_carlo(model, tmp_path / "mc.tflite")
+
+
+def test_masks_of_no_fixed_shape_are_refused(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((None, 3)), layers.Dropout(0.5), layers.LSTM(2)]
+    )
+    with pytest.raises(ValueError, match="inputs of one shape"):
+        export_monte_carlo(model, tmp_path / "mc.tflite", 3)
