@@ -1,12 +1,21 @@
 """Add-ons for training deep networks in Keras 3."""
 
-from keras_dnn import callbacks, initializers, layers, models, optimizers, tuning
+from keras_dnn import (
+    callbacks,
+    distribution,
+    initializers,
+    layers,
+    models,
+    optimizers,
+    tuning,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
     "callbacks",
+    "distribution",
     "initializers",
     "layers",
     "models",

@@ -35,6 +35,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/differences.md",
     "docs/guides/first_steps.md",
     "docs/guides/learning_rate.md",
+    "docs/guides/several_workers.md",
 )
 
 

@@ -73,6 +73,7 @@ def test_all_names_every_public_room_that_is_imported():
     "room",
     [
         "callbacks",
+        "distribution",
         "layers",
         "models",
         "optimizers",
