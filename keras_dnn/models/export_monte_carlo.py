@@ -77,6 +77,7 @@ def export_monte_carlo(
         ValueError: if the model has no graph, no dropout or several outputs, or if
             masks of the bank would depend on the shape of the inputs.
         ImportError: if the path ends in `.onnx` and tf2onnx is not installed.
+        RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
         >>> import keras, numpy as np
