@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_dnn import _arguments
+from keras_dnn.models._weighted import containers, weighted_layers
 from keras_dnn.optimizers import Optimizer
 
 
@@ -102,7 +103,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
                 "which fail at the end of fit while a layer is frozen. Take the one of "
                 f"the same name in keras_dnn.optimizers. Received: {optimizer}"
             )
-        self._layers = list(_with_weights(self.model))
+        self._layers = weighted_layers(self.model)
         self._train(max(self.schedule))
         self._build_optimizer()
         # Until the first epoch begins, which may be a later one.
@@ -134,7 +135,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
         """Freezes and unfreezes each layer as it is to be in this epoch."""
         self._training = self._unfrozen(epoch)
         # A frozen model hides its layers; freezing it again would freeze them all.
-        for container in _containers(self.model):
+        for container in containers(self.model):
             container.trainable = True
         for layer in self._layers:
             layer.trainable = id(layer) in self._training
@@ -155,9 +156,9 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     def _named(self, choice: Any) -> list[keras.layers.Layer]:
         """The layer of this name, or those of the nested model of this name."""
-        for container in _containers(self.model):
+        for container in containers(self.model):
             if choice is container or choice == container.name:
-                return list(_with_weights(container))
+                return weighted_layers(container)
         found = [
             layer for layer in self._layers if choice is layer or choice == layer.name
         ]
@@ -168,20 +169,3 @@ class GradualUnfreezing(keras.callbacks.Callback):
                 f"Received: {choice!r}"
             )
         return found
-
-
-def _containers(model: keras.Model) -> Iterator[keras.Model]:
-    """The model and the models nested in it, from outside in."""
-    yield model
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _containers(layer)
-
-
-def _with_weights(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers that have weights, each once, the first one first."""
-    found: dict[int, keras.layers.Layer] = {}
-    for layer in model.layers:
-        inner = _with_weights(layer) if isinstance(layer, keras.Model) else [layer]
-        found.update((id(part), part) for part in inner if part.weights)
-    return list(found.values())

@@ -4,6 +4,7 @@ from keras_dnn.models.conversion import from_monte_carlo, to_monte_carlo
 from keras_dnn.models.export_monte_carlo import export_monte_carlo
 from keras_dnn.models.folding import FoldResult, fold_batch_norm
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
+from keras_dnn.models.reusing import reuse_layers, unfreeze
 
 __all__ = [
     "FoldResult",
@@ -12,5 +13,7 @@ __all__ = [
     "fold_batch_norm",
     "from_monte_carlo",
     "mc_predict",
+    "reuse_layers",
     "to_monte_carlo",
+    "unfreeze",
 ]

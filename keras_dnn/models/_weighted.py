@@ -1,0 +1,27 @@
+"""The layers of a model that hold weights, those of nested models one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+
+
+def containers(model: keras.Model) -> Iterator[keras.Model]:
+    """The model and the models nested in it, from outside in."""
+    yield model
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from containers(layer)
+
+
+def weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that have weights, each once, the first one first.
+
+    A layer that holds others (an attention layer, a bidirectional one) counts as one.
+    """
+    found: dict[int, keras.layers.Layer] = {}
+    for layer in model.layers:
+        inner = weighted_layers(layer) if isinstance(layer, keras.Model) else [layer]
+        found.update((id(part), part) for part in inner if part.weights)
+    return list(found.values())
