@@ -1,5 +1,6 @@
 """Surgery on models that are built or trained already."""
 
+from keras_dnn.models.calibration import Calibration, calibration
 from keras_dnn.models.conversion import from_monte_carlo, to_monte_carlo
 from keras_dnn.models.export_monte_carlo import export_monte_carlo
 from keras_dnn.models.folding import FoldResult, fold_batch_norm
@@ -7,8 +8,10 @@ from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
 from keras_dnn.models.reusing import reuse_layers, unfreeze
 
 __all__ = [
+    "Calibration",
     "FoldResult",
     "MCPrediction",
+    "calibration",
     "export_monte_carlo",
     "fold_batch_norm",
     "from_monte_carlo",

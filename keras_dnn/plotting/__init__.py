@@ -1,6 +1,7 @@
 """Pictures of plain arrays, with matplotlib."""
 
 from keras_dnn.plotting.activations import activations
+from keras_dnn.plotting.calibration import reliability
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
@@ -12,6 +13,7 @@ __all__ = [
     "predicted_classes",
     "predicted_numbers",
     "range_test",
+    "reliability",
     "schedule",
     "training_gaps",
     "training_steps",
