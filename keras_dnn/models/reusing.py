@@ -162,7 +162,7 @@ def _last_node(model: keras.Model, graph: Graph, up_to: Any) -> Node:
         chosen = [x for x in operations.values() if x.name == up_to]
     elif isinstance(up_to, numbers.Integral) and not isinstance(up_to, bool):
         chosen = model.layers[int(up_to) :][:1]
-        if not -len(model.layers) <= up_to < len(model.layers):
+        if not -len(model.layers) <= int(up_to) < len(model.layers):
             chosen = []
     else:
         chosen = []

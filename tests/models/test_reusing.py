@@ -40,7 +40,7 @@ def two_inputs():
 
 def numbers_before(model, name, x):
     """What a layer gives, computed with a model that Keras cuts, not we."""
-    return keras.Model(model.input, model.get_layer(name).output)(x).numpy()
+    return keras.Model(model.inputs, model.get_layer(name).output)(x).numpy()
 
 
 @pytest.mark.parametrize("up_to", ["high", -2, 2])
