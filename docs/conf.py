@@ -49,7 +49,8 @@ html_math_renderer = "svg"
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"[/\\](plot|train)_",
+    # What starts processes of its own is shown, not run.
+    "filename_pattern": r"[/\\](plot_|train_fashion)",
     "ignore_pattern": r"^(fashion_mnist|make_subset)\.py$",
     # What a page shows, it prints.
     "capture_repr": (),
