@@ -28,6 +28,8 @@ class Result:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Result):
+        return value.to_dict()
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, dict):
