@@ -100,9 +100,9 @@ class _Step:
         gradients = tape.gradient(loss, self.weights)
         t = self.t.assign_add(1.0)
         rate = self.rate * tf.sqrt(1.0 - 0.999**t) / (1.0 - 0.9**t)
-        for w, m, s, g in zip(self.weights, self.m, self.s, gradients, strict=True):
-            if g is not None:
-                g = tf.cast(tf.convert_to_tensor(g), w.dtype)
+        for w, m, s, found in zip(self.weights, self.m, self.s, gradients, strict=True):
+            if found is not None:
+                g = tf.cast(tf.convert_to_tensor(found), w.dtype)
                 m.assign(0.9 * m + 0.1 * g)
                 s.assign(0.999 * s + 0.001 * tf.square(g))
                 w.assign_sub(tf.cast(rate, w.dtype) * m / (tf.sqrt(s) + 1e-7))

@@ -77,7 +77,7 @@ class Report(Result):
 
     def print(self) -> None:
         """Prints the report."""
-        print(self)
+        print(self)  # noqa: T201
 
     def named(self, name: str) -> list[Finding]:
         """Gives the findings of one check.
