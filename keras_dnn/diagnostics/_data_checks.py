@@ -14,6 +14,7 @@ from keras_dnn.diagnostics.finding import Finding
 
 @register_check(
     "nonfinite-data",
+    blocking=True,
     looks_for="NaN or infinity in inputs or targets",
     advice="Find where it comes from (a division, a missing value) and mend it there.",
 )
@@ -32,6 +33,7 @@ def nonfinite_data(look: Examination, check: Check) -> Iterator[Finding]:
 
 @register_check(
     "labels",
+    blocking=True,
     looks_for="labels that the loss does not take",
     advice="Labels are integers from 0 for a sparse loss, one-hot rows for the other; "
     "and the last layer has a unit for each class.",

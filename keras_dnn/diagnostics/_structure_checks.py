@@ -23,6 +23,7 @@ layers = keras.layers
 
 @register_check(
     "nothing-trainable",
+    blocking=True,
     looks_for="a network without trainable weights",
     advice="Set trainable=True where it should learn, and compile again.",
 )

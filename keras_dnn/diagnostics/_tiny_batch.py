@@ -50,7 +50,8 @@ def learn(look: Examination, enough: float) -> Learnt | None:
     large = sum(int(np.prod(v.shape)) for v in weights) > LARGE
     examples, steps = (EXAMPLES // 2, STEPS // 3) if large else (EXAMPLES, STEPS)
     batch = keras.tree.map_structure(
-        lambda part: part[:examples], (look.x, look.y, look.sample_weight)
+        lambda part: None if part is None else part[:examples],
+        (look.x, look.y, look.sample_weight),
     )
     first, best, done = 0.0, np.inf, 0
     with look.as_it_was(), without_noise(model):

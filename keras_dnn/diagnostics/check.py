@@ -22,6 +22,7 @@ class Check(Result):
         threshold: the number from which on it is one; `None` where it is yes or no.
         source: where the threshold comes from.
         advice: what to do about it.
+        blocking: whether nothing else can be told once it has found an error.
         find: function of what is examined and of the check that yields findings.
     """
 
@@ -30,6 +31,7 @@ class Check(Result):
     threshold: float | None
     source: str
     advice: str
+    blocking: bool
     find: Callable[[Any, Check], Iterator[Finding]]
 
     def finding(
@@ -73,6 +75,7 @@ def register_check(
     advice: str,
     threshold: float | None = None,
     source: str = "",
+    blocking: bool = False,
 ) -> Callable[[Any], Any]:
     """Adds a function to the checks that `preflight` makes.
 
@@ -87,6 +90,7 @@ def register_check(
         threshold: the number from which on it is one; the function reads it from its
             check.
         source: where the threshold comes from.
+        blocking: whether nothing else can be told once it has found an error.
 
     Returns:
         A decorator that leaves the function as it is.
@@ -107,7 +111,9 @@ def register_check(
     """
 
     def register(find: Any) -> Any:
-        REGISTRY[name] = Check(name, looks_for, threshold, source, advice, find)
+        REGISTRY[name] = Check(
+            name, looks_for, threshold, source, advice, blocking, find
+        )
         return find
 
     return register

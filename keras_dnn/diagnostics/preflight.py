@@ -21,6 +21,7 @@ from keras_dnn.diagnostics import (  # noqa: F401  (in the order of causes)
 from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.diagnostics.check import REGISTRY, Check
 from keras_dnn.diagnostics.examination import Examination
+from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.report import Chart, Report, worst_first
 
 
@@ -96,15 +97,23 @@ def preflight(
         model(x)
     look = Examination(model, x, y, sample_weight, seed)
     progress = Progress(verbose)
-    findings: list[Any] = []
+    findings: list[Finding] = []
+    checked: list[str] = []
+    blocked = False
     for check in checks:
-        findings += list(check.find(look, check))
-        progress.reach(progress.done + 1, len(checks))
+        found = list(check.find(look, check))
+        findings += found
+        checked.append(check.name)
+        progress.reach(len(checked), len(checks))
+        blocked = check.blocking and any(f.severity == "error" for f in found)
+        if blocked:
+            progress.stop()
+            break
     return Report(
         model.name,
         worst_first(findings),
-        tuple(check.name for check in checks),
-        _charts(look),
+        tuple(checked),
+        () if blocked else _charts(look),
     )
 
 
@@ -135,7 +144,7 @@ def _batch(
     if sample_weight is not None and not batched:
         data = (x, y, sample_weight)
     part = part_of(data, samples, samples, seed)
-    batches = list(part.take(-(-samples // 1)) if not batched else part)
+    batches = list(part)
     joined = keras.tree.map_structure(
         lambda *parts: tf.concat(parts, 0)[:samples], *batches
     )
