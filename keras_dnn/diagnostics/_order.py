@@ -1,9 +1,20 @@
-"""The checks, imported in the order in which they are made: causes first."""
+"""The checks that preflight makes, in their order: causes before what follows."""
 
-# isort: off
-from keras_dnn.diagnostics import _data_checks
-from keras_dnn.diagnostics import _structure_checks
-from keras_dnn.diagnostics import _signal_checks
-from keras_dnn.diagnostics import _learning_checks
+from keras_dnn.diagnostics import (
+    _data_checks,
+    _learning_checks,
+    _signal_checks,
+    _structure_checks,
+)
+from keras_dnn.diagnostics.check import REGISTRY
 
-__all__ = ["_data_checks", "_learning_checks", "_signal_checks", "_structure_checks"]
+ORDER = (
+    _data_checks,
+    _structure_checks,
+    _signal_checks,
+    _learning_checks,
+)
+
+for room in ORDER:
+    for name in [n for n, c in REGISTRY.items() if c.find.__module__ == room.__name__]:
+        REGISTRY[name] = REGISTRY.pop(name)

@@ -75,7 +75,9 @@ def learn(look: Examination, enough: float) -> Learnt | None:
                 break
     if not first > 0:
         return None
-    return Learnt(first, float(best), done, min(examples, len(look.inputs[0])))
+    return Learnt(
+        first, float(best), done, min(examples, len(keras.tree.flatten(look.x)[0]))
+    )
 
 
 class _Step:

@@ -69,12 +69,12 @@ class Examination:
         x: its inputs, as tensors.
         y: its targets.
         sample_weight: weights of the examples, or `None`.
-        seed: of what is drawn.
+        given: all inputs and all targets, of which these are some.
 
     Attributes:
         losses: what is known of the loss of each output.
         inputs: the inputs as a flat list of arrays.
-        targets: the targets as a flat list of arrays.
+        targets: the targets as a flat list of arrays, all that there are.
         loss: of the batch in training mode, without penalties.
         penalty: what regularisation adds to it.
         outputs: of the network, a list of arrays.
@@ -85,11 +85,11 @@ class Examination:
     """
 
     def __init__(
-        self, model: keras.Model, x: Any, y: Any, sample_weight: Any, seed: int
+        self, model: keras.Model, x: Any, y: Any, sample_weight: Any, given: Any
     ) -> None:
         self.model = model
         self.x, self.y, self.sample_weight = x, y, sample_weight
-        self.seed = seed
+        self.given = given
 
     @functools.cached_property
     def losses(self) -> list[Loss]:
@@ -98,13 +98,13 @@ class Examination:
 
     @functools.cached_property
     def inputs(self) -> list[np.ndarray]:
-        """The inputs as a flat list of arrays."""
-        return [np.asarray(part) for part in keras.tree.flatten(self.x)]
+        """The inputs as a flat list of arrays, all that there are."""
+        return [np.asarray(part) for part in keras.tree.flatten(self.given[0])]
 
     @functools.cached_property
     def targets(self) -> list[np.ndarray]:
-        """The targets as a flat list of arrays."""
-        return [np.asarray(part) for part in keras.tree.flatten(self.y)]
+        """The targets as a flat list of arrays, all that there are."""
+        return [np.asarray(part) for part in keras.tree.flatten(self.given[1])]
 
     @property
     def loss(self) -> float:
@@ -155,7 +155,8 @@ class Examination:
             return []
         if first and len(self.inputs) == 1:
             return [np.asarray(tf.cast(seen[first - 1][1], tf.float32))]
-        return [part for part in self.inputs if part.dtype.kind == "f"]
+        some = [np.asarray(part) for part in keras.tree.flatten(self.x)]
+        return [part for part in some if part.dtype.kind == "f"]
 
     @functools.cached_property
     def _seen(self) -> _Pass:

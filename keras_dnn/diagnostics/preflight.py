@@ -12,12 +12,12 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn.diagnostics import (  # noqa: F401  (in the order of causes)
     _data_checks,
     _learning_checks,
     _signal_checks,
     _structure_checks,
 )
+from keras_dnn.diagnostics import _order as _order
 from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.diagnostics.check import REGISTRY, Check
 from keras_dnn.diagnostics.examination import Examination
@@ -92,10 +92,13 @@ def preflight(
     if not getattr(model, "compiled", False):
         raise ValueError(f"model must be compiled. Received: model={model!r}")
     checks = _chosen(skip, thresholds or {})
+    given = (x, y)
     x, y, sample_weight = _batch(x, y, sample_weight, samples, seed)
+    if isinstance(given[0], tf.data.Dataset | keras.utils.PyDataset):
+        given = (x, y)
     if not model.built:
         model(x)
-    look = Examination(model, x, y, sample_weight, seed)
+    look = Examination(model, x, y, sample_weight, given)
     progress = Progress(verbose)
     findings: list[Finding] = []
     checked: list[str] = []
