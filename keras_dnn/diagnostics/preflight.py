@@ -12,11 +12,6 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._tensorflow import require_tensorflow, tf
-    _data_checks,
-    _learning_checks,
-    _signal_checks,
-    _structure_checks,
-)
 from keras_dnn.diagnostics import _order as _order
 from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.diagnostics.check import REGISTRY, Check
@@ -81,7 +76,7 @@ def preflight(
         >>> x = np.random.default_rng(0).normal(size=(64, 4))
         >>> y = (x.sum(axis=1) > 0).astype(int)
         >>> print(preflight(model, x, y).summary)
-        sequential: healthy (17 checks)
+        sequential: healthy (16 checks)
         >>> preflight(model, 1000 * x, y).findings[0].name
         'inputs-not-standardised'
 

@@ -126,7 +126,6 @@ def diseases():
     """The disease's name, a word on how strong it is, the model and the data."""
     for kind in ("mlp", "cnn"):
         good = digits(kind)
-        deep = 12 if kind == "mlp" else 10
         # The strength, and how to make the model.
         for name, word, make in (
             (
@@ -142,12 +141,12 @@ def diseases():
             (
                 "vanishing",
                 "sigmoid",
-                lambda k: network(k, deep, "sigmoid", "glorot_normal"),
+                lambda k: network(k, 12, "sigmoid", "glorot_normal"),
             ),
             (
                 "vanishing",
                 "sigmoid, deeper",
-                lambda k: network(k, 2 * deep, "sigmoid", "glorot_normal"),
+                lambda k: network(k, 24, "sigmoid", "glorot_normal"),
             ),
             (
                 "exploding",
