@@ -60,13 +60,13 @@ def initial_loss(look: Examination, check: Check) -> Iterator[Finding]:
     # Logits of a He-initialised last layer have a deviation of 1 to 1.5, which costs
     # about half of its square.
     limit = max((check.threshold or 0.0) * guess, guess + (check.threshold or 0.0))
-    numbers = {"loss": look.loss, "guess": guess}
     if look.loss > limit:
         yield check.finding(
             "warning",
             f"The first loss is {look.loss:.3g}; a guess has {guess:.3g}.",
             loss.layer,
-            **numbers,
+            loss=look.loss,
+            guess=guess,
         )
     elif look.loss < guess / 4:
         yield check.finding(
@@ -75,7 +75,8 @@ def initial_loss(look: Examination, check: Check) -> Iterator[Finding]:
             loss.layer,
             advice="Fine for a network that is trained already; else the inputs may "
             "hold the answer.",
-            **numbers,
+            loss=look.loss,
+            guess=guess,
         )
 
 

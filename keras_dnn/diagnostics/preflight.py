@@ -76,7 +76,7 @@ def preflight(
         >>> x = np.random.default_rng(0).normal(size=(64, 4))
         >>> y = (x.sum(axis=1) > 0).astype(int)
         >>> print(preflight(model, x, y).summary)
-        sequential: healthy (16 checks)
+        sequential: healthy (18 checks)
         >>> preflight(model, 1000 * x, y).findings[0].name
         'inputs-not-standardised'
 

@@ -3,11 +3,11 @@
 import html.parser
 import json
 
-import networks
 import numpy as np
 import pytest
 
 from keras_dnn.diagnostics import Chart, Finding, Report, preflight
+from tests.diagnostics import networks
 
 
 def finding(severity="warning", **changes):
