@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from keras_dnn.diagnostics.finding import Finding, evidence
+from keras_dnn.plotting._matplotlib import pyplot
 
 if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
@@ -80,7 +81,5 @@ def picture_of(report: Report) -> str:
         return ""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
-    from keras_dnn import plotting
-
-    plotting.close(figure)
+    pyplot().close(figure)
     return base64.b64encode(stream.getvalue()).decode("ascii")

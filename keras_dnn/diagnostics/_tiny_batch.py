@@ -13,7 +13,7 @@ from keras_dnn._graph import sublayers
 from keras_dnn._patch import attribute
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.diagnostics.examination import Examination
+from keras_dnn.diagnostics.examination import Examination, losses_of, untouched
 from keras_dnn.layers._stochastic import noise, rates
 from keras_dnn.models._state import restored
 
@@ -54,7 +54,7 @@ def learn(look: Examination, enough: float) -> Learnt | None:
         (look.x, look.y, look.sample_weight),
     )
     first, best, done = 0.0, np.inf, 0
-    with look.as_it_was(), without_noise(model):
+    with untouched(model), without_noise(model):
         step = _Step(look, batch)
         # Tracing a large network takes longer than its few steps.
         call = step if large else tf.function(step)
@@ -84,7 +84,7 @@ class _Step:
     """One step of Adam on one batch, without penalties."""
 
     def __init__(self, look: Examination, batch: Any) -> None:
-        self.look, self.batch = look, batch
+        self.model, self.batch = look.model, batch
         self.weights = [v.value for v in look.model.trainable_variables]
         self.m = [tf.Variable(tf.zeros_like(w), trainable=False) for w in self.weights]
         self.s = [tf.Variable(tf.zeros_like(w), trainable=False) for w in self.weights]
@@ -99,7 +99,7 @@ class _Step:
 
     def __call__(self) -> Tensor:
         with tf.GradientTape() as tape:
-            loss, _, _ = self.look.compute_loss(*self.batch)
+            loss, _, _ = losses_of(self.model, *self.batch)
         gradients = tape.gradient(loss, self.weights)
         t = self.t.assign_add(1.0)
         rate = self.rate * tf.sqrt(1.0 - 0.999**t) / (1.0 - 0.9**t)

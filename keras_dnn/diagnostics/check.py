@@ -127,6 +127,13 @@ def unregister_check(name: str) -> None:
 
     Raises:
         ValueError: if there is none of this name.
+
+    Example:
+        >>> from keras_dnn.diagnostics import unregister_check
+        >>> unregister_check("too-deep")
+        Traceback (most recent call last):
+        ...
+        ValueError: name must be one of ...
     """
     if name not in REGISTRY:
         raise ValueError(

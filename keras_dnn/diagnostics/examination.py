@@ -39,6 +39,23 @@ class LayerSignal:
             activation has no flat side.
         weighted: whether it multiplies with weights.
         output: whether it is an output of the network.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.diagnostics import LayerSignal
+        >>> seen = LayerSignal(
+        ...     layer=keras.layers.Dense(1),
+        ...     path="dense",
+        ...     spread=1.0,
+        ...     size=1.0,
+        ...     gradient=0.5,
+        ...     dead=0.0,
+        ...     saturated=0.0,
+        ...     weighted=True,
+        ...     output=False,
+        ... )
+        >>> seen.gradient
+        0.5
     """
 
     layer: keras.layers.Layer
@@ -82,6 +99,17 @@ class Examination:
         weighted: those of them that multiply with weights and are no output.
         gradients: the norm of the gradient of each trainable variable; `None` where
             there is none.
+        entering: what enters the first layer with weights, a list of arrays: inputs
+            after what rescales them. Empty where that layer normalises or looks up.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.diagnostics import Examination
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+        >>> [seen.path for seen in Examination(model, x, y, None, (x, y)).layers]
+        ['sequential/dense']
     """
 
     def __init__(
@@ -161,30 +189,8 @@ class Examination:
     @functools.cached_property
     def _seen(self) -> _Pass:
         """One pass forward and one back, in training mode, as training begins."""
-        with self.as_it_was():
+        with untouched(self.model):
             return self._one_pass()
-
-    def as_it_was(self) -> Any:
-        """A context that puts back weights, states, metrics and seeds at its end."""
-        model = self.model
-        return restored(
-            [
-                *model.variables,
-                *model.metrics_variables,
-                *moving_variables(model),
-                *global_seed(),
-            ]
-        )
-
-    def compute_loss(self, x: Any, y: Any, weight: Any) -> tuple[Tensor, Tensor, Any]:
-        """The data's loss, the penalty and the outputs, in training mode."""
-        outputs = self.model(x, training=True)
-        total = self.model.compute_loss(x, y, outputs, weight, training=True)
-        penalty = sum(
-            (tf.cast(tf.reduce_sum(part), total.dtype) for part in self.model.losses),
-            tf.zeros((), total.dtype),
-        )
-        return total - penalty, penalty, outputs
 
     def _one_pass(self) -> _Pass:
         seen: dict[int, tuple[keras.layers.Layer, Tensor]] = {}
@@ -197,8 +203,8 @@ class Examination:
                 seen[id(layer)] = (layer, output)
 
         with tf.GradientTape() as tape, watched(model, see):
-            loss, penalty, outputs = self.compute_loss(
-                self.x, self.y, self.sample_weight
+            loss, penalty, outputs = losses_of(
+                model, self.x, self.y, self.sample_weight
             )
             total = loss + penalty
         self._entering = self._rescaled(list(seen.values()))
@@ -221,6 +227,31 @@ class Examination:
             ),
             tuple(None if g is None else _norm(g) for g in weights),
         )
+
+
+def untouched(model: keras.Model) -> Any:
+    """A context that puts back weights, states, metrics and seeds at its end."""
+    return restored(
+        [
+            *model.variables,
+            *model.metrics_variables,
+            *moving_variables(model),
+            *global_seed(),
+        ]
+    )
+
+
+def losses_of(
+    model: keras.Model, x: Any, y: Any, weight: Any
+) -> tuple[Tensor, Tensor, Any]:
+    """The data's loss, the penalty and the outputs, in training mode."""
+    outputs = model(x, training=True)
+    total = model.compute_loss(x, y, outputs, weight, training=True)
+    penalty = sum(
+        (tf.cast(tf.reduce_sum(part), total.dtype) for part in model.losses),
+        tf.zeros((), total.dtype),
+    )
+    return total - penalty, penalty, outputs
 
 
 def _norm(tensor: Any) -> float:

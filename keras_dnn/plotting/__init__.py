@@ -2,7 +2,7 @@
 
 from keras_dnn.plotting.activations import activations
 from keras_dnn.plotting.calibration import reliability
-from keras_dnn.plotting.charts import charts, close
+from keras_dnn.plotting.charts import charts
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
@@ -11,7 +11,6 @@ from keras_dnn.plotting.uncertainty import predicted_classes, predicted_numbers
 __all__ = [
     "activations",
     "charts",
-    "close",
     "gradient_norms",
     "predicted_classes",
     "predicted_numbers",

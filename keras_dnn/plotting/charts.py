@@ -63,12 +63,3 @@ def charts(panels: Sequence[tuple[Any, ...]]) -> Figure:
             ax.legend(frameon=False)
         tidy(ax, xlabel, next(iter(curves)) if len(curves) == 1 else "", title)
     return figure
-
-
-def close(figure: Figure) -> None:
-    """Lets go of a figure that nobody will look at any more.
-
-    Args:
-        figure: the figure.
-    """
-    pyplot().close(figure)
