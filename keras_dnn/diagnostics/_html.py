@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from keras_dnn.diagnostics.finding import Finding, evidence
-from keras_dnn.plotting._matplotlib import pyplot
+from keras_dnn.plotting._matplotlib import has_matplotlib, pyplot
 
 if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
@@ -75,10 +75,9 @@ def picture_of(report: Report) -> str:
     """The report's charts as base64; empty without charts or without matplotlib."""
     if not report.charts:
         return ""
-    try:
-        figure = report.plot()
-    except ImportError:
+    if not has_matplotlib():
         return ""
+    figure = report.plot()
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
     pyplot().close(figure)

@@ -58,6 +58,7 @@ def preflight(
         A `Report`.
 
     Raises:
+        RuntimeError: if Keras's backend is not TensorFlow.
         ValueError: if the model is not compiled, there are no targets, or a name in
             `skip` or `thresholds` is not that of a check.
 
