@@ -101,7 +101,7 @@ class Doctor(keras.callbacks.Callback):
         self._forget()
 
     def _forget(self) -> None:
-        self._epochs: list[tuple[float, float, float]] = []
+        self._epochs: list[list[float]] = []
         self._told: set[str] = set()
 
     def _parts(self) -> list[keras.callbacks.Callback]:
@@ -161,12 +161,8 @@ class Doctor(keras.callbacks.Callback):
         own = dict(logs or {})
         for part in self._parts():
             part.on_epoch_end(epoch, own)
-        self._epochs.append(
-            tuple(
-                float(own.get(name, np.nan))
-                for name in ("loss", "val_loss", "train_eval_loss")
-            )
-        )
+        names = ("loss", "val_loss", "train_eval_loss")
+        self._epochs.append([float(own.get(name, np.nan)) for name in names])
         if self.verbose:
             self._tell(epoch)
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_dnn._graph import global_seed, output_layers, sublayers
+from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.diagnostics._flatness import slope_at
@@ -24,7 +25,7 @@ FLAT, MOST = 0.05, 0.9
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerSignal:
+class LayerSignal(Result):
     """What one layer gives on the batch, and what comes back to it.
 
     Attributes:
@@ -39,23 +40,6 @@ class LayerSignal:
             activation has no flat side.
         weighted: whether it multiplies with weights.
         output: whether it is an output of the network.
-
-    Example:
-        >>> import keras
-        >>> from keras_dnn.diagnostics import LayerSignal
-        >>> seen = LayerSignal(
-        ...     layer=keras.layers.Dense(1),
-        ...     path="dense",
-        ...     spread=1.0,
-        ...     size=1.0,
-        ...     gradient=0.5,
-        ...     dead=0.0,
-        ...     saturated=0.0,
-        ...     weighted=True,
-        ...     output=False,
-        ... )
-        >>> seen.gradient
-        0.5
     """
 
     layer: keras.layers.Layer

@@ -11,13 +11,13 @@ ROWS = 96
 CLASSES = 4
 
 
-def digits(kind="mlp", seed=0):
+def digits(kind="mlp", seed=0, rows=ROWS):
     """Examples that can be learnt: a pattern for each class, with noise."""
     rng = np.random.default_rng(seed)
     shape = (12, 12, 1) if kind == "cnn" else (20,)
     patterns = rng.normal(size=(CLASSES, *shape))
-    y = rng.integers(0, CLASSES, ROWS)
-    x = (patterns[y] + rng.normal(size=(ROWS, *shape))) / np.sqrt(2)
+    y = rng.integers(0, CLASSES, rows)
+    x = (patterns[y] + rng.normal(size=(rows, *shape))) / np.sqrt(2)
     return x.astype("float32"), y.astype("int32")
 
 
