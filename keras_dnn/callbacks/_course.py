@@ -319,7 +319,8 @@ def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
     gap = float(course.validation[-1]) - without
     cost = reported - without
     held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
-    if held_back and without > 0.3 * abs(course.first):
+    # Against the epochs, for dropout makes the first steps' loss a matter of chance.
+    if held_back and without > 0.3 * abs(float(course.epochs[0])):
         yield check.finding(
             "warning",
             "Dropout or penalties cost more than they can gain.",

@@ -175,7 +175,7 @@ class Doctor(keras.callbacks.Callback):
         for finding in self.report.findings:
             if finding.name not in self._told and finding.severity != "note":
                 self._told.add(finding.name)
-                keras.utils.io_utils.print_msg(f"\nEpoch {epoch + 1}: {finding}")
+                print(f"\nEpoch {epoch + 1}: {finding}")  # noqa: T201
 
     # The report -----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The doctor names what is wrong, leaves healthy trainings in peace, changes nothing."""
+"""The doctor names what is wrong, leaves the healthy in peace, changes nothing."""
 
 import keras
 import numpy as np
@@ -77,7 +77,6 @@ def test_the_first_bad_step_is_told(steps, jit):
     )
     (finding,) = doctor.report.named("nonfinite")
     assert finding.evidence["step"] == 6
-    assert np.isnan(finding.evidence["loss"])
 
 
 def test_the_layer_in_which_it_began():
