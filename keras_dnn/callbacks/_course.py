@@ -319,8 +319,9 @@ def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
     gap = float(course.validation[-1]) - without
     cost = reported - without
     held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
-    # Against the epochs, for dropout makes the first steps' loss a matter of chance.
-    if held_back and without > 0.3 * abs(float(course.epochs[0])):
+    # Dropout that costs much does no harm where the network learns all the same.
+    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
+    if held_back and stuck:
         yield check.finding(
             "warning",
             "Dropout or penalties cost more than they can gain.",
