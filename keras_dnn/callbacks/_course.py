@@ -251,6 +251,34 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
 
 
 @_check(
+    "under-fitting",
+    "a network held back by its regularisation",
+    "Regularise less, train longer, or make the network larger.",
+    0.3,
+    "dropout and penalties make three tenths of the loss, and the rest is high",
+)
+def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
+    """Where dropout costs more than the gap to validation that it could close."""
+    if not len(course.epochs) or course.bad is not None:
+        return
+    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
+    gap = float(course.validation[-1]) - without
+    cost = reported - without
+    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
+    # Dropout that costs much does no harm where the network learns all the same.
+    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
+    if held_back and stuck:
+        yield check.finding(
+            "warning",
+            "Dropout or penalties cost more than they can gain.",
+            advice=course.advice if course.verdict == "under-fitting" else None,
+            reported=reported,
+            without=without,
+            gap=gap,
+        )
+
+
+@_check(
     "plateau",
     "a loss that has stopped falling while it is still high",
     "Look at the labels and the inputs, try another learning rate, or a network with "
@@ -301,34 +329,6 @@ def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
             epoch=int(validation.argmin()),
             last=float(validation[-1]),
             training=training,
-        )
-
-
-@_check(
-    "under-fitting",
-    "a network held back by its regularisation",
-    "Regularise less, train longer, or make the network larger.",
-    0.3,
-    "dropout and penalties make three tenths of the loss, and the rest is high",
-)
-def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
-    """Where dropout costs more than the gap to validation that it could close."""
-    if not len(course.epochs) or course.bad is not None:
-        return
-    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
-    gap = float(course.validation[-1]) - without
-    cost = reported - without
-    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
-    # Dropout that costs much does no harm where the network learns all the same.
-    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
-    if held_back and stuck:
-        yield check.finding(
-            "warning",
-            "Dropout or penalties cost more than they can gain.",
-            advice=course.advice if course.verdict == "under-fitting" else None,
-            reported=reported,
-            without=without,
-            gap=gap,
         )
 
 
