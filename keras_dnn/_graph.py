@@ -136,6 +136,11 @@ def global_seed() -> list[keras.Variable]:
     return [] if generator is None else [generator.state]
 
 
+def loss_weights_of(model: keras.Model) -> Any:
+    """What `compile` was given as `loss_weights`."""
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
 def random_functions() -> Any:
     """The module whose `dropout`, `normal` and `uniform` Keras's layers call."""
     return keras.src.backend.random
