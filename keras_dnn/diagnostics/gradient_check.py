@@ -63,11 +63,12 @@ class GradientCheck(Result):
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
         count = sum(map(len, self.coordinates))
-        lines = [
+        head = (
             f"gradient check {verdict}: difference {self.difference:.2g} over {count} "
             f"coordinates (seed {self.seed}), tolerance {self.tolerance:.2g}, "
             f"{int(self.kinks.sum())} on a kink"
-        ]
+        )
+        lines = [head]
         for name, difference in self.by_variable.items():
             mark = "ok   " if difference <= self.tolerance else "WRONG"
             lines.append(f"  {mark} {difference:.2e}  {name}")
@@ -260,10 +261,9 @@ def _checked(
         for index in indices:
             slope = _slope(loss, weight, int(index), gradient[index], here, tolerance)
             slopes.append(progress.after(slope, total))
-        smooth = np.array([not slope.kink for slope in slopes], bool)
         automatic.append(gradient[indices])
         numeric.append(np.array([slope.numeric for slope in slopes]))
-        kinks.append(~smooth)
+        kinks.append(np.array([slope.kink for slope in slopes], bool))
     # What rounding leaves of a difference where the gradient is zero.
     noise = 10 * np.finfo("float64").eps * max(abs(here), 1.0) / STEP
     smooth = [~k for k in kinks]
