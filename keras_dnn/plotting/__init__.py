@@ -2,6 +2,7 @@
 
 from keras_dnn.plotting.activations import activations
 from keras_dnn.plotting.calibration import reliability
+from keras_dnn.plotting.comparisons import agreement, paired_differences
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
@@ -9,7 +10,9 @@ from keras_dnn.plotting.uncertainty import predicted_classes, predicted_numbers
 
 __all__ = [
     "activations",
+    "agreement",
     "gradient_norms",
+    "paired_differences",
     "predicted_classes",
     "predicted_numbers",
     "range_test",
