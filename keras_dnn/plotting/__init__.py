@@ -6,6 +6,7 @@ from keras_dnn.plotting.comparisons import agreement, paired_differences
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
+from keras_dnn.plotting.trials import trials
 from keras_dnn.plotting.uncertainty import predicted_classes, predicted_numbers
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "schedule",
     "training_gaps",
     "training_steps",
+    "trials",
 ]
