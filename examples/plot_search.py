@@ -152,8 +152,9 @@ for name, tuner in tuners.items():
 # %%
 # Compare
 # -------
-# The best score of a search flatters: it was picked for being high. The test images were
-# not looked at, and McNemar's test asks only those of which one network alone is right.
+# The best score of a search flatters: it was picked for being high. The test images
+# were not looked at, and McNemar's test asks only those of which one network alone is
+# right.
 
 
 def predictions(tuner):
