@@ -2,6 +2,7 @@
 
 from keras_dnn import (
     callbacks,
+    diagnostics,
     distribution,
     initializers,
     layers,
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "callbacks",
+    "diagnostics",
     "distribution",
     "initializers",
     "layers",

@@ -17,17 +17,19 @@ class Result:
         """Gives the result as plain numbers, lists and texts, ready for JSON.
 
         Returns:
-            A dict with an entry for each attribute that is not a model.
+            A dict with an entry for each attribute that is not a model or layer.
         """
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
             name: _plain(value)
             for name, value in found.items()
-            if not isinstance(value, keras.Model)
+            if not isinstance(value, keras.layers.Layer)
         }
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Result):
+        return value.to_dict()
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, dict):

@@ -1,6 +1,7 @@
 """Callbacks that see into training and steer it."""
 
 from keras_dnn.callbacks.activation_statistics import ActivationStatistics
+from keras_dnn.callbacks.doctor import Doctor
 from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.gradual_unfreezing import GradualUnfreezing
 from keras_dnn.callbacks.max_norm import MaxNorm
@@ -11,6 +12,7 @@ from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
 
 __all__ = [
     "ActivationStatistics",
+    "Doctor",
     "GradientNorms",
     "GradualUnfreezing",
     "MaxNorm",

@@ -13,7 +13,7 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._column import Column
 from keras_dnn.callbacks._evaluation import evaluated
-from keras_dnn.callbacks._held_data import part_of
+from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.layers._stochastic import rates
 from keras_dnn.models._state import moving_variables, restored
 

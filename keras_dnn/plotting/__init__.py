@@ -2,6 +2,7 @@
 
 from keras_dnn.plotting.activations import activations
 from keras_dnn.plotting.calibration import reliability
+from keras_dnn.plotting.charts import charts
 from keras_dnn.plotting.comparisons import agreement, paired_differences
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
@@ -12,6 +13,7 @@ from keras_dnn.plotting.uncertainty import predicted_classes, predicted_numbers
 __all__ = [
     "activations",
     "agreement",
+    "charts",
     "gradient_norms",
     "paired_differences",
     "predicted_classes",

@@ -23,6 +23,15 @@ def pyplot() -> Any:
     return plt
 
 
+def has_matplotlib() -> bool:
+    """Whether pictures can be drawn."""
+    try:
+        pyplot()
+    except ImportError:
+        return False
+    return True
+
+
 def tidy(ax: Any, xlabel: str, ylabel: str, title: str = "") -> None:
     """Names the axes and takes away what carries no information."""
     ax.set_xlabel(xlabel)

@@ -1,0 +1,278 @@
+"""Looks after a training: names what goes wrong, with evidence and advice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn.callbacks._course import CHECKS, Course
+from keras_dnn.callbacks._first_bad_step import FirstBadStep
+from keras_dnn.callbacks.activation_statistics import ActivationStatistics
+from keras_dnn.callbacks.gradient_norms import GradientNorms
+from keras_dnn.callbacks.step_logger import StepLogger
+from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
+from keras_dnn.diagnostics import Chart, Check, Report
+from keras_dnn.diagnostics._held_data import first_batch
+from keras_dnn.diagnostics.report import worst_first
+
+POINTS = 500
+"""How many points of a curve are drawn."""
+
+
+class Doctor(keras.callbacks.Callback):
+    """Watches `fit` and names what goes wrong: the disease, its evidence, the cure.
+
+    It is built on the probes: the loss of every step and whether gradients are finite,
+    gradient norms and update ratios of every `every`-th step, and, with `data`, dead
+    and saturated units and the honest training loss at each epoch's end. What it finds
+    is printed once, at the end of the epoch in which it first shows; `report` holds
+    all of it, at any time.
+
+    It looks for a loss or gradient that is not finite (the step, and the layer in which
+    it began), a learning rate too high or too low, exploding and vanishing gradients,
+    dead and saturated units, a plateau, over- and under-fitting, and updates out of
+    proportion. Training ends with the same weights, bit for bit, as without it.
+
+    Args:
+        data: some training data, a tuple `(x, y)`, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`: a part is looked at each epoch. Without it units
+            are not seen, and the layer in which NaN began may stay unknown.
+        every: at how many steps gradients are measured once.
+        samples: about how many examples of `data` to use.
+        skip: names of checks to leave out.
+        thresholds: other thresholds than those of the checks, by name.
+        verbose: 0 for silence, 1 to print findings.
+
+    Attributes:
+        report: a `keras_dnn.diagnostics.Report` of the training so far.
+
+    Raises:
+        ValueError: if `every` or `samples` is not a positive integer, or a name in
+            `skip` or `thresholds` is not that of a check.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.callbacks import Doctor
+        >>> keras.utils.set_random_seed(1)
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.SGD(100.0), "mse")
+        >>> x = np.random.default_rng(0).normal(size=(64, 3))
+        >>> doctor = Doctor(verbose=0)
+        >>> history = model.fit(
+        ...     x, x.sum(axis=1), epochs=1, batch_size=8, verbose=0, callbacks=[doctor]
+        ... )
+        >>> doctor.report.findings[0].name
+        'rate-too-high'
+
+    Reference:
+        A. Karpathy, "CS231n: Neural Networks Part 3", on what to watch.
+    """
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        every: int = 16,
+        samples: int = 512,
+        skip: Iterable[str] = (),
+        thresholds: Mapping[str, float] | None = None,
+        verbose: int = 1,
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.verbose = verbose
+        self._checks = _chosen(skip, thresholds or {})
+        self._steps = StepLogger()
+        self._gradients = GradientNorms(every=_arguments.count("every", every))
+        self._first_bad = FirstBadStep()
+        self._units: ActivationStatistics | None = None
+        self._evaluation: TrainingEvaluation | None = None
+        samples = _arguments.count("samples", samples)
+        if data is not None:
+            self._units = ActivationStatistics(_some(data, samples))
+            if not isinstance(data, tuple) or len(data) > 1:
+                self._evaluation = TrainingEvaluation(data, samples=samples)
+        self._seen_model: Any = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._epochs: list[list[float]] = []
+        self._told: set[str] = set()
+
+    def _parts(self) -> list[keras.callbacks.Callback]:
+        parts = (
+            self._steps,
+            self._gradients,
+            self._first_bad,
+            self._units,
+            self._evaluation,
+        )
+        return [part for part in parts if part is not None]
+
+    # What fit calls -------------------------------------------------------------------
+
+    def set_params(self, params: Any) -> None:
+        """Hands on what `fit` says of itself."""
+        super().set_params(params)
+        for part in self._parts():
+            part.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        """Hands on the model."""
+        super().set_model(model)
+        for part in self._parts():
+            part.set_model(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Attaches the probes."""
+        if self._seen_model is not self.model:
+            self._seen_model = self.model
+            self._forget()
+        for part in self._parts():
+            part.on_train_begin(logs)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Hands on."""
+        for part in self._parts():
+            part.on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Hands on."""
+        for part in self._parts():
+            part.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Hands on."""
+        for part in self._parts():
+            part.on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the epoch, and says what is new."""
+        # What the parts would add to History is not asked for here.
+        own = dict(logs or {})
+        for part in self._parts():
+            part.on_epoch_end(epoch, own)
+        names = ("loss", "val_loss", "train_eval_loss")
+        self._epochs.append([float(own.get(name, np.nan)) for name in names])
+        if self.verbose:
+            self._tell(epoch)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Detaches the probes."""
+        for part in self._parts():
+            part.on_train_end(logs)
+
+    def _tell(self, epoch: int) -> None:
+        for finding in self.report.findings:
+            if finding.name not in self._told and finding.severity != "note":
+                self._told.add(finding.name)
+                keras.utils.io_utils.print_msg(f"\nEpoch {epoch + 1}: {finding}")
+
+    # The report -----------------------------------------------------------------------
+
+    @property
+    def report(self) -> Report:
+        """What is known of the training so far."""
+        course = self._course()
+        findings = [f for check in self._checks for f in check.find(course, check)]
+        return Report(
+            getattr(self._seen_model, "name", "no training yet"),
+            worst_first(findings),
+            tuple(check.name for check in self._checks),
+            _charts(course, self._gradients.steps) if len(course.losses) else (),
+        )
+
+    def _course(self) -> Course:
+        gradients, units = self._gradients, self._units
+        shapes = (
+            {v.path: v.shape for v in self._seen_model.variables}
+            if self._seen_model is not None
+            else {}
+        )
+        columns = [
+            i
+            for i, name in enumerate(gradients.names)
+            if len(shapes.get(name, ())) > 1 and not name.endswith("embeddings")
+        ]
+        epochs = np.array(self._epochs, "float64").reshape(-1, 3)
+        x = first_batch(units.data) if units is not None else None
+        evaluation = self._evaluation
+        return Course(
+            losses=np.asarray(self._steps.losses, "float64"),
+            norms=gradients.norms[:, columns],
+            kernels=[gradients.names[i] for i in columns],
+            global_norms=gradients.global_norms,
+            ratios=gradients.ratios[:, columns],
+            global_ratios=gradients.global_ratios,
+            layers=units.names if units is not None else [],
+            dead=units.dead if units is not None else np.empty((0, 0)),
+            saturated=units.saturated if units is not None else np.empty((0, 0)),
+            epochs=epochs[:, 0],
+            validation=epochs[:, 1],
+            evaluation=epochs[:, 2],
+            verdict=evaluation.verdict if evaluation is not None else "unknown",
+            advice=evaluation.advice if evaluation is not None else "",
+            bad=self._first_bad.look(x),
+        )
+
+
+def _chosen(skip: Iterable[str], thresholds: Mapping[str, float]) -> list[Check]:
+    skipped = [skip] if isinstance(skip, str) else list(skip)
+    for argument, names in (("skip", skipped), ("thresholds", list(thresholds))):
+        unknown = [name for name in names if name not in CHECKS]
+        if unknown:
+            raise ValueError(
+                f"{argument} must hold names of checks: {', '.join(CHECKS)}. "
+                f"Received: {', '.join(map(repr, unknown))}"
+            )
+    return [
+        dataclasses.replace(check, threshold=thresholds.get(name, check.threshold))
+        for name, check in CHECKS.items()
+        if name not in skipped
+    ]
+
+
+def _some(data: Any, samples: int) -> Any:
+    """The first examples, if they are not in batches."""
+    if not isinstance(data, tuple):
+        return data
+    return keras.tree.map_structure(
+        lambda part: None if part is None else part[:samples], data
+    )
+
+
+def _charts(course: Course, steps: np.ndarray) -> tuple[Chart, ...]:
+    every = -(-len(course.losses) // POINTS)
+    places = np.arange(len(course.losses))[::every]
+    charts = [Chart("Loss", places, "step", {"loss": course.losses[::every]})]
+    if len(steps):
+        thin = slice(None, None, -(-len(steps) // POINTS))
+        x = np.asarray(steps)[thin]
+        charts += [
+            Chart("Gradients", x, "step", {"norm": course.global_norms[thin]}, True),
+            Chart(
+                "Update to weight",
+                x,
+                "step",
+                {"ratio": course.global_ratios[thin]},
+                True,
+                (1e-4, 1e-2),
+            ),
+        ]
+    if course.dead.size:
+        looks = np.arange(len(course.dead))
+        worst = {
+            "dead": course.dead.max(axis=1),
+            "saturated": np.nan_to_num(course.saturated).max(axis=1),
+        }
+        charts.append(Chart("Units of the worst layer", looks, "look", worst))
+    return tuple(charts)

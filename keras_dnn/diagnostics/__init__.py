@@ -1,0 +1,25 @@
+"""What is wrong with a network: checks before training, findings and reports."""
+
+from keras_dnn.diagnostics.check import (
+    Check,
+    register_check,
+    registered_checks,
+    unregister_check,
+)
+from keras_dnn.diagnostics.examination import Examination, LayerSignal
+from keras_dnn.diagnostics.finding import Finding
+from keras_dnn.diagnostics.preflight import preflight
+from keras_dnn.diagnostics.report import Chart, Report
+
+__all__ = [
+    "Chart",
+    "Check",
+    "Examination",
+    "Finding",
+    "LayerSignal",
+    "Report",
+    "preflight",
+    "register_check",
+    "registered_checks",
+    "unregister_check",
+]

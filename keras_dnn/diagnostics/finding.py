@@ -1,0 +1,56 @@
+"""One thing that is wrong with a network, or may be."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from keras_dnn._result import Result
+
+SEVERITIES = ("error", "warning", "note")
+"""The worst first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding(Result):
+    """What a check found.
+
+    Attributes:
+        name: of the check, such as `"vanishing"`.
+        severity: `"error"` (training can't work), `"warning"` (it will suffer) or
+            `"note"` (worth knowing).
+        layer: path of the layer where it shows, `None` if it is the whole network's.
+        message: one sentence that says what was seen.
+        evidence: the numbers behind it, by name.
+        advice: what to do about it.
+        see: where the documentation explains it.
+    """
+
+    name: str
+    severity: str
+    layer: str | None
+    message: str
+    evidence: dict[str, Any]
+    advice: str
+    see: str
+
+    def __str__(self) -> str:
+        place = f" in {self.layer}" if self.layer else ""
+        lines = [f"{self.severity}: {self.name}{place}", f"  {self.message}"]
+        if self.evidence:
+            lines.append(f"  {evidence(self)}")
+        return "\n".join([*lines, f"  {self.advice}", f"  See {self.see}"])
+
+
+def evidence(finding: Finding) -> str:
+    """The numbers of a finding on one line."""
+    return ", ".join(f"{n} = {_short(v)}" for n, v in finding.evidence.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray | list | tuple):
+        shown = ", ".join(_short(entry) for entry in value[:6])
+        return f"[{shown}{', ...' if len(value) > 6 else ''}]"
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)

@@ -1,0 +1,180 @@
+"""Everything worth checking before training, in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._progress import Progress
+from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn.diagnostics import _order as _order
+from keras_dnn.diagnostics._held_data import part_of
+from keras_dnn.diagnostics.check import REGISTRY, Check
+from keras_dnn.diagnostics.examination import Examination
+from keras_dnn.diagnostics.finding import Finding
+from keras_dnn.diagnostics.report import Chart, Report, worst_first
+
+
+def preflight(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    samples: int = 64,
+    skip: Iterable[str] = (),
+    thresholds: Mapping[str, float] | None = None,
+    seed: int = 0,
+    verbose: int | str = "auto",
+) -> Report:
+    """Checks a network before it is trained: data, wiring, signal, loss.
+
+    Makes one pass forward and back on some of the data, in training mode, learns a few
+    examples by heart, and puts everything back: weights, optimizer, metrics and random
+    state are as before, bit for bit. A model that is not built yet is built.
+
+    Among findings of the same severity causes come before what follows from them.
+    `registered_checks` lists the checks, `register_check` adds one.
+
+    Args:
+        model: a compiled model.
+        x: what `fit` takes as `x`: arrays, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`.
+        y: the targets, if `x` does not hold them.
+        sample_weight: weights of the examples.
+        samples: how many examples to look at.
+        skip: names of checks to leave out.
+        thresholds: other thresholds than those of the checks, by name.
+        seed: of the choice of examples.
+        verbose: 0 for silence, 1 for a progress bar, `"auto"` for one that appears if
+            it takes long.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        RuntimeError: if Keras's backend is not TensorFlow.
+        ValueError: if the model is not compiled, there are no targets, or a name in
+            `skip` or `thresholds` is not that of a check.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.diagnostics import preflight
+        >>> keras.utils.set_random_seed(1)
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((4,)),
+        ...         keras.layers.Dense(16, "relu", kernel_initializer="he_normal"),
+        ...         keras.layers.Dense(2, "softmax"),
+        ...     ]
+        ... )
+        >>> model.compile("adam", "sparse_categorical_crossentropy")
+        >>> x = np.random.default_rng(0).normal(size=(64, 4))
+        >>> y = (x.sum(axis=1) > 0).astype(int)
+        >>> print(preflight(model, x, y).summary)
+        sequential: healthy (18 checks)
+        >>> preflight(model, 1000 * x, y).findings[0].name
+        'inputs-not-standardised'
+
+    Reference:
+        A. Karpathy, "CS231n: Neural Networks Part 3", on sanity checks.
+    """
+    require_tensorflow("keras_dnn.diagnostics.preflight")
+    if not getattr(model, "compiled", False):
+        raise ValueError(f"model must be compiled. Received: model={model!r}")
+    checks = _chosen(skip, thresholds or {})
+    given = (x, y)
+    x, y, sample_weight = _batch(x, y, sample_weight, samples, seed)
+    if isinstance(given[0], tf.data.Dataset | keras.utils.PyDataset):
+        given = (x, y)
+    if not model.built:
+        model(x)
+    look = Examination(model, x, y, sample_weight, given)
+    progress = Progress(verbose)
+    findings: list[Finding] = []
+    checked: list[str] = []
+    blocked = False
+    for check in checks:
+        found = list(check.find(look, check))
+        findings += found
+        checked.append(check.name)
+        progress.reach(len(checked), len(checks))
+        blocked = check.blocking and any(f.severity == "error" for f in found)
+        if blocked:
+            progress.stop()
+            break
+    return Report(
+        model.name,
+        worst_first(findings),
+        tuple(checked),
+        () if blocked else _charts(look),
+    )
+
+
+def _chosen(skip: Iterable[str], thresholds: Mapping[str, float]) -> list[Check]:
+    skipped = [skip] if isinstance(skip, str) else list(skip)
+    for argument, names in (("skip", skipped), ("thresholds", list(thresholds))):
+        unknown = [name for name in names if name not in REGISTRY]
+        if unknown:
+            raise ValueError(
+                f"{argument} must hold names of checks: {', '.join(REGISTRY)}. "
+                f"Received: {', '.join(map(repr, unknown))}"
+            )
+    return [
+        dataclasses.replace(check, threshold=thresholds.get(name, check.threshold))
+        for name, check in REGISTRY.items()
+        if name not in skipped
+    ]
+
+
+def _batch(
+    x: Any, y: Any, sample_weight: Any, samples: int, seed: int
+) -> tuple[Any, Any, Any]:
+    samples = _arguments.count("samples", samples)
+    batched = isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
+    if y is None and not batched:
+        raise ValueError("y must be given with arrays. Received: y=None")
+    data = x if batched else (x, y)
+    if sample_weight is not None and not batched:
+        data = (x, y, sample_weight)
+    part = part_of(data, samples, samples, seed)
+    batches = list(part)
+    joined = keras.tree.map_structure(
+        lambda *parts: tf.concat(parts, 0)[:samples], *batches
+    )
+    found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(joined)
+    if found[1] is None:
+        raise ValueError("x must hold targets too. Received: data without targets")
+    return found
+
+
+def _charts(look: Examination) -> tuple[Chart, ...]:
+    seen = [s for s in look.layers if s.weighted]
+    if len(seen) < 2:
+        return ()
+    names = tuple(s.path for s in seen)
+    charts = [
+        Chart(
+            "The signal on its way up",
+            names,
+            "layer",
+            {
+                "size": np.array([s.size for s in seen]),
+                "spread over examples": np.array([s.spread for s in seen]),
+            },
+            log=True,
+        ),
+        Chart(
+            "The gradient on its way down",
+            names,
+            "layer",
+            {"norm": np.array([s.gradient for s in seen])},
+            log=True,
+        ),
+    ]
+    return tuple(charts)

@@ -1,0 +1,145 @@
+"""What checks found, to be read, looked at, stored or asserted."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._result import Result
+from keras_dnn.diagnostics import _html
+from keras_dnn.diagnostics.finding import SEVERITIES, Finding
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart(Result):
+    """Curves that belong in one picture.
+
+    Attributes:
+        title: what they show.
+        x: places on the horizontal axis: numbers, or names of layers.
+        xlabel: what `x` is.
+        curves: arrays as long as `x`, by name.
+        log: whether the vertical axis is logarithmic.
+        healthy: the range to be in, or `None`.
+    """
+
+    title: str
+    x: tuple[str, ...] | np.ndarray
+    xlabel: str
+    curves: dict[str, np.ndarray]
+    log: bool = False
+    healthy: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report(Result):
+    """Findings, the worst first, and among equals causes before what follows from them.
+
+    Attributes:
+        title: what was examined.
+        findings: tuple of `Finding`.
+        checked: names of the checks that were made.
+        charts: tuple of `Chart`, what `plot` draws.
+
+    Example:
+        >>> from keras_dnn.diagnostics import Report
+        >>> report = Report("a network", findings=(), checked=("vanishing",))
+        >>> print(report)
+        a network: healthy (1 check)
+        >>> report.assert_healthy()
+    """
+
+    title: str
+    findings: tuple[Finding, ...]
+    checked: tuple[str, ...]
+    charts: tuple[Chart, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.summary, *map(str, self.findings)])
+
+    @property
+    def summary(self) -> str:
+        """How many findings of each severity there are, on one line."""
+        counts = [
+            f"{count} {severity}{'s' if count > 1 else ''}"
+            for severity in SEVERITIES
+            if (count := sum(f.severity == severity for f in self.findings))
+        ]
+        checks = f"{len(self.checked)} check{'s' if len(self.checked) != 1 else ''}"
+        return f"{self.title}: {', '.join(counts) or 'healthy'} ({checks})"
+
+    def print(self) -> None:
+        """Prints the report."""
+        print(self)  # noqa: T201
+
+    def named(self, name: str) -> list[Finding]:
+        """Gives the findings of one check.
+
+        Args:
+            name: of the check.
+
+        Returns:
+            The findings, empty if it found nothing.
+        """
+        return [finding for finding in self.findings if finding.name == name]
+
+    def assert_healthy(self, severity: str = "warning") -> None:
+        """Raises if anything was found that is as bad as this or worse.
+
+        Args:
+            severity: `"error"`, `"warning"` or `"note"`.
+
+        Raises:
+            AssertionError: with the findings as its text.
+            ValueError: if there is no such severity.
+        """
+        _arguments.choice("severity", severity, SEVERITIES)
+        bad = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        found = tuple(f for f in self.findings if f.severity in bad)
+        if found:
+            raise AssertionError(str(dataclasses.replace(self, findings=found)))
+
+    def plot(self) -> Figure:
+        """Draws what was measured.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+            ValueError: if nothing was measured.
+        """
+        if not self.charts:
+            raise ValueError("There is nothing to plot: no chart was recorded.")
+        from keras_dnn import plotting
+
+        return plotting.charts(
+            [(c.title, c.x, c.xlabel, c.curves, c.log, c.healthy) for c in self.charts]
+        )
+
+    def to_html(self, path: str | Path) -> Path:
+        """Writes the report as one page that needs no other file.
+
+        It has pictures if matplotlib is installed.
+
+        Args:
+            path: where to write it.
+
+        Returns:
+            The path.
+        """
+        path = Path(path)
+        path.write_text(_html.page(self, _html.picture_of(self)), "utf-8")
+        return path
+
+
+def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
+    """By severity, and among equals in the order given."""
+    return tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))

@@ -1,0 +1,65 @@
+"""Curves beside one another, with the range to be in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._names import without_model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = (BLUE, ORANGE, GREY, "#4a8f5a")
+
+
+def charts(panels: Sequence[tuple[Any, ...]]) -> Figure:
+    """Draws panels of curves, one below the other.
+
+    Args:
+        panels: of each the title, the places on the horizontal axis (numbers or
+            names), what they are, the curves by name, whether the vertical axis is
+            logarithmic, and the range to be in or `None`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_dnn import plotting
+        >>> curves = {"loss": np.array([1.0, 0.5])}
+        >>> figure = plotting.charts(
+        ...     [("Loss", np.arange(2), "epoch", curves, False, None)]
+        ... )
+    """
+    figure: Figure = pyplot().figure(
+        figsize=(8, 3.2 * len(panels)), layout="constrained"
+    )
+    axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for ax, (title, x, xlabel, curves, log, healthy) in zip(axes, panels, strict=True):
+        named = len(x) > 0 and isinstance(x[0], str)
+        places = np.arange(len(x)) if named else np.asarray(x)
+        for (name, values), colour in zip(curves.items(), COLOURS, strict=False):
+            y = np.asarray(values, float)
+            if log:
+                y = np.where(y > 0, y, np.nan)
+            marker = "." if len(y) < 60 else ""
+            ax.plot(places, y, color=colour, marker=marker, lw=1.2, label=name)
+        if healthy is not None:
+            ax.axhspan(*healthy, color=GREY, alpha=0.12, lw=0)
+        if log:
+            ax.set_yscale("log")
+        if named:
+            step = -(-len(x) // 24)
+            labels = without_model(list(x))[::step]
+            ax.set_xticks(places[::step], labels, rotation=40, ha="right", fontsize=7)
+        if len(curves) > 1:
+            ax.legend(frameon=False)
+        tidy(ax, xlabel, next(iter(curves)) if len(curves) == 1 else "", title)
+    return figure

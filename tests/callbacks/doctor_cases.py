@@ -1,0 +1,219 @@
+"""Trainings with one disease each, and healthy ones."""
+
+import keras
+import numpy as np
+
+from tests.diagnostics import networks
+from tests.diagnostics.networks import CLASSES, network, normal
+
+layers = keras.layers
+ROWS = 480
+
+
+def shuffled(data, seed=5):
+    """The same examples with labels that mean nothing."""
+    x, y = data
+    return x, np.random.default_rng(seed).permutation(y)
+
+
+def split(data, at):
+    x, y = data
+    return (x[:at], y[:at]), (x[at:], y[at:])
+
+
+def constant(value):
+    return keras.initializers.Constant(value)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Logarithm(layers.Layer):
+    """Not a number below zero."""
+
+    def call(self, x):
+        return keras.ops.log(x + self.shift)
+
+    shift = 0.0
+
+
+class Root(layers.Layer):
+    """Fine at zero, but for its gradient."""
+
+    def call(self, x):
+        return keras.ops.sqrt(keras.ops.relu(x))
+
+
+def with_layer(kind, layer):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 1) if kind == "cnn" else (20,)),
+            layers.Flatten(),
+            layers.Dense(16, "relu", kernel_initializer="he_normal"),
+            layer,
+            layers.Dense(CLASSES, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def dropped(kind, rate):
+    keras.utils.set_random_seed(1)
+    body = [keras.Input((12, 12, 1) if kind == "cnn" else (20,)), layers.Flatten()]
+    for _ in range(3):
+        dense = layers.Dense(8, "relu", kernel_initializer="he_normal")
+        body += [layers.Dropout(rate), dense]
+    body += [layers.Dropout(rate), layers.Dense(CLASSES, "softmax")]
+    model = keras.Sequential(body)
+    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
+    return model
+
+
+def spoiled(data, row):
+    x, y = data
+    x = x.copy()
+    x[row] = np.nan
+    return x, y
+
+
+def rate(optimizer, value):
+    return getattr(keras.optimizers, optimizer)(value)
+
+
+def diseases():
+    """Kind, disease, strength, model, data, epochs, validation data or None."""
+    for kind in ("mlp", "cnn"):
+        data = networks.digits(kind, rows=ROWS)
+        small, other = split(shuffled(data), 80)
+        noise = shuffled(networks.digits(kind, rows=2 * ROWS))
+        cases = (
+            (
+                "rate-too-high",
+                "Adam at 1",
+                lambda k: network(k, 3, optimizer=rate("Adam", 1.0)),
+                data,
+                3,
+            ),
+            (
+                "rate-too-high",
+                "Adam at 30",
+                lambda k: network(k, 3, optimizer=rate("Adam", 30.0)),
+                data,
+                3,
+            ),
+            (
+                "rate-too-low",
+                "Adam at 1e-6",
+                lambda k: network(k, 3, optimizer=rate("Adam", 1e-6)),
+                data,
+                3,
+            ),
+            (
+                "rate-too-low",
+                "SGD at 1e-6",
+                lambda k: network(k, 3, optimizer=rate("SGD", 1e-6)),
+                data,
+                3,
+            ),
+            (
+                "vanishing",
+                "12 sigmoids",
+                lambda k: network(k, 12, "sigmoid", "glorot_normal"),
+                data,
+                2,
+            ),
+            (
+                "vanishing",
+                "24 sigmoids",
+                lambda k: network(k, 24, "sigmoid", "glorot_normal"),
+                data,
+                2,
+            ),
+            (
+                "exploding",
+                "weights of 1",
+                lambda k: network(k, 8, "relu", normal(1.0)),
+                data,
+                2,
+            ),
+            (
+                "exploding",
+                "weights of 3",
+                lambda k: network(k, 8, "relu", normal(3.0)),
+                data,
+                2,
+            ),
+            (
+                "dead-units",
+                "biases of -4",
+                lambda k: network(k, 3, bias_initializer=constant(-4.0)),
+                data,
+                2,
+            ),
+            (
+                "dead-units",
+                "biases of -20",
+                lambda k: network(k, 3, bias_initializer=constant(-20.0)),
+                data,
+                2,
+            ),
+            (
+                "saturated-units",
+                "weights of 4",
+                lambda k: network(k, 2, "tanh", normal(4.0)),
+                data,
+                2,
+            ),
+            (
+                "saturated-units",
+                "biases of 8",
+                lambda k: network(k, 2, "sigmoid", bias_initializer=constant(8.0)),
+                data,
+                2,
+            ),
+            ("nonfinite", "a logarithm", lambda k: with_layer(k, Logarithm()), data, 1),
+            ("nonfinite", "a root", lambda k: with_layer(k, Root()), data, 1),
+            (
+                "nonfinite",
+                "one example",
+                lambda k: network(k, 2),
+                spoiled(data, 300),
+                1,
+            ),
+            (
+                "plateau",
+                "no information",
+                lambda k: network(k, 1, units=4, optimizer=rate("Adam", 0.003)),
+                (np.zeros_like(noise[0]), noise[1]),
+                8,
+            ),
+            (
+                "plateau",
+                "labels at random",
+                lambda k: network("mlp", 1, units=2, optimizer=rate("Adam", 0.003)),
+                shuffled(networks.digits(rows=4 * ROWS)),
+                8,
+            ),
+        )
+        for name, word, make, given, epochs in cases:
+            yield kind, name, word, make, given, epochs, None
+        over = lambda k: network(k, 3, optimizer=rate("Adam", 0.01))
+        yield kind, "over-fitting", "labels at random", over, small, 15, other
+        yield kind, "over-fitting", "longer", over, small, 30, other
+        held = split(data, 400)
+        for word, share in (("dropout of 0.8", 0.8), ("dropout of 0.9", 0.9)):
+            make = lambda k, share=share: dropped(k, share)
+            yield kind, "under-fitting", word, make, held[0], 4, held[1]
+
+
+def healthy():
+    """A name, the model, training and validation data."""
+    mlp = split(networks.digits("mlp", rows=ROWS), 400)
+    cnn = split(networks.digits("cnn", rows=ROWS), 400)
+    for name, make, (x, y) in networks.healthy():
+        if x.shape[1:] == (20,) and y.ndim == 1 and y.dtype == "int32":
+            yield name, make, *mlp
+        elif x.shape[1:] == (12, 12, 1) and name != "rescaled":
+            yield name, make, *cnn
+        else:
+            yield name, make, *split((x, y), 80)

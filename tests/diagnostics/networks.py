@@ -1,0 +1,441 @@
+"""Networks with one disease each, and healthy ones."""
+
+import keras
+import numpy as np
+
+from keras_dnn import initializers
+from keras_dnn.optimizers import AdamW
+
+layers = keras.layers
+ROWS = 96
+CLASSES = 4
+
+
+def digits(kind="mlp", seed=0, rows=ROWS):
+    """Examples that can be learnt: a pattern for each class, with noise."""
+    rng = np.random.default_rng(seed)
+    shape = (12, 12, 1) if kind == "cnn" else (20,)
+    patterns = rng.normal(size=(CLASSES, *shape))
+    y = rng.integers(0, CLASSES, rows)
+    x = (patterns[y] + rng.normal(size=(rows, *shape))) / np.sqrt(2)
+    return x.astype("float32"), y.astype("int32")
+
+
+def network(
+    kind="mlp",
+    depth=4,
+    activation="relu",
+    initializer="he_normal",
+    output="softmax",
+    loss="sparse_categorical_crossentropy",
+    last="glorot_uniform",
+    norm=False,
+    optimizer="adam",
+    units=32,
+    **options,
+):
+    """A multilayer or a convolutional network."""
+    keras.utils.set_random_seed(1)
+
+    def initial():
+        # An instance given twice draws the same weights twice.
+        return keras.initializers.get(initializer)
+
+    def hidden():
+        options_now = {"kernel_initializer": initial(), **options}
+        if kind == "cnn":
+            return layers.Conv2D(
+                16, 3, padding="same", use_bias=not norm, **options_now
+            )
+        return layers.Dense(units, use_bias=not norm, **options_now)
+
+    body = [keras.Input((12, 12, 1) if kind == "cnn" else (20,))]
+    for _ in range(depth):
+        layer = hidden()
+        body.append(layer)
+        if norm:
+            body += [layers.BatchNormalization(), layers.Activation(activation)]
+        else:
+            layer.activation = keras.activations.get(activation)
+    if kind == "cnn":
+        body.append(layers.GlobalAveragePooling2D() if norm else layers.Flatten())
+    body.append(layers.Dense(CLASSES, output, kernel_initializer=last))
+    model = keras.Sequential(body)
+    model.compile(optimizer, loss)
+    return model
+
+
+def normal(deviation):
+    return {
+        "class_name": "RandomNormal",
+        "config": {"mean": 0.0, "stddev": deviation, "seed": None},
+    }
+
+
+def reward(kernel):
+    return -0.01 * keras.ops.sum(keras.ops.square(kernel))
+
+
+def from_logits():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def without_a_way_out(kind):
+    """A layer that leads nowhere the loss can see."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((12, 12, 1) if kind == "cnn" else (20,))
+    h = layers.Flatten()(x)
+    h = layers.Dense(16, "relu", kernel_initializer="he_normal")(h)
+    lost = layers.Dense(16, "relu", kernel_initializer="he_normal", name="lost")(h)
+    h = h + keras.ops.stop_gradient(lost)
+    model = keras.Model(x, layers.Dense(CLASSES, "softmax")(h))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def frozen(kind):
+    model = network(kind)
+    model.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def spoiled(kind, how):
+    """Data with something wrong about it."""
+    x, y = digits(kind)
+    if how == "a NaN":
+        x[3, 2] = np.nan
+    elif how == "many NaN":
+        x[::3] = np.nan
+    elif how == "infinite":
+        x[0, 0] = np.inf
+    elif how == "from 1":
+        y = y + 1
+    elif how == "negative":
+        y = y - 1
+    elif how == "bytes":
+        x = 255 * (x - x.min()) / (x.max() - x.min())
+    elif how == "huge":
+        x = 1000 * x
+    elif how == "tiny":
+        x = 1e-4 * x
+    return x, y
+
+
+def diseases():
+    """The disease's name, a word on how strong it is, the model and the data."""
+    for kind in ("mlp", "cnn"):
+        good = digits(kind)
+        # The strength, and how to make the model.
+        for name, word, make in (
+            (
+                "vanishing",
+                "small weights",
+                lambda k: network(k, 6, "tanh", normal(0.03)),
+            ),
+            (
+                "vanishing",
+                "tiny weights",
+                lambda k: network(k, 4, "relu", normal(1e-3)),
+            ),
+            (
+                "vanishing",
+                "sigmoid",
+                lambda k: network(k, 12, "sigmoid", "glorot_normal"),
+            ),
+            (
+                "vanishing",
+                "sigmoid, deeper",
+                lambda k: network(k, 24, "sigmoid", "glorot_normal"),
+            ),
+            (
+                "exploding",
+                "large weights",
+                lambda k: network(k, 6, "relu", normal(1.0)),
+            ),
+            (
+                "exploding",
+                "huge weights",
+                lambda k: network(k, 8, "linear", normal(3.0)),
+            ),
+            ("symmetric-weights", "zeros", lambda k: network(k, 3, "relu", "zeros")),
+            ("symmetric-weights", "ones", lambda k: network(k, 3, "tanh", normal(0.0))),
+            (
+                "dead-units",
+                "biases of -3",
+                lambda k: network(
+                    k, 3, bias_initializer=keras.initializers.Constant(-4.0)
+                ),
+            ),
+            (
+                "dead-units",
+                "biases of -20",
+                lambda k: network(
+                    k, 3, bias_initializer=keras.initializers.Constant(-20.0)
+                ),
+            ),
+            (
+                "saturated-units",
+                "weights of 3",
+                lambda k: network(k, 2, "tanh", normal(4.0)),
+            ),
+            (
+                "saturated-units",
+                "biases of 5",
+                lambda k: network(
+                    k, 2, "sigmoid", bias_initializer=keras.initializers.Constant(8.0)
+                ),
+            ),
+            (
+                "initial-loss",
+                "last layer of 2",
+                lambda k: network(k, 2, last=normal(2.0)),
+            ),
+            (
+                "initial-loss",
+                "last layer of 20",
+                lambda k: network(k, 2, last=normal(20.0)),
+            ),
+            (
+                "loss-and-activation",
+                "softmax as logits",
+                lambda k: network(k, loss=from_logits()),
+            ),
+            (
+                "loss-and-activation",
+                "logits as softmax",
+                lambda k: network(k, output=None),
+            ),
+            (
+                "regularisation",
+                "l2 of 1",
+                lambda k: network(k, kernel_regularizer=keras.regularizers.L2(1.0)),
+            ),
+            (
+                "regularisation",
+                "l1 of 10",
+                lambda k: network(k, kernel_regularizer=keras.regularizers.L1(10.0)),
+            ),
+            (
+                "regularisation",
+                "negative",
+                lambda k: network(k, kernel_regularizer=reward),
+            ),
+            ("self-normalisation", "He", lambda k: network(k, 4, "selu", "he_normal")),
+            (
+                "self-normalisation",
+                "uniform",
+                lambda k: network(k, 8, "selu", "glorot_uniform"),
+            ),
+            ("nothing-trainable", "frozen", frozen),
+            ("no-gradient", "a lost layer", without_a_way_out),
+        ):
+            yield kind, name, word, make, good
+        for name, word in (
+            ("nonfinite-data", "a NaN"),
+            ("nonfinite-data", "many NaN"),
+            ("nonfinite-data", "infinite"),
+            ("labels", "from 1"),
+            ("labels", "negative"),
+            ("inputs-not-standardised", "bytes"),
+            ("inputs-not-standardised", "huge"),
+            ("inputs-not-standardised", "tiny"),
+        ):
+            yield kind, name, word, network, spoiled(kind, word)
+
+
+def residual(norm=True, depth=4):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((12, 12, 1))
+    h = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(x)
+    for _ in range(depth):
+        r = layers.BatchNormalization()(h) if norm else layers.LayerNormalization()(h)
+        r = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(
+            layers.Activation("relu")(r)
+        )
+        h = layers.Add()([h, r])
+    h = layers.GlobalAveragePooling2D()(layers.BatchNormalization()(h))
+    model = keras.Model(x, layers.Dense(CLASSES, "softmax")(h))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def mobile():
+    keras.utils.set_random_seed(1)
+    x = keras.Input((12, 12, 1))
+    h = layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
+    h = layers.ReLU(6.0)(layers.BatchNormalization()(h))
+    for _ in range(3):
+        h = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(h)
+        h = layers.ReLU(6.0)(layers.BatchNormalization()(h))
+        h = layers.Conv2D(24, 1, use_bias=False)(h)
+        h = layers.ReLU(6.0)(layers.BatchNormalization()(h))
+    h = layers.GlobalAveragePooling2D()(h)
+    model = keras.Model(x, layers.Dense(CLASSES, "softmax")(h))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def transformer(blocks=2):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((10,), dtype="int32")
+    h = layers.Embedding(30, 16)(x)
+    for _ in range(blocks):
+        a = layers.LayerNormalization()(h)
+        h = h + layers.MultiHeadAttention(2, 8, dropout=0.1)(a, a)
+        a = layers.LayerNormalization()(h)
+        h = h + layers.Dense(16)(layers.Dense(32, "gelu")(a))
+    h = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(h))
+    model = keras.Model(x, layers.Dense(CLASSES, "softmax")(h))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def sequences():
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, CLASSES, ROWS)
+    x = rng.integers(0, 6, (ROWS, 10)) + 6 * y[:, None]
+    return x.astype("int32"), y.astype("int32")
+
+
+def series():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(ROWS, 12, 3)).astype("float32")
+    return x, x[:, :, 0].sum(axis=1, keepdims=True).astype("float32") / 4
+
+
+def recurrent(kind):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((12, 3)), kind(16), layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
+def autoencoder():
+    keras.utils.set_random_seed(1)
+    he = "he_normal"
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            layers.Dense(16, "relu", kernel_initializer=he),
+            layers.Dense(10, "relu", kernel_initializer=he),
+            layers.Dense(16, "relu", kernel_initializer=he),
+            layers.Dense(20),
+        ]
+    )
+    model.compile("adam", "mse")
+    return model
+
+
+def regression(depth=3):
+    keras.utils.set_random_seed(1)
+    hidden = [
+        layers.Dense(32, "relu", kernel_initializer="he_normal") for _ in range(depth)
+    ]
+    model = keras.Sequential([keras.Input((20,)), *hidden, layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
+def regularised():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            layers.Dense(
+                32,
+                "relu",
+                kernel_initializer="he_normal",
+                kernel_regularizer=keras.regularizers.L2(1e-3),
+            ),
+            layers.Dropout(0.3),
+            layers.Dense(32, "elu", kernel_initializer="he_normal"),
+            layers.Dropout(0.3),
+            layers.Dense(CLASSES, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def rescaled():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 1)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(16, 3, activation="relu", kernel_initializer="he_normal"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(CLASSES, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def binary():
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            layers.Dense(16, "swish", kernel_initializer="he_normal"),
+            layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile("adam", "binary_crossentropy")
+    return model
+
+
+def healthy():
+    """A name, how to make the model, and its data."""
+    mlp, cnn = digits("mlp"), digits("cnn")
+    lecun = "lecun_normal"
+    yield "dense, 2", lambda: network(depth=2), mlp
+    yield "dense, 5", lambda: network(depth=5), mlp
+    yield "dense, 10", lambda: network(depth=10), mlp
+    yield (
+        "dense, Keras's defaults",
+        lambda: network(depth=3, initializer="glorot_uniform"),
+        mlp,
+    )
+    yield (
+        "dense, tanh",
+        lambda: network(depth=5, activation="tanh", initializer="glorot_normal"),
+        mlp,
+    )
+    yield (
+        "dense, ours",
+        lambda: network(
+            depth=5,
+            activation="elu",
+            initializer=initializers.for_activation("elu"),
+            optimizer=AdamW(),
+        ),
+        mlp,
+    )
+    yield "dense, batch norm", lambda: network(depth=10, norm=True), mlp
+    yield (
+        "self-normalising, 5",
+        lambda: network(depth=5, activation="selu", initializer=lecun),
+        mlp,
+    )
+    yield (
+        "self-normalising, 20",
+        lambda: network(depth=20, activation="selu", initializer=lecun),
+        mlp,
+    )
+    yield "dense, logits", lambda: network(output=None, loss=from_logits()), mlp
+    yield "convolutions, 2", lambda: network("cnn", depth=2), cnn
+    yield "convolutions, 5", lambda: network("cnn", depth=5), cnn
+    yield "convolutions, batch norm", lambda: network("cnn", depth=8, norm=True), cnn
+    yield "residual, 4", residual, cnn
+    yield "residual, 12", lambda: residual(depth=12), cnn
+    yield "mobile", mobile, cnn
+    yield "transformer", transformer, sequences()
+    yield "autoencoder", autoencoder, (mlp[0], mlp[0])
+    yield "LSTM", lambda: recurrent(layers.LSTM), series()
+    yield "GRU", lambda: recurrent(layers.GRU), series()
+    yield "regression", regression, (mlp[0], mlp[0][:, :1] + mlp[0][:, 1:2])
+    yield "regularised", regularised, mlp
+    yield "rescaled", rescaled, spoiled("cnn", "bytes")
+    yield "binary", binary, (mlp[0], (mlp[1] > 1).astype("float32"))

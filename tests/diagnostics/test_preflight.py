@@ -1,0 +1,362 @@
+"""Every disease is named first, healthy networks are left in peace, nothing changes."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dnn.diagnostics import (
+    preflight,
+    register_check,
+    registered_checks,
+    unregister_check,
+)
+from tests.diagnostics import networks
+
+DISEASES = list(networks.diseases())
+HEALTHY = list(networks.healthy())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
+@pytest.mark.parametrize(
+    ("kind", "disease", "make", "data"),
+    [(kind, name, make, data) for kind, name, _, make, data in DISEASES],
+    ids=[f"{kind}-{name}-{word}" for kind, name, word, _, _ in DISEASES],
+)
+def test_a_disease_is_named_first(kind, disease, make, data):
+    report = preflight(make(kind), *data, verbose=0)
+    assert report.findings[0].name == disease, str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "data"),
+    [(make, data) for _, make, data in HEALTHY],
+    ids=[name for name, _, _ in HEALTHY],
+)
+def test_a_healthy_network_is_left_in_peace(make, data):
+    preflight(make(), *data, verbose=0).assert_healthy("warning")
+
+
+def test_there_are_enough_of_both():
+    assert len({(kind, name) for kind, name, *_ in DISEASES}) >= 20
+    assert len(HEALTHY) >= 20
+    assert {name for _, name, *_ in DISEASES} >= {
+        check.name
+        for check in registered_checks()
+        if check.name
+        not in (
+            # These are told of in tests of their own.
+            "tiny-batch",
+            "useless-bias",
+            "initializer",
+            "targets-not-standardised",
+        )
+    }
+
+
+def state(model):
+    return [
+        np.array(v)
+        for v in (
+            *model.variables,
+            *model.optimizer.variables,
+            *model.metrics_variables,
+            *(v for la in model.layers for v in getattr(la, "_seed_generators", ())),
+        )
+        if hasattr(v, "numpy")
+    ]
+
+
+def regularised_with_norm():
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            keras.layers.Dense(16, kernel_regularizer="l2"),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dropout(0.5, seed=4),
+            keras.layers.Dense(4, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_nothing_changes(trained):
+    data = networks.digits()
+    model = regularised_with_norm()
+    if trained:
+        model.fit(*data, verbose=0)
+    seed = model.layers[3].seed_generator.state.numpy()
+    before = state(model)
+    preflight(model, *data, verbose=0)
+    for old, new in zip(before, state(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(seed, model.layers[3].seed_generator.state.numpy())
+    assert model.layers[3].rate == 0.5
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_training_goes_on_as_if_nothing_had_been_checked():
+    data = networks.digits()
+    histories = []
+    for checked in (False, True):
+        keras.utils.set_random_seed(3)
+        model = regularised_with_norm()
+        if checked:
+            preflight(model, *data, verbose=0)
+        fitted = model.fit(*data, epochs=2, verbose=0)
+        histories.append(fitted.history)
+    assert histories[0] == histories[1]
+
+
+def test_nothing_changes_after_an_exception():
+    data = networks.digits()
+    model = regularised_with_norm()
+    before = state(model)
+
+    @register_check("breaks", looks_for="nothing", advice="")
+    def breaks(look, check):
+        assert look.loss > 0
+        raise RuntimeError("broken")
+        yield
+
+    try:
+        with pytest.raises(RuntimeError, match="broken"):
+            preflight(model, *data, verbose=0)
+    finally:
+        unregister_check("breaks")
+    for old, new in zip(before, state(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+# Single checks ------------------------------------------------------------------------
+
+
+def found(model, data, name, **options):
+    return preflight(model, *data, verbose=0, **options).named(name)
+
+
+def test_a_bias_before_a_batch_norm_is_useless():
+    (finding,) = found(regularised_with_norm(), networks.digits(), "useless-bias")
+    assert finding.severity == "note"
+    assert finding.evidence == {"weights": 16}
+    assert "/dense" in finding.layer
+
+
+@pytest.mark.parametrize("activation", ["relu", None])
+def test_a_bias_is_useful_if_something_stands_between(activation):
+    dense = keras.layers.Dense(8, activation)
+    model = keras.Sequential(
+        [keras.Input((20,)), dense, keras.layers.BatchNormalization()]
+    )
+    model.add(keras.layers.Dense(4, "softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    useless = found(model, networks.digits(), "useless-bias")
+    assert bool(useless) == (activation is None)
+    model.layers[1].trainable = False
+    assert not found(model, networks.digits(), "useless-bias")
+
+
+def test_targets_far_from_zero():
+    x, _ = networks.digits()
+    y = 500 + x[:, :1]
+    (finding,) = found(networks.regression(), (x, y), "targets-not-standardised")
+    np.testing.assert_allclose(finding.evidence["mean"], y.mean(), rtol=1e-6)
+    np.testing.assert_allclose(finding.evidence["deviation"], y.std(), rtol=1e-6)
+
+
+def test_what_cannot_be_learnt_by_heart():
+    x, y = networks.digits()
+    model = networks.network(depth=1)
+    # The same picture with different labels.
+    x = np.repeat(x[:1], len(x), axis=0)
+    (finding,) = found(model, (x, y), "tiny-batch")
+    counts = np.bincount(y[:8], minlength=4)
+    # No answer to equal questions is better than how often each is right.
+    assert finding.evidence["first"] > finding.evidence["best"] > 0.1
+    assert counts.max() < 8
+
+
+def test_the_first_loss_is_that_of_compute_loss():
+    data = networks.digits()
+    model = networks.network(depth=2, last=networks.normal(8.0))
+    (finding,) = found(model, data, "initial-loss", samples=len(data[0]))
+    np.testing.assert_allclose(
+        finding.evidence["loss"], model.evaluate(*data, verbose=0), rtol=1e-4
+    )
+    np.testing.assert_allclose(finding.evidence["guess"], np.log(4), rtol=1e-12)
+
+
+def test_penalty_and_loss_are_told_apart():
+    data = networks.digits()
+    model = networks.network(depth=2, kernel_regularizer=keras.regularizers.L2(1.0))
+    (finding,) = found(model, data, "regularisation", samples=len(data[0]))
+    kernels = [layer.kernel.numpy() for layer in model.layers[:-1]]
+    penalty = sum(np.sum(np.square(kernel, dtype="float64")) for kernel in kernels)
+    total = model.evaluate(*data, verbose=0)
+    np.testing.assert_allclose(finding.evidence["penalty"], penalty, rtol=1e-5)
+    np.testing.assert_allclose(finding.evidence["loss"], total - penalty, rtol=1e-3)
+
+
+def test_the_signal_is_that_of_numpy():
+    x, y = networks.digits()
+    model = networks.network(
+        depth=6, activation="tanh", initializer=networks.normal(0.03)
+    )
+    (finding,) = found(model, (x, y), "vanishing", samples=len(x))
+    h = x.astype("float64")
+    weights = [
+        (la.kernel.numpy().astype("float64"), la.bias.numpy()) for la in model.layers
+    ]
+    hidden = []
+    for kernel, bias in weights[:-1]:
+        h = np.tanh(h @ kernel + bias)
+        hidden.append(h)
+    logits = h @ weights[-1][0] + weights[-1][1]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    g = (p - np.eye(4)[y]) / len(x)
+    g = g @ weights[-1][0].T
+    gradients = [g]
+    for i in range(5, 0, -1):
+        g = (g * (1 - hidden[i] ** 2)) @ weights[i][0].T
+        gradients.insert(0, g)
+    np.testing.assert_allclose(
+        finding.evidence["forward"],
+        np.sqrt(hidden[-1].var(axis=0).mean() / x.var(axis=0).mean()),
+        rtol=1e-3,
+    )
+    np.testing.assert_allclose(
+        finding.evidence["backward"],
+        np.linalg.norm(gradients[0]) / np.linalg.norm(gradients[-1]),
+        rtol=1e-3,
+    )
+
+
+def test_shares_of_dead_units_are_counted():
+    x, y = networks.digits()
+    model = networks.network(depth=2)
+    bias = np.zeros(32)
+    bias[:20] = -50.0
+    model.layers[0].bias.assign(bias)
+    (finding,) = found(model, (x, y), "dead-units")
+    assert finding.evidence["share"] == 20 / 32
+    assert finding.layer == model.layers[0].path
+    assert not found(model, (x, y), "dead-units", thresholds={"dead-units": 0.63})
+
+
+# Arguments and kinds of data ----------------------------------------------------------
+
+
+def test_data_in_batches():
+    x, y = networks.digits()
+    model = networks.network()
+    arrays = preflight(model, x, y, samples=96, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices((1000 * x, y)).batch(10)
+    report = preflight(model, batches, verbose=0)
+    assert not arrays.findings
+    assert report.findings[0].name == "inputs-not-standardised"
+
+
+def test_an_unbuilt_model_is_built():
+    model = keras.Sequential([keras.layers.Dense(4, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    preflight(model, *networks.digits(), verbose=0).assert_healthy()
+
+
+def test_several_inputs_and_outputs():
+    a, b = keras.Input((20,), name="a"), keras.Input((3,), name="b")
+    h = keras.layers.Concatenate()([a, b])
+    h = keras.layers.Dense(16, "relu", kernel_initializer="he_normal")(h)
+    outputs = {
+        "kind": keras.layers.Dense(4, "softmax", name="kind")(h),
+        "size": keras.layers.Dense(1, name="size")(h),
+    }
+    model = keras.Model({"a": a, "b": b}, outputs)
+    model.compile("adam", {"kind": "sparse_categorical_crossentropy", "size": "mse"})
+    x, y = networks.digits()
+    data = {"a": x, "b": x[:, :3]}, {"kind": y, "size": x[:, :1]}
+    preflight(model, *data, verbose=0).assert_healthy()
+
+
+def test_a_subclassed_model():
+    class Small(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = keras.layers.Dense(8, "relu", kernel_initializer="he_normal")
+            self.last = keras.layers.Dense(4, "softmax")
+
+        def call(self, x):
+            return self.last(self.hidden(x))
+
+    model = Small()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x, y = networks.digits()
+    preflight(model, x, y, verbose=0).assert_healthy()
+    assert preflight(model, 1000 * x, y, verbose=0).findings
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_other_types(dtype):
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = networks.network(depth=2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    preflight(model, *networks.digits(), verbose=0).assert_healthy()
+
+
+def test_checks_can_be_added_skipped_and_moved():
+    @register_check("too-small", looks_for="few weights", threshold=1e9, advice="More.")
+    def too_small(look, check):
+        if look.model.count_params() < check.threshold:
+            yield check.finding(
+                "note", "It is small.", weights=look.model.count_params()
+            )
+
+    data = networks.digits()
+    try:
+        report = preflight(networks.network(), *data, verbose=0)
+        assert report.named("too-small")[0].advice == "More."
+        moved = {"too-small": 1.0}
+        assert not found(networks.network(), data, "too-small", thresholds=moved)
+        report = preflight(networks.network(), *data, skip=["too-small"], verbose=0)
+        assert "too-small" not in report.checked
+    finally:
+        unregister_check("too-small")
+    assert "too-small" not in [check.name for check in registered_checks()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skip": ["nothing"]}, "skip must hold names of checks"),
+        ({"thresholds": {"nothing": 1}}, "thresholds must hold names of checks"),
+        ({"samples": 0}, "samples must be a positive integer"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        preflight(networks.network(), *networks.digits(), verbose=0, **options)
+
+
+def test_what_is_missing():
+    model = networks.network()
+    with pytest.raises(ValueError, match="y must be given"):
+        preflight(model, networks.digits()[0])
+    with pytest.raises(ValueError, match="model must be compiled"):
+        preflight(keras.Sequential([keras.layers.Dense(1)]), *networks.digits())
+    with pytest.raises(ValueError, match="name must be one of"):
+        unregister_check("nothing")
+
+
+def test_each_check_has_its_place_in_the_guide():
+    guide = Path(__file__).parents[2] / "docs/guides/when_training_goes_wrong.md"
+    headings = re.findall(r"^### (.*)$", guide.read_text("utf-8"), re.M)
+    assert headings == [check.name for check in registered_checks()]
