@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 
 from keras_dnn import _arguments
@@ -57,9 +58,10 @@ def conclude(
     a, b = names
     low, high = interval
     if p_value > 1 - confidence:
+        within = f" between {low:+.3g} and {high:+.3g}" * math.isfinite(high - low)
         return (
             f"No difference in {what} is shown, and no equality either: any "
-            f"difference between {low:+.3g} and {high:+.3g} would fit."
+            f"difference{within or ' at all'} would fit."
         )
     more = "higher" if difference > 0 else "lower"
     return (

@@ -111,6 +111,7 @@ def test_too_few_pairs_are_warned_of_with_the_number_needed():
         result = compare([1, 2, 3, 4, 5], [0, 0, 0, 0, 0])
     assert result.interval == (-np.inf, np.inf)
     assert "Too few" in str(result)
+    assert "any difference at all would fit" in str(result)
     assert not compare([1, 2, 3, 4, 5, 6], [0] * 6).warning
     with pytest.warns(UserWarning, match="at least 8 "):
         compare([1, 2, 3, 4, 5, 6], [0] * 6, confidence=0.99)
