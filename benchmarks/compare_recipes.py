@@ -211,7 +211,8 @@ def draw(results, folder):
         left.legend(frameon=False)
         right.set_title("Test accuracy (%), a dot for each seed", loc="left")
         right.set_xticks(
-            range(len(LOOKS)), [name.replace(" ", "\n", 1) for name in LOOKS]
+            range(len(LOOKS)),
+            [name.replace(", ", ",\n").replace("g_", "g_\n") for name in LOOKS],
         )
         right.tick_params(axis="x", labelsize=8)
         for axes in (left, right):

@@ -20,7 +20,7 @@ AGAINST_BIAS = (
 AGAINST_VARIANCE = (
     "more data, or more varied by augmentation",
     "more regularisation: early stopping, a higher dropout rate, l2, max-norm",
-    "another architecture, or a smaller one",
+    "another architecture",
 )
 DONE = ("a lower target, if there is a reason to believe in one",)
 

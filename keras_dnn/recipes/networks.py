@@ -35,15 +35,13 @@ def deep_network(
     l2: float = 0.0,
     name: str | None = None,
 ) -> keras.Sequential:
-    r"""Returns a network of dense layers with good defaults.
+    """Returns a network of dense layers with good defaults.
 
-    | | |
-    |---|---|
-    | inputs | standardised with the mean and variance of `data` |
-    | initial weights | He's for ELU and the family of ReLU, else Glorot's |
-    | activation | ELU |
-    | normalisation | none if shallow; batch norm from three hidden layers on |
-    | regularisation | early stopping (`training` brings it), l2 or dropout if needed |
+    - inputs: standardised with the mean and variance of `data`
+    - initial weights: He's for ELU and the family of ReLU, else Glorot's
+    - activation: ELU
+    - normalisation: none if shallow; batch norm from three hidden layers on
+    - regularisation: early stopping (`training` brings it), l2 or dropout if needed
 
     Batch norm stands before the activation and takes the place of the bias. Its
     averages forget at 0.9 a step below 10,000 rows of data, at 0.999 above a million
@@ -133,15 +131,13 @@ def self_normalizing_network(
     alpha_dropout: float = 0.0,
     name: str | None = None,
 ) -> keras.Sequential:
-    r"""Returns a network whose layers keep mean 0 and variance 1 by themselves.
+    """Returns a network whose layers keep mean 0 and variance 1 by themselves.
 
-    | | |
-    |---|---|
-    | inputs | standardised with the mean and variance of `data` |
-    | initial weights | LeCun's, normal |
-    | activation | SELU |
-    | normalisation | none |
-    | regularisation | early stopping (`training` brings it), alpha dropout if needed |
+    - inputs: standardised with the mean and variance of `data`
+    - initial weights: LeCun's, normal
+    - activation: SELU
+    - normalisation: none
+    - regularisation: early stopping (`training` brings it), alpha dropout if needed
 
     The proof asks for all of it: standardised inputs, LeCun's weights, dense layers one
     behind another, and neither batch norm nor ordinary dropout, nor penalties on the
