@@ -48,4 +48,7 @@ def values(hp: Any, trials: list[Any]) -> list[Any]:
 def has(hp: Any, trial: Any) -> bool:
     """Whether a hyperparameter was active in a trial."""
     chosen = trial.hyperparameters
-    return hp.name in chosen.values and chosen.is_active(hp)
+    if hp.name not in chosen.values or not chosen.is_active(hp):
+        return False
+    # A search that was gone on with may have had another list.
+    return type(hp).__name__ != "Choice" or chosen.values[hp.name] in hp.values

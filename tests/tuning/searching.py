@@ -16,7 +16,7 @@ class Search(keras_tuner.RandomSearch):
         self.score, self.tries = score, tries
         if tries is not None:
             options["max_trials"] = len(tries)
-        super().__init__(directory=folder, overwrite=True, **options)
+        super().__init__(directory=folder, **options)
 
     def run_trial(self, trial, **options):
         hp = trial.hyperparameters
@@ -27,6 +27,6 @@ class Search(keras_tuner.RandomSearch):
 
 
 def searched(score, folder, tries=None, **options):
-    search = Search(score, folder, tries, **options)
+    search = Search(score, folder, tries, overwrite=True, **options)
     search.search(verbose=0)
     return search

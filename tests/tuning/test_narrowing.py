@@ -1,10 +1,11 @@
 """Coarse to fine: narrower ranges, worked by hand."""
 
+import keras_tuner
 import numpy as np
 import pytest
 
 from keras_dnn.tuning import log_uniform, narrow, one_minus_log_uniform
-from tests.tuning.searching import searched
+from tests.tuning.searching import Search, searched
 
 
 def narrowed(folder, register, values, name="x", **options):
@@ -104,6 +105,20 @@ def test_lists_keep_the_neighbours_and_texts_what_was_best(tmp_path):
         tmp_path, lambda hp: hp.Choice("x", rules), ["nadam", "sgd", "adam"], best=2
     )
     assert (hp.values, hp.default) == (["sgd", "nadam"], "nadam")
+
+
+def test_values_of_another_list_do_not_count(tmp_path):
+    sizes = {"values": [8, 16, 32, 64]}
+
+    def score(hp):
+        return float(hp.Choice("x", sizes["values"]) != 8)
+
+    searched(score, tmp_path, [{"x": 8}, {"x": 16}])
+    sizes["values"] = [16, 32, 64]
+    later = Search(score, tmp_path, [{"x": 8}, {"x": 16}], overwrite=False)
+    later.oracle.hyperparameters = keras_tuner.HyperParameters()
+    score(later.oracle.hyperparameters)
+    assert narrow(later, factor=4).space[0].values == [16, 32]
 
 
 def test_booleans_are_settled_if_the_best_few_agree(tmp_path):
