@@ -116,15 +116,20 @@ def rate_too_high(course: Course, check: Check) -> Iterator[Finding]:
     if course.bad is not None or not len(course.losses):
         return
     early = course.global_ratios[: max(3, len(course.global_ratios) // 4)]
-    ratio = float(np.nanmedian(early)) if np.isfinite(early).any() else 0.0
+    known = bool(np.isfinite(early).any())
+    ratio = float(np.nanmedian(early)) if known else 0.0
+    # One step as large as the weights can leave all units dead, and small steps after.
+    largest = float(np.nanmax(early)) if known else 0.0
     risen = course.last > 1.5 * abs(course.first) and len(course.losses) >= 10
-    if ratio > (check.threshold or 0.0) or risen:
+    limit = check.threshold or 0.0
+    if ratio > limit or largest > 10 * limit or risen:
         yield check.finding(
             "warning",
             "The loss rises." if risen else "Each step replaces much of the weights.",
             first=course.first,
             last=course.last,
             update_ratio=ratio,
+            largest_ratio=largest,
         )
 
 
@@ -246,6 +251,34 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
 
 
 @_check(
+    "under-fitting",
+    "a network held back by its regularisation",
+    "Regularise less, train longer, or make the network larger.",
+    0.3,
+    "dropout and penalties make three tenths of the loss, and the rest is high",
+)
+def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
+    """Where dropout costs more than the gap to validation that it could close."""
+    if not len(course.epochs) or course.bad is not None:
+        return
+    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
+    gap = float(course.validation[-1]) - without
+    cost = reported - without
+    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
+    # Dropout that costs much does no harm where the network learns all the same.
+    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
+    if held_back and stuck:
+        yield check.finding(
+            "warning",
+            "Dropout or penalties cost more than they can gain.",
+            advice=course.advice if course.verdict == "under-fitting" else None,
+            reported=reported,
+            without=without,
+            gap=gap,
+        )
+
+
+@_check(
     "plateau",
     "a loss that has stopped falling while it is still high",
     "Look at the labels and the inputs, try another learning rate, or a network with "
@@ -285,7 +318,9 @@ def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
     training = course.evaluation[-1]
     training = float(training if np.isfinite(training) else course.epochs[-1])
     risen = validation[-1] > (1 + (check.threshold or 0.0)) * lowest
-    if risen and validation[-1] > 1.2 * training:
+    # Where next to nothing is left of the loss, a tenth of it is nothing either.
+    matters = validation[-1] - lowest > 0.05 * abs(course.first)
+    if risen and matters and validation[-1] > 1.2 * training:
         yield check.finding(
             "warning",
             f"The validation loss has risen from {lowest:.3g} to {validation[-1]:.3g}.",
@@ -294,25 +329,6 @@ def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
             epoch=int(validation.argmin()),
             last=float(validation[-1]),
             training=training,
-        )
-
-
-@_check(
-    "under-fitting",
-    "a network held back by its regularisation",
-    "Regularise less, train longer, or make the network larger.",
-    None,
-    "TrainingEvaluation's verdict",
-)
-def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
-    """Where dropout costs more than the gap to validation that it could close."""
-    if course.verdict == "under-fitting" and not course.learnt:
-        yield check.finding(
-            "warning",
-            "Dropout or penalties cost more than they can gain.",
-            advice=course.advice,
-            reported=float(course.epochs[-1]),
-            without=float(course.evaluation[-1]),
         )
 
 

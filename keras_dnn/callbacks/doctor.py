@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -88,7 +89,9 @@ class Doctor(keras.callbacks.Callback):
         self.verbose = verbose
         self._checks = _chosen(skip, thresholds or {})
         self._steps = StepLogger()
-        self._gradients = GradientNorms(every=_arguments.count("every", every))
+        # Without a folder to write to it needs no TensorBoard.
+        norms = functools.partial(GradientNorms, log_dir=None)
+        self._gradients = norms(every=_arguments.count("every", every))
         self._first_bad = FirstBadStep()
         self._units: ActivationStatistics | None = None
         self._evaluation: TrainingEvaluation | None = None
@@ -175,7 +178,7 @@ class Doctor(keras.callbacks.Callback):
         for finding in self.report.findings:
             if finding.name not in self._told and finding.severity != "note":
                 self._told.add(finding.name)
-                keras.utils.io_utils.print_msg(f"\nEpoch {epoch + 1}: {finding}")
+                print(f"\nEpoch {epoch + 1}: {finding}")  # noqa: T201
 
     # The report -----------------------------------------------------------------------
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 from html import escape
 from typing import TYPE_CHECKING
 
 from keras_dnn.diagnostics.finding import Finding, evidence
-from keras_dnn.plotting._matplotlib import has_matplotlib, pyplot
+from keras_dnn.plotting._matplotlib import close
 
 if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
@@ -75,10 +76,10 @@ def picture_of(report: Report) -> str:
     """The report's charts as base64; empty without charts or without matplotlib."""
     if not report.charts:
         return ""
-    if not has_matplotlib():
+    if importlib.util.find_spec("matplotlib") is None:
         return ""
     figure = report.plot()
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
-    pyplot().close(figure)
+    close(figure)
     return base64.b64encode(stream.getvalue()).decode("ascii")
