@@ -113,12 +113,13 @@ def test_values_of_another_list_do_not_count(tmp_path):
     def score(hp):
         return float(hp.Choice("x", sizes["values"]) != 8)
 
-    searched(score, tmp_path, [{"x": 8}, {"x": 16}])
+    searched(score, tmp_path, [{"x": 8}, {"x": 32}])
     sizes["values"] = [16, 32, 64]
-    later = Search(score, tmp_path, [{"x": 8}, {"x": 16}], overwrite=False)
+    later = Search(score, tmp_path, [{"x": 8}, {"x": 32}], overwrite=False)
     later.oracle.hyperparameters = keras_tuner.HyperParameters()
     score(later.oracle.hyperparameters)
-    assert narrow(later, factor=4).space[0].values == [16, 32]
+    hp = narrow(later, factor=4).space[0]
+    assert (hp.values, hp.default) == ([16, 32, 64], 32)
 
 
 def test_booleans_are_settled_if_the_best_few_agree(tmp_path):
