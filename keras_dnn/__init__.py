@@ -8,6 +8,7 @@ from keras_dnn import (
     layers,
     models,
     optimizers,
+    recipes,
     tuning,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "layers",
     "models",
     "optimizers",
+    "recipes",
     "tuning",
 ]

@@ -130,15 +130,20 @@ def states(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 def global_seed() -> list[keras.Variable]:
     """The state of Keras's global generator, if anything has drawn from it."""
-    generator = keras.src.backend.common.global_state.get_global_attribute(
-        "global_seed_generator"
-    )
+    state = keras.src.backend.common.global_state
+    generator = state.get_global_attribute("global_seed_generator")
     return [] if generator is None else [generator.state]
 
 
 def loss_weights_of(model: keras.Model) -> Any:
     """What `compile` was given as `loss_weights`."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def forget_global_seed() -> None:
+    """Makes Keras's global generator one that nothing has drawn from."""
+    state = keras.src.backend.common.global_state
+    state.set_global_attribute("global_seed_generator", None)
 
 
 def random_functions() -> Any:

@@ -31,10 +31,12 @@ PAGES_WITH_EXAMPLES = (
     "README.md",
     "docs/index.md",
     "docs/api/optimizers/adam.rst",
+    "docs/guides/a_good_default.md",
     "docs/guides/choosing_an_optimizer.md",
     "docs/guides/differences.md",
     "docs/guides/first_steps.md",
     "docs/guides/learning_rate.md",
+    "docs/guides/searching_and_comparing.md",
     "docs/guides/several_workers.md",
 )
 

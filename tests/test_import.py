@@ -79,6 +79,8 @@ def test_all_names_every_public_room_that_is_imported():
         "optimizers",
         "optimizers.schedules",
         "plotting",
+        "recipes",
+        "tuning",
     ],
 )
 def test_each_room_shows_its_names_and_no_others(room):

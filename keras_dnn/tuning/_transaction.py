@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
-import numpy as np
 
-from keras_dnn._graph import global_seed
 from keras_dnn.models._state import restored
+from keras_dnn.tuning._randomness import same_randomness
 
 ATTRIBUTES = ("history", "stop_training", "train_function", "_initial_epoch")
 """What `fit` leaves behind on a model besides its variables."""
@@ -36,16 +34,14 @@ def untouched(model: keras.Model) -> Iterator[None]:
         *model.variables,
         *model.metrics_variables,
         *model.optimizer.variables,
-        *global_seed(),
     ]
     known = set(map(id, variables))
     attributes = {
         name: getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)
     }
-    seeds = random.getstate(), np.random.get_state()  # noqa: NPY002
     model.train_function = None
     try:
-        with restored(variables):
+        with same_randomness(), restored(variables):
             yield
     finally:
         # Metrics that did not exist before.
@@ -57,5 +53,3 @@ def untouched(model: keras.Model) -> Iterator[None]:
                 setattr(model, name, attributes[name])
             elif hasattr(model, name):
                 delattr(model, name)
-        random.setstate(seeds[0])
-        np.random.set_state(seeds[1])  # noqa: NPY002

@@ -1,0 +1,85 @@
+"""What networks begin and end with: standardised inputs, and one unit a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+
+
+def first_layers(data: Any, input_shape: Any) -> list[Any]:
+    """The input, its standardisation if there is data, and flattening if needed."""
+    if (data is None) is (input_shape is None):
+        raise ValueError(
+            "data or input_shape must be given, and not both. Received: "
+            f"data={None if data is None else type(data).__name__}, "
+            f"input_shape={input_shape}"
+        )
+    if data is None:
+        shape = tuple(
+            _arguments.count("input_shape", size)
+            for size in _arguments.several("input_shape", input_shape)
+        )
+        found = [keras.Input(shape)]
+    else:
+        array = _numbers(data)
+        shape = array.shape[1:]
+        found = [keras.Input(shape), _standardising(array)]
+    return found if len(shape) == 1 else [*found, keras.layers.Flatten()]
+
+
+def _numbers(data: Any) -> np.ndarray:
+    array = np.asarray(data)
+    if array.ndim < 2 or not len(array) or array.dtype.kind not in "biuf":
+        raise ValueError(
+            "data must be an array of numbers with a row for each example. Received: "
+            f"data of shape {array.shape} and type {array.dtype}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("data must be finite. Received: data with NaN or infinity")
+    return array
+
+
+def _standardising(array: np.ndarray) -> Any:
+    """Mean 0 and variance 1: by feature, by channel, or of all pixels alike."""
+    axis = None if array.ndim == 3 else -1
+    over = tuple(range(array.ndim - (axis is not None)))
+    mean = array.mean(axis=over, dtype="float64")
+    variance = array.var(axis=over, dtype="float64")
+    # What never changes would be divided by zero, and then by next to nothing.
+    variance = np.where(variance > 1e-14 * np.square(mean), variance, 1.0)
+    return keras.layers.Normalization(
+        axis=axis,
+        mean=mean.tolist(),
+        variance=variance.tolist(),
+        dtype=full_precision(),
+        name="standardise",
+    )
+
+
+def last_layer(n_classes: int | None) -> Any:
+    """A softmax over classes, or one number."""
+    if n_classes is None:
+        return keras.layers.Dense(1, dtype=full_precision(), name="output")
+    n_classes = _arguments.count("n_classes", n_classes, least=2)
+    return keras.layers.Dense(
+        n_classes, activation="softmax", dtype=full_precision(), name="classes"
+    )
+
+
+def full_precision() -> str:
+    """The type of the weights: half precision is too coarse for inputs and losses."""
+    return str(keras.config.dtype_policy().variable_dtype)
+
+
+def widths(units: Any) -> list[int]:
+    """The numbers of units of the hidden layers."""
+    found = [_arguments.count("units", n) for n in _arguments.several("units", units)]
+    if not found:
+        raise ValueError(
+            f"units must hold a number for each hidden layer. Received: units={units}"
+        )
+    return found
