@@ -8,6 +8,7 @@ from keras_dnn.diagnostics.check import (
 )
 from keras_dnn.diagnostics.examination import Examination, LayerSignal
 from keras_dnn.diagnostics.finding import Finding
+from keras_dnn.diagnostics.gradient_check import GradientCheck, check_gradients
 from keras_dnn.diagnostics.preflight import preflight
 from keras_dnn.diagnostics.report import Chart, Report
 
@@ -16,8 +17,10 @@ __all__ = [
     "Check",
     "Examination",
     "Finding",
+    "GradientCheck",
     "LayerSignal",
     "Report",
+    "check_gradients",
     "preflight",
     "register_check",
     "registered_checks",

@@ -39,7 +39,7 @@ def charts(panels: Sequence[tuple[Any, ...]]) -> Figure:
         ... )
     """
     figure: Figure = pyplot().figure(
-        figsize=(8, 3.2 * len(panels)), layout="constrained"
+        figsize=(6.4, 2.8 * len(panels)), layout="constrained"
     )
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for ax, (title, x, xlabel, curves, log, healthy) in zip(axes, panels, strict=True):

@@ -185,6 +185,15 @@ def test_what_cannot_be_learnt_by_heart():
     assert counts.max() < 8
 
 
+def test_dropout_is_off_while_a_few_are_learnt():
+    model = networks.network(depth=2)
+    hidden = [keras.Input((20,)), *model.layers[:-1]]
+    model = keras.Sequential([*hidden, keras.layers.Dropout(0.98), model.layers[-1]])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    assert not found(model, networks.digits(), "tiny-batch")
+    assert model.layers[-2].rate == 0.98
+
+
 def test_the_first_loss_is_that_of_compute_loss():
     data = networks.digits()
     model = networks.network(depth=2, last=networks.normal(8.0))

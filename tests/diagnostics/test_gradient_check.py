@@ -1,0 +1,250 @@
+"""Right gradients pass, wrong ones don't, kinks are no errors, nothing changes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dnn.diagnostics import check_gradients
+from tests.diagnostics import networks
+
+layers = keras.layers
+
+
+class Scaled(layers.Layer):
+    """The identity, with a gradient that is off by a factor."""
+
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        factor = self.factor
+
+        @tf.custom_gradient
+        def identity(z):
+            return z * 1.0, lambda upstream: factor * upstream
+
+        return identity(x)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+def dense(*middle, activation="tanh"):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            layers.Dense(6, activation, kernel_regularizer="l2"),
+            *middle,
+            layers.Dense(4, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_right_gradients_pass():
+    found = check_gradients(dense(), *networks.digits())
+    assert found.passed
+    assert found.difference < 1e-7
+    assert found.differences.shape == (4,)
+    assert list(found.by_variable) == list(found.names)
+    assert "passed" in str(found)
+    assert "seed 0" in str(found)
+
+
+@pytest.mark.parametrize("factor", [1.05, 0.95, 1.001, -1.0, 0.0])
+def test_a_wrong_factor_is_found(factor):
+    model = dense(Scaled(factor))
+    found = check_gradients(model, *networks.digits())
+    assert not found.passed
+    assert "WRONG" in str(found)
+    # Above the layer gradients are right. Below it the penalty's share is, too.
+    assert (found.differences[2:] < 1e-7).all()
+    assert found.differences[1] == pytest.approx(
+        abs(1 - factor) / (1 + abs(factor)), rel=1e-3
+    )
+
+
+def test_the_numbers_are_those_of_a_closed_form():
+    """Of the squared error of a linear layer."""
+    rng = np.random.default_rng(3)
+    x, y, w = rng.normal(size=(7, 3)), rng.normal(size=(7, 2)), rng.random(7)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    found = check_gradients(model, x, y, sample_weight=w)
+    kernel, bias = (v.numpy().astype("float64") for v in model.trainable_variables)
+    error = (x @ kernel + bias - y) * w[:, None]
+    np.testing.assert_allclose(
+        found.automatic[0], (x.T @ error / 7).ravel(), rtol=1e-12
+    )
+    np.testing.assert_allclose(found.numeric[0], (x.T @ error / 7).ravel(), rtol=1e-8)
+    np.testing.assert_allclose(found.numeric[1], error.sum(axis=0) / 7, rtol=1e-8)
+    total = np.concatenate(found.automatic), np.concatenate(found.numeric)
+    np.testing.assert_allclose(
+        found.difference,
+        np.linalg.norm(total[0] - total[1])
+        / (np.linalg.norm(total[0]) + np.linalg.norm(total[1])),
+        rtol=1e-6,
+        atol=1e-16,
+    )
+
+
+def test_coordinates_are_drawn():
+    model = dense()
+    some = check_gradients(model, *networks.digits(), coordinates=5, seed=4)
+    assert [len(part) for part in some.coordinates] == [5, 5, 5, 4]
+    again = check_gradients(model, *networks.digits(), coordinates=5, seed=4)
+    other = check_gradients(model, *networks.digits(), coordinates=5, seed=5)
+    assert (some.coordinates[0] == again.coordinates[0]).all()
+    assert (some.coordinates[0] != other.coordinates[0]).any()
+    assert other.seed == 5
+
+
+# Kinks --------------------------------------------------------------------------------
+
+
+def test_a_point_on_a_kink_is_no_error():
+    """All units begin exactly at the kink: no inputs, no biases."""
+    model = dense(activation="relu")
+    x, y = networks.digits()
+    found = check_gradients(model, 0 * x, y)
+    assert found.passed
+    assert found.kinks[1] > 0
+
+
+def test_a_kink_within_the_step_is_passed_by():
+    model = dense(activation="relu")
+    model.layers[0].bias.assign(np.full(6, 2e-6))
+    x, y = networks.digits()
+    found = check_gradients(model, 0 * x, y)
+    assert found.passed
+    assert not found.kinks.any()
+
+
+def test_a_wrong_gradient_is_not_excused_by_kinks():
+    model = dense(Scaled(1.05), activation="relu")
+    assert not check_gradients(model, *networks.digits()).passed
+
+
+# What is held -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_dropout_and_batch_norm(training):
+    model = dense(layers.BatchNormalization(), layers.Dropout(0.5))
+    found = check_gradients(model, *networks.digits(), training=training)
+    assert found.passed, str(found)
+
+
+def test_nothing_changes():
+    model = dense(layers.BatchNormalization(), layers.Dropout(0.5, seed=3))
+    model.fit(*networks.digits(), verbose=0)
+    variables = [
+        *model.variables,
+        *model.optimizer.variables,
+        model.layers[2].seed_generator.state,
+    ]
+    before = [np.asarray(v.value) for v in variables]
+    check_gradients(model, *networks.digits(), training=True)
+    for old, new in zip(before, variables, strict=True):
+        np.testing.assert_array_equal(old, np.asarray(new.value))
+    assert keras.config.floatx() == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_floats_are_as_before_after_an_error():
+    with pytest.raises(ValueError, match="loss must be given"):
+        check_gradients(keras.Sequential([keras.Input((2,))]), np.ones((1, 2)), None)
+    with pytest.raises(ValueError):  # noqa: PT011
+        check_gradients(dense(), np.ones((2, 7)), np.ones(2))
+    assert keras.config.floatx() == "float32"
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+def test_other_types(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = dense()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert check_gradients(model, *networks.digits()).passed
+
+
+# Kinds of models ----------------------------------------------------------------------
+
+
+def test_embedding_attention_and_recurrence():
+    assert check_gradients(
+        networks.transformer(1), *networks.sequences(), coordinates=4
+    ).passed
+    assert check_gradients(
+        networks.recurrent(layers.LSTM), *networks.series(), coordinates=6
+    ).passed
+
+
+def test_several_outputs_with_weights():
+    x, y = networks.digits()
+    inputs = keras.Input((20,))
+    h = layers.Dense(5, "tanh")(inputs)
+    model = keras.Model(
+        inputs,
+        {
+            "a": layers.Dense(4, "softmax", name="a")(h),
+            "b": layers.Dense(1, name="b")(h),
+        },
+    )
+    model.compile(
+        "sgd",
+        {"a": keras.losses.SparseCategoricalCrossentropy(), "b": "mse"},
+        loss_weights={"a": 1.0, "b": 3.0},
+    )
+    targets = {"a": y, "b": x[:, :1]}
+    found = check_gradients(model, x, targets)
+    assert found.passed
+    model.compile("sgd", {"a": "sparse_categorical_crossentropy", "b": "mse"})
+    other = check_gradients(model, x, targets)
+    assert abs(found.automatic[-1] / other.automatic[-1] - 3.0).max() < 1e-9
+
+
+def test_frozen_layers_are_left_out():
+    model = dense()
+    model.layers[0].trainable = False
+    assert len(check_gradients(model, *networks.digits()).names) == 2
+
+
+def test_a_model_that_cannot_be_copied():
+    class Own(keras.Model):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def call(self, x):
+            return self.layer(x)
+
+    model = Own(layers.Dense(1))
+    model.compile("sgd", "mse")
+    model(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="get_config"):
+        check_gradients(model, np.ones((2, 3)), np.ones((2, 1)))
+
+
+def test_it_is_drawn():
+    found = check_gradients(dense(), *networks.digits(), coordinates=2)
+    assert found.plot().axes[0].get_title(loc="left") == "Gradient check"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coordinates": 0}, "coordinates must be a positive integer"),
+        ({"tolerance": 0.0}, "tolerance must be a number"),
+        ({"seed": -1}, "seed must be"),
+        ({"training": 1}, "training must be True or False"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_gradients(dense(), *networks.digits(), **options)
