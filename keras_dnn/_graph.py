@@ -139,6 +139,8 @@ def forget_global_seed() -> None:
     """Makes Keras's global generator one that nothing has drawn from."""
     state = keras.src.backend.common.global_state
     state.set_global_attribute("global_seed_generator", None)
+
+
 def loss_weights_of(model: keras.Model) -> Any:
     """What `compile` was given as `loss_weights`."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
