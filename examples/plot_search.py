@@ -136,7 +136,7 @@ picture = alarm.plot()
 # Fine
 # ----
 # Around the best few, each range a third as wide on its own scale. So few trials are a
-# show, and the seed was picked for it: with another, the first search may see no border,
+# show, and the seed was picked for it: with another the first search may see no border,
 # and the fine one may end lower. A search that is meant has dozens.
 
 fine = search("fine", narrow(moved, factor=3))

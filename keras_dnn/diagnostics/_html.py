@@ -9,7 +9,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from keras_dnn.diagnostics.finding import Finding, evidence
-from keras_dnn.plotting._matplotlib import close
 
 if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
@@ -78,6 +77,8 @@ def picture_of(report: Report) -> str:
         return ""
     if importlib.util.find_spec("matplotlib") is None:
         return ""
+    from keras_dnn.plotting._matplotlib import close
+
     figure = report.plot()
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
