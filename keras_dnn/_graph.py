@@ -135,26 +135,15 @@ def global_seed() -> list[keras.Variable]:
     return [] if generator is None else [generator.state]
 
 
-<<<<<<< HEAD
 def loss_weights_of(model: keras.Model) -> Any:
     """What `compile` was given as `loss_weights`."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
 
 
-=======
->>>>>>> 43614a175d55ec545d7820a4ce3e2478f867c476
 def forget_global_seed() -> None:
     """Makes Keras's global generator one that nothing has drawn from."""
     state = keras.src.backend.common.global_state
     state.set_global_attribute("global_seed_generator", None)
-<<<<<<< HEAD
-=======
-
-
-def loss_weights_of(model: keras.Model) -> Any:
-    """What `compile` was given as `loss_weights`."""
-    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
->>>>>>> 43614a175d55ec545d7820a4ce3e2478f867c476
 
 
 def random_functions() -> Any:
