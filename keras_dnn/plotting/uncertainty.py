@@ -107,14 +107,10 @@ def _histograms(ax: Any, groups: Mapping[str, np.ndarray]) -> None:
     largest = max((v.max(initial=0.0) for v in groups.values()), default=0.0)
     bins = np.linspace(0, max(largest, 1e-9), 31)
     for i, (name, values) in enumerate(groups.items()):
-        ax.hist(
-            values,
-            bins,
-            weights=np.full(values.size, 1 / max(values.size, 1)),
-            color=COLOURS[i] if i < len(COLOURS) else f"C{i}",
-            alpha=0.6,
-            label=f"{name} ({values.size})",
-        )
+        colour = COLOURS[i] if i < len(COLOURS) else f"C{i}"
+        shares = np.histogram(values, bins)[0] / max(values.size, 1)
+        ax.stairs(shares, bins, fill=True, color=colour, alpha=0.2)
+        ax.stairs(shares, bins, color=colour, label=f"{name} ({values.size})")
 
 
 def predicted_numbers(
