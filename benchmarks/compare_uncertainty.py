@@ -222,7 +222,7 @@ def compare(quick, folder):
             runs.append(report)
         found[name] = {
             "mean": keras.tree.map_structure(lambda *v: digits(np.mean(v)), *runs),
-            "std": keras.tree.map_structure(lambda *v: digits(np.std(v)), *runs),
+            "std": keras.tree.map_structure(lambda *v: digits(np.std(v, ddof=1)), *runs),
         }
         if len(found) == 1:
             errors = errors_of_samples(model, x_test[:200], 2 if quick else 20)
