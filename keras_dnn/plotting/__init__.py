@@ -7,9 +7,15 @@ from keras_dnn.plotting.comparisons import agreement, paired_differences
 from keras_dnn.plotting.errors import error_parts
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
+from keras_dnn.plotting.images import uncertain_images
+from keras_dnn.plotting.rejection import rejection
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
 from keras_dnn.plotting.trials import trials
-from keras_dnn.plotting.uncertainty import predicted_classes, predicted_numbers
+from keras_dnn.plotting.uncertainty import (
+    predicted_classes,
+    predicted_numbers,
+    uncertainties,
+)
 
 __all__ = [
     "activations",
@@ -21,9 +27,12 @@ __all__ = [
     "predicted_classes",
     "predicted_numbers",
     "range_test",
+    "rejection",
     "reliability",
     "schedule",
     "training_gaps",
     "training_steps",
     "trials",
+    "uncertain_images",
+    "uncertainties",
 ]

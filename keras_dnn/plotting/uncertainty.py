@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+COLOURS = (BLUE, ORANGE, GREY)
 
 
 def predicted_classes(
@@ -39,24 +43,16 @@ def predicted_classes(
     """
     data, knowledge = expected_entropy.ravel(), mutual_information.ravel()
     if right is None:
-        groups = [("all", np.full(data.shape, True), BLUE)]
+        groups = {"all": np.full(data.shape, True)}
     else:
         right = right.ravel()
-        groups = [("right", right, BLUE), ("wrong", ~right, ORANGE)]
+        groups = {"right": right, "wrong": ~right}
 
     figure: Figure = pyplot().figure(figsize=(9, 3.8), layout="constrained")
     histogram, parts = figure.subplots(1, 2)
     total = data + knowledge
-    bins = np.linspace(0, max(total.max(initial=0.0), 1e-9), 31)
-    for name, chosen, colour in groups:
-        histogram.hist(
-            total[chosen],
-            bins,
-            weights=np.full(chosen.sum(), 1 / max(chosen.sum(), 1)),
-            color=colour,
-            alpha=0.6,
-            label=f"{name} ({chosen.sum()})",
-        )
+    _histograms(histogram, {name: total[chosen] for name, chosen in groups.items()})
+    for colour, chosen in zip(COLOURS, groups.values(), strict=False):
         parts.scatter(
             data[chosen], knowledge[chosen], s=7, color=colour, alpha=0.5, linewidths=0
         )
@@ -70,6 +66,51 @@ def predicted_classes(
         "What the model does not know",
     )
     return figure
+
+
+def uncertainties(
+    groups: Mapping[str, np.ndarray], label: str = "entropy of the prediction (nats)"
+) -> Figure:
+    """Draws how a measure of uncertainty is distributed in each group of inputs.
+
+    Such groups are the inputs answered rightly, those answered wrongly, and inputs of a
+    kind that the model was not trained on. The less two groups overlap, the better the
+    measure tells them apart.
+
+    Args:
+        groups: for each name the measure of each input, of any shape.
+        label: what the measure is.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_dnn import plotting
+        >>> groups = {"known": np.array([0.1, 0.2]), "foreign": np.array([0.9])}
+        >>> figure = plotting.uncertainties(groups)
+    """
+    figure: Figure = pyplot().figure(figsize=(6, 3.8), layout="constrained")
+    ax = figure.subplots()
+    _histograms(ax, {name: np.ravel(values) for name, values in groups.items()})
+    if groups:
+        ax.legend(frameon=False)
+    tidy(ax, label, "share", "Uncertainty")
+    return figure
+
+
+def _histograms(ax: Any, groups: Mapping[str, np.ndarray]) -> None:
+    """One over the other, on the same bins, each adding up to 1."""
+    largest = max((v.max(initial=0.0) for v in groups.values()), default=0.0)
+    bins = np.linspace(0, max(largest, 1e-9), 31)
+    for i, (name, values) in enumerate(groups.items()):
+        colour = COLOURS[i] if i < len(COLOURS) else f"C{i}"
+        shares = np.histogram(values, bins)[0] / max(values.size, 1)
+        ax.stairs(shares, bins, fill=True, color=colour, alpha=0.2)
+        ax.stairs(shares, bins, color=colour, label=f"{name} ({values.size})")
 
 
 def predicted_numbers(
