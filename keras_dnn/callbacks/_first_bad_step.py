@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -99,14 +99,14 @@ class FirstBadStep(Probe):
 
         tf.cond(suspect & ~state["bad"], keep, lambda: tf.constant(0))
 
-    def look(self, x: Any) -> BadStep | None:
+    def look(self, batch: Callable[[], Any]) -> BadStep | None:
         """What the first bad step was, if there was one.
 
         Args:
-            x: a batch to find the layer with, or `None`.
+            batch: gives inputs to find the layer with, or `None`.
         """
         if self.found is None and self._state and bool(self._state["bad"].numpy()):
-            self.found = self._explained(x)
+            self.found = self._explained(batch())
         return self.found
 
     def _explained(self, x: Any) -> BadStep:
