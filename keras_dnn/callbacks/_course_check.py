@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keras_dnn.diagnostics.check import Check
+from keras_dnn.diagnostics.check import GUIDE, Check
 
 RULE = "A. Karpathy, CS231n: updates of about a thousandth of the weights"
 
@@ -16,6 +16,7 @@ def course_check(
     """Makes a check of a function of a `Course` and of the check itself."""
 
     def made(find: Any) -> Check:
-        return Check(name, looks_for, threshold, source, advice, False, find)
+        see = f"{GUIDE}#{name}"
+        return Check(name, looks_for, threshold, source, advice, False, see, find)
 
     return made

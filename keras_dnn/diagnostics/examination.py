@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_dnn._graph import global_seed, output_layers, sublayers
+from keras_dnn._graph import output_layers, sublayers
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.diagnostics._flatness import slope_at
 from keras_dnn.diagnostics._loss import Loss, loss_of
 from keras_dnn.models._outputs import watched
+from keras_dnn.models._same_randomness import same_randomness
 from keras_dnn.models._state import moving_variables, restored
 
 layers = keras.layers
@@ -213,16 +216,12 @@ class Examination:
         )
 
 
-def untouched(model: keras.Model) -> Any:
-    """A context that puts back weights, states, metrics and seeds at its end."""
-    return restored(
-        [
-            *model.variables,
-            *model.metrics_variables,
-            *moving_variables(model),
-            *global_seed(),
-        ]
-    )
+@contextlib.contextmanager
+def untouched(model: keras.Model) -> Iterator[None]:
+    """Puts back weights, states, metrics and all that is drawn at random."""
+    variables = [*model.variables, *model.metrics_variables, *moving_variables(model)]
+    with same_randomness(), restored(variables):
+        yield
 
 
 def losses_of(

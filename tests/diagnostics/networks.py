@@ -3,17 +3,19 @@
 import keras
 import numpy as np
 
-from keras_dnn import initializers
+from keras_dnn import initializers, recipes
 from keras_dnn.optimizers import AdamW
 
 layers = keras.layers
 ROWS = 96
 CLASSES = 4
+SEED = 1
+"""Of all weights and data here; `benchmarks/compare_diagnoses.py` moves it."""
 
 
-def digits(kind="mlp", seed=0, rows=ROWS):
+def digits(kind="mlp", rows=ROWS):
     """Examples that can be learnt: a pattern for each class, with noise."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED - 1)
     shape = (12, 12, 1) if kind == "cnn" else (20,)
     patterns = rng.normal(size=(CLASSES, *shape))
     y = rng.integers(0, CLASSES, rows)
@@ -35,19 +37,17 @@ def network(
     **options,
 ):
     """A multilayer or a convolutional network."""
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
 
     def initial():
         # An instance given twice draws the same weights twice.
         return keras.initializers.get(initializer)
 
     def hidden():
-        options_now = {"kernel_initializer": initial(), **options}
+        now = {"kernel_initializer": initial(), "use_bias": not norm, **options}
         if kind == "cnn":
-            return layers.Conv2D(
-                16, 3, padding="same", use_bias=not norm, **options_now
-            )
-        return layers.Dense(units, use_bias=not norm, **options_now)
+            return layers.Conv2D(16, 3, padding="same", **now)
+        return layers.Dense(units, **now)
 
     body = [keras.Input((12, 12, 1) if kind == "cnn" else (20,))]
     for _ in range(depth):
@@ -65,6 +65,9 @@ def network(
     return model
 
 
+GLOROT = "glorot_uniform"
+
+
 def normal(deviation):
     return {
         "class_name": "RandomNormal",
@@ -80,22 +83,25 @@ def from_logits():
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def without_a_way_out(kind):
-    """A layer that leads nowhere the loss can see."""
-    keras.utils.set_random_seed(1)
+def without_a_way_out(kind, count=1):
+    """Layers that lead nowhere the loss can see."""
+    keras.utils.set_random_seed(SEED)
     x = keras.Input((12, 12, 1) if kind == "cnn" else (20,))
     h = layers.Flatten()(x)
     h = layers.Dense(16, "relu", kernel_initializer="he_normal")(h)
-    lost = layers.Dense(16, "relu", kernel_initializer="he_normal", name="lost")(h)
+    lost = h
+    for _ in range(count):
+        lost = layers.Dense(16, "relu", kernel_initializer="he_normal")(lost)
     h = h + keras.ops.stop_gradient(lost)
     model = keras.Model(x, layers.Dense(CLASSES, "softmax")(h))
     model.compile("adam", "sparse_categorical_crossentropy")
     return model
 
 
-def frozen(kind):
+def frozen(kind, each=False):
     model = network(kind)
-    model.trainable = False
+    for part in model.layers if each else [model]:
+        part.trainable = False
     model.compile("adam", "sparse_categorical_crossentropy")
     return model
 
@@ -119,6 +125,12 @@ def spoiled(kind, how):
         x = 1000 * x
     elif how == "tiny":
         x = 1e-4 * x
+    elif how == "one picture":
+        x = np.repeat(x[:1], len(x), axis=0)
+    elif how == "two pictures":
+        x = x[np.random.default_rng(7).integers(0, 2, len(x))]
+    elif how.startswith("around"):
+        y = float(how.split()[1]) + x.reshape(len(x), -1)[:, :CLASSES]
     return x, y
 
 
@@ -159,10 +171,10 @@ def diseases():
                 lambda k: network(k, 8, "linear", normal(3.0)),
             ),
             ("symmetric-weights", "zeros", lambda k: network(k, 3, "relu", "zeros")),
-            ("symmetric-weights", "ones", lambda k: network(k, 3, "tanh", normal(0.0))),
+            ("symmetric-weights", "ones", lambda k: network(k, 3, "tanh", "ones")),
             (
                 "dead-units",
-                "biases of -3",
+                "biases of -4",
                 lambda k: network(
                     k, 3, bias_initializer=keras.initializers.Constant(-4.0)
                 ),
@@ -176,12 +188,12 @@ def diseases():
             ),
             (
                 "saturated-units",
-                "weights of 3",
+                "weights of 4",
                 lambda k: network(k, 2, "tanh", normal(4.0)),
             ),
             (
                 "saturated-units",
-                "biases of 5",
+                "biases of 8",
                 lambda k: network(
                     k, 2, "sigmoid", bias_initializer=keras.initializers.Constant(8.0)
                 ),
@@ -227,8 +239,22 @@ def diseases():
                 "uniform",
                 lambda k: network(k, 8, "selu", "glorot_uniform"),
             ),
-            ("nothing-trainable", "frozen", frozen),
+            ("nothing-trainable", "the model", frozen),
+            ("nothing-trainable", "each layer", lambda k: frozen(k, each=True)),
             ("no-gradient", "a lost layer", without_a_way_out),
+            ("no-gradient", "three lost", lambda k: without_a_way_out(k, 3)),
+            (
+                "useless-bias",
+                "in two layers",
+                lambda k: network(k, 2, norm=True, use_bias=True),
+            ),
+            (
+                "useless-bias",
+                "in five",
+                lambda k: network(k, 5, norm=True, use_bias=True),
+            ),
+            ("initializer", "3 layers", lambda k: network(k, 3, "relu", GLOROT)),
+            ("initializer", "6 layers", lambda k: network(k, 6, "relu", GLOROT)),
         ):
             yield kind, name, word, make, good
         for name, word in (
@@ -242,10 +268,23 @@ def diseases():
             ("inputs-not-standardised", "tiny"),
         ):
             yield kind, name, word, network, spoiled(kind, word)
+        for word in ("two pictures", "one picture"):
+            yield kind, "tiny-batch", word, learner, spoiled(kind, word)
+        for word in ("around 30", "around 500"):
+            yield kind, "targets-not-standardised", word, linear, spoiled(kind, word)
+
+
+def learner(kind):
+    """Its units give something on any one picture."""
+    return network(kind, 2, "elu")
+
+
+def linear(kind):
+    return network(kind, 2, output=None, loss="mse")
 
 
 def residual(norm=True, depth=4):
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     x = keras.Input((12, 12, 1))
     h = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(x)
     for _ in range(depth):
@@ -261,7 +300,7 @@ def residual(norm=True, depth=4):
 
 
 def mobile():
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     x = keras.Input((12, 12, 1))
     h = layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
     h = layers.ReLU(6.0)(layers.BatchNormalization()(h))
@@ -277,7 +316,7 @@ def mobile():
 
 
 def transformer(blocks=2):
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     x = keras.Input((10,), dtype="int32")
     h = layers.Embedding(30, 16)(x)
     for _ in range(blocks):
@@ -305,14 +344,14 @@ def series():
 
 
 def recurrent(kind):
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     model = keras.Sequential([keras.Input((12, 3)), kind(16), layers.Dense(1)])
     model.compile("adam", "mse")
     return model
 
 
 def autoencoder():
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     he = "he_normal"
     model = keras.Sequential(
         [
@@ -328,7 +367,7 @@ def autoencoder():
 
 
 def regression(depth=3):
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     hidden = [
         layers.Dense(32, "relu", kernel_initializer="he_normal") for _ in range(depth)
     ]
@@ -338,7 +377,7 @@ def regression(depth=3):
 
 
 def regularised():
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     model = keras.Sequential(
         [
             keras.Input((20,)),
@@ -359,7 +398,7 @@ def regularised():
 
 
 def rescaled():
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(SEED)
     model = keras.Sequential(
         [
             keras.Input((12, 12, 1)),
@@ -375,6 +414,7 @@ def rescaled():
 
 
 def binary():
+    keras.utils.set_random_seed(SEED)
     model = keras.Sequential(
         [
             keras.Input((20,)),
@@ -383,6 +423,13 @@ def binary():
         ]
     )
     model.compile("adam", "binary_crossentropy")
+    return model
+
+
+def recipe(make, depth, x):
+    keras.utils.set_random_seed(SEED)
+    model = make([32] * depth, n_classes=CLASSES, data=x)
+    model.compile("adam", "sparse_categorical_crossentropy")
     return model
 
 
@@ -439,3 +486,6 @@ def healthy():
     yield "regularised", regularised, mlp
     yield "rescaled", rescaled, spoiled("cnn", "bytes")
     yield "binary", binary, (mlp[0], (mlp[1] > 1).astype("float32"))
+    yield "deep_network", lambda: recipe(recipes.deep_network, 4, mlp[0]), mlp
+    snn = recipes.self_normalizing_network
+    yield "self_normalizing_network", lambda: recipe(snn, 8, mlp[0]), mlp
