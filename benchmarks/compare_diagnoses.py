@@ -111,6 +111,17 @@ def bidirectional():
     return model
 
 
+def dropped():
+    keras.utils.set_random_seed(networks.SEED)
+    model = keras.Sequential([keras.Input((20,))])
+    for _ in range(3):
+        model.add(layers.Dense(128, "relu", kernel_initializer="he_normal"))
+        model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(networks.CLASSES, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
 def more_healthy():
     """As `networks.healthy`: a name, how to make the model, and its data."""
     mlp, cnn = networks.digits("mlp"), networks.digits("cnn")
@@ -121,6 +132,7 @@ def more_healthy():
         lambda: application(apps.MobileNetV2, 32, alpha=0.5),
         pictures(32),
     )
+    yield "dropout of 0.5", dropped, mlp
     yield "residual, 24", lambda: networks.residual(depth=24), cnn
     yield "dense, batch norm, 20", lambda: networks.network(depth=20, norm=True), mlp
     yield "transformer, 6 blocks", lambda: networks.transformer(6), networks.sequences()

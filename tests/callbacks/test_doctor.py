@@ -92,6 +92,22 @@ def test_the_layer_in_which_it_began():
     assert "its outputs" in finding.message
 
 
+def test_where_the_data_are_bad_no_layer_is_blamed():
+    data = doctor_cases.spoiled(networks.digits(), 40)
+    doctor = trained(networks.network(depth=2), data, 1)
+    (finding,) = doctor.report.named("nonfinite")
+    assert finding.layer is None
+    assert "the data of that step" in finding.message
+
+
+def test_the_layer_whose_gradient_fails():
+    model = doctor_cases.with_layer("mlp", doctor_cases.Root(name="culprit"))
+    doctor = trained(model, networks.digits(), 1)
+    (finding,) = doctor.report.named("nonfinite")
+    assert finding.layer.endswith("culprit")
+    assert "its gradient" in finding.message
+
+
 def test_without_data_the_gradient_tells_the_layer():
     """The one above the root is fine, those below are not."""
     model = doctor_cases.with_layer("mlp", doctor_cases.Root())

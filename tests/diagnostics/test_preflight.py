@@ -234,6 +234,24 @@ def test_dropout_is_off_while_a_few_are_learnt():
     assert model.layers[-2].rate == 0.98
 
 
+def test_the_first_loss_is_judged_without_dropout():
+    x, y = networks.digits()
+
+    def dropped(last):
+        body = networks.network(depth=2, last=networks.normal(last)).layers
+        dropout = keras.layers.Dropout(0.9)
+        model = keras.Sequential([keras.Input((20,)), *body[:-1], dropout, body[-1]])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    assert not found(dropped(0.7), (x, y), "initial-loss")
+    (finding,) = found(dropped(8.0), (x, y), "initial-loss", samples=len(x))
+    model = dropped(8.0)
+    np.testing.assert_allclose(
+        finding.evidence["loss"], model.evaluate(x, y, verbose=0), rtol=1e-4
+    )
+
+
 def test_the_first_loss_is_that_of_compute_loss():
     data = networks.digits()
     model = networks.network(depth=2, last=networks.normal(8.0))
