@@ -124,8 +124,12 @@ class FirstBadStep(Probe):
             if found is not None:
                 return BadStep(step, loss, *found)
         if np.isfinite(loss) and flags.any():
-            last = int(np.flatnonzero(flags)[-1])
-            return BadStep(step, loss, _layer_of(paths[last]), "its gradient")
+            layer = _layer_of(paths[np.flatnonzero(flags)[-1]])
+            own = [_layer_of(path) == layer for path in paths]
+            # A kernel's gradient alone is bad where the layer's inputs are, which a
+            # ReLU above may hide; a gradient from above would spoil its bias's too.
+            if not own[0] or flags[own].all():
+                return BadStep(step, loss, layer, "its gradient")
         return BadStep(step, loss, None, "the data of that step")
 
     def _replayed(self, x: Any, weights: list[np.ndarray]) -> tuple[str, str] | None:

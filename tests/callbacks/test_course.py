@@ -234,6 +234,9 @@ def test_the_losses_of_the_beginning_and_the_end():
     assert (some.first, some.last) == (1.0, 56.5)
     assert course(losses=np.arange(1000.0)).first == 2.0
     assert course(losses=np.array([3.0])).last == 3.0
+    # A third of the loss is gone, or not quite.
+    assert course(losses=np.array([3.0] * 36 + [1.99] * 4)).learnt
+    assert not course(losses=np.array([3.0] * 36 + [2.01] * 4)).learnt
 
 
 def test_courses_are_joined():

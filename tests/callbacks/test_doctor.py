@@ -92,9 +92,12 @@ def test_the_layer_in_which_it_began():
     assert "its outputs" in finding.message
 
 
-def test_where_the_data_are_bad_no_layer_is_blamed():
-    data = doctor_cases.spoiled(networks.digits(), 40)
-    doctor = trained(networks.network(depth=2), data, 1)
+@pytest.mark.parametrize("held", [None, 30, 96])
+def test_where_the_data_are_bad_no_layer_is_blamed(held):
+    """Nothing is held, or good examples only, or the bad one too."""
+    x, y = doctor_cases.spoiled(networks.digits(), 40)
+    doctor = Doctor(None if held is None else (x[:held], y[:held]), verbose=0)
+    networks.network(depth=2).fit(x, y, verbose=0, callbacks=[doctor])
     (finding,) = doctor.report.named("nonfinite")
     assert finding.layer is None
     assert "the data of that step" in finding.message

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_dnn.callbacks._course_checks import CHECKS
 from keras_dnn.diagnostics import (
+    Examination,
     preflight,
     register_check,
     registered_checks,
@@ -244,7 +245,9 @@ def test_the_first_loss_is_judged_without_dropout():
         model.compile("adam", "sparse_categorical_crossentropy")
         return model
 
-    assert not found(dropped(0.7), (x, y), "initial-loss")
+    look = Examination(dropped(0.4), x, y, None, (x, y))
+    assert look.quiet_loss < 3.0 < 3.5 < look.loss
+    assert not found(dropped(0.4), (x, y), "initial-loss")
     (finding,) = found(dropped(8.0), (x, y), "initial-loss", samples=len(x))
     model = dropped(8.0)
     np.testing.assert_allclose(

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dnn.diagnostics import LayerSignal, preflight, registered_checks
+from keras_dnn import initializers
+from keras_dnn.diagnostics import LayerSignal, registered_checks
 from keras_dnn.diagnostics._flatness import slope_at
 from keras_dnn.diagnostics._loss import Loss
 from keras_dnn.diagnostics.layer_signal import signal_of
 
-assert preflight  # What registers the checks.
+layers = keras.layers
 CHECKS = {check.name: check for check in registered_checks()}
 
 
@@ -225,12 +226,41 @@ def test_the_layer_of_the_largest_step():
     assert finding.evidence == {"forward": 1.0, "backward": 1e-6}
 
 
+@pytest.mark.parametrize(
+    ("activation", "initializer", "ratio"),
+    [
+        ("relu", "glorot_uniform", 0.5),
+        ("relu", initializers.GlorotNormal(), 0.5),
+        ("gelu", "lecun_normal", 0.5),
+        ("relu", "he_normal", None),
+        ("leaky_relu", initializers.LeCunNormal(gain=layers.LeakyReLU()), None),
+        ("elu", initializers.LeCunNormal(gain="elu"), None),
+        ("tanh", "he_uniform", 2.0),
+        ("tanh", "lecun_uniform", None),
+        ("relu", keras.initializers.VarianceScaling(1.12), None),
+        ("relu", keras.initializers.VarianceScaling(1.10), 0.55),
+        ("relu", keras.initializers.VarianceScaling(3.58), None),
+        ("relu", keras.initializers.VarianceScaling(3.62), 1.81),
+        ("relu", "orthogonal", None),
+        ("linear", "he_normal", None),
+    ],
+)
+def test_an_initializer_suits_the_activation(activation, initializer, ratio):
+    dense = layers.Dense(2, activation, kernel_initializer=initializer)
+    seen = dataclasses.replace(layer(), layer=dense)
+    findings = found("initializer", weighted=[seen] * 3)
+    assert [f.evidence["ratio"] for f in findings] == pytest.approx(
+        [ratio] if ratio else []
+    )
+    assert not found("initializer", weighted=[seen] * 2)
+
+
 ACTIVATIONS = ("sigmoid", "tanh", "softsign", "elu", "selu", "hard_sigmoid", "relu6")
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_slopes_are_those_of_the_activation(name):
-    dense = keras.layers.Dense(1, name)
+    dense = layers.Dense(1, name)
     z = tf.constant(np.linspace(-4.1, 6.9, 23), "float64")
     with tf.GradientTape() as tape:
         tape.watch(z)
@@ -248,7 +278,7 @@ def test_slopes_are_those_of_the_activation(name):
 
 
 def test_a_unit_is_saturated_on_nine_examples_of_ten():
-    dense = keras.layers.Dense(4, "tanh")
+    dense = layers.Dense(4, "tanh")
     edge = math.sqrt(0.95)  # Where 5 % of the slope is left.
     y = np.full((10, 4), edge + 1e-3)
     y[0, 1] = y[:2, 2] = 0.0
