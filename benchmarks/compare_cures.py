@@ -151,8 +151,8 @@ CASES = {
     "under_fitting": (
         "under-fitting",
         "Doctor",
-        lambda: network(*dense(rate=0.7)),
-        lambda: network(*dense(rate=0.1)),
+        lambda: network(*dense(initializer="glorot_normal", rate=0.6)),
+        lambda: network(*dense(initializer="glorot_normal", rate=0.1)),
         IMAGES,
         5,
     ),
@@ -341,7 +341,7 @@ def draw(results, folder):
                 found = case[which]["curves"]["loss"]
                 y = floats(found["y"])
                 left.plot(found["x"], y, color=colour, label=which)
-                if not np.isfinite(y[-1]):
+                if np.isfinite(y[0]) and not np.isfinite(y[-1]):
                     last = int(np.flatnonzero(np.isfinite(y))[-1])
                     left.plot(found["x"][last], y[last], "x", color=colour, ms=8)
                     left.annotate(" NaN", (found["x"][last], y[last]), color=colour)

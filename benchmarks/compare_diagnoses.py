@@ -34,7 +34,7 @@ import keras_dnn
 from keras_dnn.callbacks import Doctor
 from keras_dnn.diagnostics import preflight
 from tests.callbacks import doctor_cases
-from tests.diagnostics import networks
+from tests.diagnostics import networks, sick_networks
 
 layers = keras.layers
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def pictures(size, rows=networks.ROWS):
 
 
 def application(make, size, **options):
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
     model = make(
         weights=None, input_shape=(size, size, 3), classes=networks.CLASSES, **options
     )
@@ -62,7 +62,7 @@ def application(make, size, **options):
 
 
 def convolutional_autoencoder():
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
 
     def step(filters, **options):
         return layers.Conv2D(
@@ -80,7 +80,7 @@ def convolutional_autoencoder():
 
 
 def u_net():
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
 
     def step(filters):
         return layers.Conv2D(
@@ -103,7 +103,7 @@ def u_net():
 
 
 def bidirectional():
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
     both = layers.Bidirectional(layers.LSTM(16, return_sequences=True))
     model = keras.Sequential([keras.Input((12, 3)), both, layers.GRU(16)])
     model.add(layers.Dense(1))
@@ -112,7 +112,7 @@ def bidirectional():
 
 
 def dropped():
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
     model = keras.Sequential([keras.Input((20,))])
     for _ in range(3):
         model.add(layers.Dense(128, "relu", kernel_initializer="he_normal"))
@@ -168,7 +168,7 @@ def trained(model, data, epochs, validation):
 
 def cases():
     """Who examines, of what kind, the disease or "healthy", a word, and how to ask."""
-    for kind, name, word, make, data in networks.diseases():
+    for kind, name, word, make, data in sick_networks.diseases():
         yield (
             "preflight",
             kind,

@@ -40,10 +40,15 @@ class Doctor(Resumable):
     dead and saturated units, a plateau, over- and under-fitting, and updates out of
     proportion. Training ends with the same weights, bit for bit, as without it.
 
+    Calling `fit` again adds to what it knows; another model or optimizer begins anew.
+    With `keras.callbacks.BackupAndRestore` among the callbacks it goes on, after the
+    end of the process, with what it knew at the last epoch's end.
+
     Args:
         data: some training data, a tuple `(x, y)`, a `tf.data.Dataset` or a
             `keras.utils.PyDataset`: a part is looked at each epoch. Without it units
-            are not seen, and the layer in which NaN began may stay unknown.
+            are not seen, nor what dropout costs, and the layer in which NaN began may
+            stay unknown.
         every: at how many steps gradients are measured once.
         samples: about how many examples of `data` to use.
         skip: names of checks to leave out.

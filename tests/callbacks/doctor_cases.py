@@ -45,7 +45,7 @@ class Root(layers.Layer):
 
 
 def with_layer(kind, layer):
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
     model = keras.Sequential(
         [
             keras.Input((12, 12, 1) if kind == "cnn" else (20,)),
@@ -60,7 +60,7 @@ def with_layer(kind, layer):
 
 
 def dropped(kind, rate):
-    keras.utils.set_random_seed(networks.SEED)
+    networks.seeded()
     body = [keras.Input((12, 12, 1) if kind == "cnn" else (20,)), layers.Flatten()]
     for _ in range(2):
         dense = layers.Dense(48, "relu", kernel_initializer="glorot_normal")
