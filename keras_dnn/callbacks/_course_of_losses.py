@@ -11,7 +11,6 @@ from keras_dnn.callbacks._course_check import RULE, course_check
 from keras_dnn.diagnostics.check import Check
 from keras_dnn.diagnostics.finding import Finding
 
-
 STEPS = 100
 """Fewer are no plateau: training has hardly begun."""
 
