@@ -88,6 +88,7 @@ def rate(optimizer, value):
 
 
 FAST = {"mlp": 0.02, "cnn": 0.004}
+LONG = {"mlp": 2, "cnn": 1}
 
 
 def diseases():
@@ -214,14 +215,14 @@ def diseases():
                 "fast",
                 lambda k: network(k, 3, optimizer=rate("Adam", FAST[k])),
                 data,
-                2,
+                LONG[kind],
             ),
             (
                 "update-ratio",
                 "faster",
                 lambda k: network(k, 3, optimizer=rate("Adam", 1.5 * FAST[k])),
                 data,
-                2,
+                LONG[kind],
             ),
         )
         for name, word, make, given, epochs in cases:
