@@ -1,4 +1,4 @@
-"""Eight trainings that go wrong, what the doctor says, and each with its cure.
+"""Trainings that go wrong, what the doctor says, and each with its cure.
 
 Not part of `make bench`: it makes what the guide "When training goes wrong" shows, the
 findings in `docs/_data/cures`, the numbers in `docs/_data/cures.json`, the pictures in

@@ -270,14 +270,16 @@ def table(results):
         seen = "tested" if case["seed"] == tested else "unseen"
         key = case["disease"] or case["network"]
         groups[bool(case["disease"]), key, case["by"], seen].append(case)
-    columns = [(by, s) for by in ("preflight", "Doctor") for s in ("tested", "unseen")]
+    draws = [d for d in ("tested", "unseen") if any(key[-1] == d for key in groups)]
+    columns = [(by, d) for by in ("preflight", "Doctor") for d in draws]
     lines = []
     for sick, title in ((True, "disease"), (False, "healthy network")):
         names = list(dict.fromkeys(key for ill, key, *_ in groups if ill is sick))
         what = "named first" if sick else "no warning"
-        heads = [title, f"`preflight`: {what}", "other draws"]
-        heads += [f"`Doctor`: {what}", "other draws"]
-        lines += ["", f"| {' | '.join(heads)} |", "|---|---|---|---|---|"]
+        heads = [title]
+        for by in ("preflight", "Doctor"):
+            heads += [f"`{by}`: {what}", "other draws"][: len(draws)]
+        lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for name in names:
             numbers = [share(groups.get((sick, name, *c), [])) for c in columns]
             label = f"[{name}](#{name})" if sick else name
