@@ -212,8 +212,10 @@ class Doctor(Resumable):
 
     def _course(self) -> Course:
         gradients, units = self._gradients, self._units
-        model, optimizer = self._trained
-        if units is not None and not _settled(model, optimizer):
+        model, _ = self._trained
+        losses = np.asarray(self._steps.losses, "float64")
+        before = 0 if self._earlier is None else len(self._earlier.losses)
+        if not _settled(model, before + len(losses)):
             units = None
         shapes = {v.path: v.shape for v in getattr(model, "variables", ())}
         columns = [
@@ -224,7 +226,7 @@ class Doctor(Resumable):
         epochs = np.array(self._epochs, "float64").reshape(-1, 3)
         evaluation = self._evaluation
         course = Course(
-            losses=np.asarray(self._steps.losses, "float64"),
+            losses=losses,
             steps=gradients.steps,
             norms=gradients.norms[:, columns],
             kernels=[gradients.names[i] for i in columns],
@@ -248,15 +250,14 @@ class Doctor(Resumable):
         return None if self._units is None else first_batch(self._units.data)
 
 
-def _settled(model: Any, optimizer: Any) -> bool:
+def _settled(model: Any, batches: int) -> bool:
     """Whether batch norms have seen enough for units to be looked at in inference mode.
 
     Until then their moving statistics are largely those that they began with, by which
     half of a layer may seem dead.
     """
-    steps = int(optimizer.iterations) if optimizer is not None else 0
     return all(
-        part.momentum**steps < 0.5
+        part.momentum**batches < 0.5
         for part in sublayers(model)
         if isinstance(part, keras.layers.BatchNormalization) and part.trainable
     )
