@@ -45,7 +45,7 @@ class Root(layers.Layer):
 
 
 def with_layer(kind, layer):
-    keras.utils.set_random_seed(1)
+    networks.seeded()
     model = keras.Sequential(
         [
             keras.Input((12, 12, 1) if kind == "cnn" else (20,)),
@@ -60,7 +60,7 @@ def with_layer(kind, layer):
 
 
 def dropped(kind, rate):
-    keras.utils.set_random_seed(1)
+    networks.seeded()
     body = [keras.Input((12, 12, 1) if kind == "cnn" else (20,)), layers.Flatten()]
     for _ in range(2):
         dense = layers.Dense(48, "relu", kernel_initializer="glorot_normal")
@@ -199,9 +199,25 @@ def diseases():
             (
                 "plateau",
                 "labels at random",
-                lambda k: network("mlp", 1, units=2, optimizer=rate("Adam", 0.003)),
-                shuffled(networks.digits(rows=4 * ROWS)),
+                lambda k: network(
+                    k, 1, units=2, norm=k == "cnn", optimizer=rate("Adam", 0.003)
+                ),
+                shuffled(networks.digits(kind, rows=4 * ROWS)),
                 8,
+            ),
+            (
+                "update-ratio",
+                "Adam at 0.02",
+                lambda k: network(k, 3, optimizer=rate("Adam", 0.02)),
+                data,
+                2,
+            ),
+            (
+                "update-ratio",
+                "Adam at 0.03",
+                lambda k: network(k, 3, optimizer=rate("Adam", 0.03)),
+                data,
+                2,
             ),
         )
         for name, word, make, given, epochs in cases:
