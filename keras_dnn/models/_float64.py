@@ -35,7 +35,7 @@ def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
     if data is not None:
         return _error(*(_outputs(m, data) for m in models))
     try:
-        # Smaller images than the model is for, where it takes them: a fifth of the work.
+        # Smaller images than the model is for, where it takes them: less work.
         inputs = _random_inputs(model, largest=96)
         return _error(*(_outputs_in_float64(m, inputs) for m in models))
     except Exception:
