@@ -156,7 +156,7 @@ class Plan:
                 found += self._forward(taker, across(taker.node, affine))
             else:
                 raise Inexact(
-                    f"the {type(layer).__name__} behind it is no linear layer"
+                    f"the {type(layer).__name__} behind it is not a linear layer"
                 )
         return found
 

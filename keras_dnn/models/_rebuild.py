@@ -136,7 +136,7 @@ class _Rebuilding:
         inner = timed_model(old)
         if inner is not None and self._changes_calls_in(inner):
             config = {k: old.get_config()[k] for k in ("name", "trainable", "dtype")}
-            return keras.layers.TimeDistributed(self.model(inner), **config)
+            return keras.layers.TimeDistributed(self.operation(inner), **config)
         if isinstance(old, keras.layers.Layer):
             chosen = self.replace(old)
             if chosen is not old:
@@ -223,8 +223,8 @@ def _copy_the_rest(old: Any, new: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
-    if hasattr(new, "finalize_state"):
-        # `Normalization` and `Discretization` read their weights once only.
+    if isinstance(new, keras.layers.Normalization):
+        # It reads its weights once only.
         new.finalize_state()
 
 
