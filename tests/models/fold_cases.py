@@ -37,7 +37,7 @@ def randomised(model, seed=0):
                 layer.gamma.assign(sign * generator.uniform(0.5, 1.5, shape))
             if layer.center:
                 layer.beta.assign(generator.normal(size=shape))
-        elif isinstance(layer, layers.Normalization):
+        elif hasattr(layer, "adapt_mean"):
             shape = layer.adapt_mean.shape
             layer.adapt_mean.assign(generator.normal(size=shape))
             layer.adapt_variance.assign(generator.uniform(0.3, 2, shape))

@@ -18,7 +18,7 @@ from tests.models.fold_cases import (
 )
 
 AFFINE = {
-    "Rescaling": lambda: layers.Rescaling(1 / 127.5, -1.0),
+    "Rescaling": lambda: layers.Rescaling(0.3, -1.0),
     "Rescaling of channels": lambda: layers.Rescaling(
         [2.0, 3.0, -4.0], [1.0, 0.0, 5.0]
     ),

@@ -36,7 +36,6 @@ EVERYWHERE = {
     "Depthwise2D": (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), C2),
     "Separable1D": (lambda: layers.SeparableConv1D(3, 3, depth_multiplier=2), C1),
     "Separable2D": (lambda: layers.SeparableConv2D(3, 3), C2),
-    "Transposed2D, no overlap": (lambda: layers.Conv2DTranspose(3, 2, 2), C2),
 }
 """Where the bias is the same at each place."""
 
@@ -60,6 +59,7 @@ IN_PLACES = {
     ),
     "same, separable": (lambda: layers.SeparableConv2D(3, 3, padding="same"), C2),
     "transposed": (lambda: layers.Conv1DTranspose(3, 3, strides=2), C1),
+    "transposed, no overlap": (lambda: layers.Conv2DTranspose(3, 2, 2), C2),
     "transposed, same": (
         lambda: layers.Conv2DTranspose(3, 3, strides=2, padding="same"),
         C2,
@@ -194,8 +194,9 @@ def test_across_zero_padding(kind):
 @pytest.mark.parametrize("kind", [layers.MaxPooling2D, layers.GlobalMaxPooling2D])
 def test_across_the_maximum_where_no_scale_is_negative(kind):
     model = behind_activation(IMAGE, kind(name="p"), layers.Dense(4, name="d"))
-    assert "p lies between, and a scale is negative" in fold_batch_norm(model).kept["n"]
     norm = model.get_layer("n")
+    norm.gamma.assign([1.0, -1.0, 1.0])
+    assert "p lies between, and a scale is negative" in fold_batch_norm(model).kept["n"]
     norm.gamma.assign(np.abs(norm.gamma) * [1, 0, 1])
     result = fold_batch_norm(model)
     assert result.folded == {"n": "d"}
@@ -211,7 +212,7 @@ def test_into_all_the_layers_behind():
 
     result = fold_batch_norm(model)
 
-    assert result.folded == {"n": "a, b, c"}
+    assert set(result.folded["n"].split(", ")) == {"a", "b", "c"}
     assert difference(model, result.model, normal(3, *IMAGE)) < 5e-6
 
 
