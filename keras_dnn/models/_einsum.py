@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from keras_dnn._graph import Node
-from keras_dnn.models._affine import Array, Inexact, compress, float64
+from keras_dnn.models._affine import Affine, Array, Inexact, compress, float64
 from keras_dnn.models._linear import TOLERANCE, Linear
 
 
@@ -110,6 +110,14 @@ class Int8Dense(Einsum):
     @staticmethod
     def kernel_of(layer: Any) -> Array:
         return 1 / float64(layer.kernel_scale)[None]
+
+    def after(self, affine: Affine) -> Self:
+        """With an affine map in it that stands behind it."""
+        linear = super().after(affine)
+        if linear._needs_map():
+            name = self.node.operation.name
+            raise Inexact(f"{name} is quantised to int8, and the shift is not by unit")
+        return linear
 
     def _inputs_scaled(self, scale: Array) -> Self:
         raise Inexact(

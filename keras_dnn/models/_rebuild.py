@@ -204,12 +204,18 @@ def timed_model(layer: Any) -> keras.Model | None:
 def undrawn(old: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A layer of this kind and config, whose weights will be zero when it is built.
 
-    What it would draw is overwritten anyhow, and to draw it is a third of the work.
+    What it would draw is overwritten anyhow, and to draw it is a third of the work. A
+    layer that is not Keras's own draws: who knows what it does with an initializer.
 
     Returns:
         The layer, and by attribute the initializers to give it once it is built.
     """
-    names = [k for k in config if k.endswith("_initializer") and k in vars(old)]
+    is_of_keras = type(old).__module__.startswith("keras.")
+    names = [
+        key
+        for key in config
+        if is_of_keras and key.endswith("_initializer") and key in vars(old)
+    ]
     new = type(old).from_config({**config, **dict.fromkeys(names, "zeros")})
     return new, {name: keras.initializers.get(config[name]) for name in names}
 

@@ -189,6 +189,20 @@ def int8_in_front(x):
     return y
 
 
+@build((3, 5))
+def int8_by_place(x):
+    dense = layers.Dense(2, name="c")
+    n = BatchNorm(scale=False, name="n")
+    y = n(layers.Flatten()(dense(x)))
+    dense.quantize("int8")
+    return y
+
+
+@build((5, 1))
+def to_another_shape(x):
+    return layers.Dense(3)(layers.Rescaling([1.0, 2.0], name="s")(x))
+
+
 @build((5,))
 def int4(x):
     dense = layers.Dense(4, name="c")
@@ -263,6 +277,20 @@ def test_what_would_not_be_exact_stays(make, reasons):
     x = normal(2, *(n or 5 for n in model.input_shape[1:]))
     assert difference(model, result.model, x) < 1e-5
     assert result.max_error < 1e-5
+
+
+def test_what_changes_the_shape_stays():
+    result = fold_batch_norm(to_another_shape())
+    assert result.affine_kept == {"s": "it changes the shape"}
+    assert result.affine_folded == {}
+
+
+def test_shifts_by_place_do_not_go_into_a_dense_layer_of_whole_numbers():
+    model = int8_by_place()
+    model.get_layer("n").beta.assign(range(6))
+    result = fold_batch_norm(model)
+    assert "c is quantised to int8" in result.kept["n"]
+    assert difference(model, result.model, normal(3, 3, 5)) == 0
 
 
 def test_a_norm_of_ones_own_is_not_folded_wrongly():
