@@ -9,15 +9,13 @@ from typing import Any
 
 import keras
 
-from keras_dnn._graph import Node, graph_of, sublayers
+from keras_dnn._graph import Node, graph_of
 from keras_dnn._typing import Tensor
 from keras_dnn.models._affine import Affine, Inexact, affine_of, is_affine
 from keras_dnn.models._commuting import across, back_across, commutes
 from keras_dnn.models._linear import Linear
 from keras_dnn.models._linear_layers import check_no_activation, is_linear, linear_of
 from keras_dnn.models._rebuild import Call, key_of, timed_model
-
-Book = tuple[dict[str, str], dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -202,41 +200,6 @@ class Plan:
                 fill()
 
         return calls, fill_all
-
-    def report(self, calls: dict[Call, list[Any]]) -> tuple[Book, Book]:
-        """What was folded and what was kept: of batch norms, and of other layers.
-
-        Args:
-            calls: the new layers, as `new_layers` gives them.
-        """
-        norms: Book = {}, {}
-        others: Book = {}, {}
-        for key, sites in self.affine.items():
-            layer, path = sites[0].node.operation, sites[0].path
-            is_norm = isinstance(layer, keras.layers.BatchNormalization)
-            folded, kept = norms if is_norm else others
-            if key in self.targets:
-                names = [x.path + calls[x.key][0].name for x in self.targets[key]]
-                folded[path + layer.name] = ", ".join(dict.fromkeys(names))
-            else:
-                kept[path + layer.name] = self.reasons[key]
-        norms[1].update(self._hidden_norms())
-        return norms, others
-
-    def _hidden_norms(self) -> Iterator[tuple[str, str]]:
-        """The batch norms in layers whose graph is not known, with the reason."""
-        for site in self.sites:
-            layer = site.node.operation
-            if is_affine(layer) or graph_of(layer) or timed_model(layer):
-                continue
-            for part in sublayers(layer):
-                if not isinstance(part, keras.layers.BatchNormalization):
-                    continue
-                name, kind = site.path + layer.name, type(layer).__name__
-                if part is layer:
-                    yield name, f"{kind} is a batch norm of its own kind"
-                else:
-                    yield f"{name}/{part.name}", f"it is inside a {kind}"
 
 
 def sites_of(model: keras.Model) -> Iterator[Site]:

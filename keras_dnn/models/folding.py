@@ -23,6 +23,7 @@ import keras
 from keras_dnn._result import Result
 from keras_dnn.models._float64 import max_error
 from keras_dnn.models._fold_plan import Plan
+from keras_dnn.models._fold_report import report
 from keras_dnn.models._rebuild import rebuild
 
 
@@ -128,6 +129,6 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
     calls, fill = plan.new_layers()
     folded = rebuild(model, calls=calls)
     fill()
-    norms, others = plan.report(calls)
+    norms, others = report(plan, calls)
     error = max_error(model, folded, data)
     return FoldResult(folded, *norms, error, *others)

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_dnn._graph import graph_of
 from keras_dnn.layers import MCDropout
-from keras_dnn.models._rebuild import key_of, rebuild
+from keras_dnn.models._rebuild import rebuild
 
 
 def normal(*shape, seed=0):
@@ -287,61 +286,6 @@ def test_masks_pass_through():
     )
 
 
-def test_an_adapted_normalization_is_copied():
-    """It works with constants that it makes of its weights once only."""
-    layer = layers.Normalization()
-    layer.adapt(normal(50, 4) * 3 + 1)
-    timed = functional(layers.TimeDistributed(layer), (2, 4))
-    np.testing.assert_array_equal(
-        rebuild(timed)(normal(3, 2, 4)), timed(normal(3, 2, 4))
-    )
-    model = functional(layer, (4,))
-    assert np.abs(np.array(model(normal(3, 4))) - normal(3, 4)).max() > 0.1
-    np.testing.assert_array_equal(rebuild(model)(normal(3, 4)), model(normal(3, 4)))
-
-
-def test_bins_and_a_vocabulary_are_copied():
-    bins = layers.Discretization(num_bins=4)
-    bins.adapt(normal(100, 1))
-    model = functional(bins, (3,))
-    found = np.array(rebuild(model)(normal(5, 3)))
-    np.testing.assert_array_equal(found, model(normal(5, 3)))
-    assert len(np.unique(found)) > 2
-
-    lookup = layers.IntegerLookup()
-    lookup.adapt(np.array([[7, 7, 3, 3, 3, 5]]))
-    model = functional(lookup, (2,), dtype="int64")
-    words = np.array([[3, 7], [5, 9]])
-    np.testing.assert_array_equal(rebuild(model)(words), [[1, 2], [3, 0]])
-
-
-@pytest.mark.parametrize("kind", [layers.Dense, layers.EinsumDense])
-def test_a_lora_keeps_its_alpha(kind):
-    layer = kind(3) if kind is layers.Dense else kind("ab,bc->ac", 3)
-    model = functional(layer, (4,))
-    layer.enable_lora(2, lora_alpha=8)
-    scrambled(model)
-    np.testing.assert_array_equal(rebuild(model)(normal(3, 4)), model(normal(3, 4)))
-
-
-def test_initializers_are_kept_though_none_of_them_draws():
-    model = functional(layers.Dense(3, kernel_initializer=Counted(), name="d"), (4,))
-    config = model.get_layer("d").get_config()
-    Counted.calls = 0
-    copy = rebuild(model)
-    assert Counted.calls == 0
-    assert copy.get_layer("d").get_config() == config
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Counted(keras.initializers.GlorotNormal):
-    calls = 0
-
-    def __call__(self, shape, dtype=None):
-        Counted.calls += 1
-        return super().__call__(shape, dtype)
-
-
 def test_a_lambda_layer_is_copied():
     double = layers.Lambda(lambda x: 2 * x, output_shape=(4,))
     copy = rebuild(functional(double, (4,)))
@@ -454,58 +398,3 @@ def test_a_nested_subclassed_model_is_copied_as_a_layer():
     model = scrambled(functional(Subclassed(), (4,)))
     copy = rebuild(model)
     np.testing.assert_array_equal(copy(normal(3, 4)), model(normal(3, 4)))
-
-
-def calls_of(model, name):
-    return [key_of(model, n) for n in graph_of(model).nodes if n.operation.name == name]
-
-
-def test_a_single_call_is_replaced():
-    """The other call of the layer stays as it is."""
-    dense = layers.Dense(4, "tanh", name="d")
-    model = scrambled(functional(lambda x: dense(layers.ReLU()(dense(x))), (4,)))
-    parts = [layers.Dense(4, name="e"), layers.Softmax()]
-    copy = rebuild(model, calls={calls_of(model, "d")[1]: parts})
-    x = normal(3, 4)
-    expected = parts[1](parts[0](ops.relu(dense(x))))
-    np.testing.assert_allclose(copy(x), expected, rtol=1e-6)
-    assert graph_of(copy).nodes[0].operation.name == "d"
-
-
-def test_a_single_call_is_dropped():
-    drop = layers.Rescaling(2.0, name="s")
-    model = functional(lambda x: drop(layers.ReLU()(drop(x))), (4,))
-    copy = rebuild(model, calls={calls_of(model, "s")[0]: []})
-    x = normal(3, 4)
-    np.testing.assert_array_equal(copy(x), 2 * np.maximum(x, 0))
-
-
-def test_a_call_with_a_mask_is_dropped():
-    x = keras.Input((5,), dtype="int32")
-    y = layers.Embedding(7, 4, mask_zero=True)(x)
-    y = layers.BatchNormalization(name="n")(y)
-    model = scrambled(keras.Model(x, layers.LSTM(2)(y)))
-    copy = rebuild(model, calls={calls_of(model, "n")[0]: []})
-    words, shorter = np.array([[1, 2, 0, 0, 0]]), np.array([[1, 2, 0]])
-    expected = model.layers[-1](
-        model.layers[1](shorter), mask=ops.not_equal(shorter, 0)
-    )
-    np.testing.assert_allclose(copy(words), expected, rtol=1e-5)
-
-
-def test_calls_in_a_sequential_in_a_nested_and_in_a_timed_model():
-    def inner(shape):
-        return keras.Sequential([keras.Input(shape), layers.Rescaling(3.0, name="s")])
-
-    timed, nested = inner((4,)), inner((2, 4))
-    last = layers.Rescaling(5.0, name="s")
-    parts = [layers.TimeDistributed(timed, name="t"), nested, last]
-    model = keras.Sequential([keras.Input((2, 4)), *parts])
-    calls = {
-        calls_of(timed, "s")[0]: [],
-        calls_of(nested, "s")[0]: [layers.Rescaling(2.0), layers.Rescaling(7.0)],
-        calls_of(model, "s")[0]: [layers.Rescaling(1.0, 1.0)],
-    }
-    x = normal(3, 2, 4)
-    np.testing.assert_allclose(rebuild(model, calls=calls)(x), 14 * x + 1, rtol=1e-5)
-    np.testing.assert_allclose(rebuild(model)(x), 45 * x, rtol=1e-5)
