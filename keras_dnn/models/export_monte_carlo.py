@@ -67,7 +67,7 @@ def export_monte_carlo(
         model: a functional or Sequential model with dropout and one output.
         path: where to write.
         samples: how many samples the statistics are of.
-        seed: integer for the same masks each time.
+        seed: integer of at least 0 for the same masks each time.
         layers: names or layers to sample from; `None` for all that have dropout.
 
     Returns:
@@ -96,6 +96,7 @@ def export_monte_carlo(
     """
     require_tensorflow("keras_dnn.models.export_monte_carlo")
     samples = _arguments.count("samples", samples)
+    seed = None if seed is None else _arguments.count("seed", seed, least=0)
     sampler = Sampler(model, random_layers(model, layers))
     if sampler.cut.graph is None or len(sampler.cut.graph.outputs) != 1:
         raise ValueError(

@@ -115,6 +115,11 @@ class MCPrediction(Result):
         )
 
     def _right(self, y: np.ndarray) -> np.ndarray:
+        if y.size != np.prod(self.mean.shape[:-1]):
+            raise ValueError(
+                f"y must hold {np.prod(self.mean.shape[:-1])} labels, one for each "
+                f"answer. Received: shape {y.shape}"
+            )
         if self.mean.shape[-1] == 1:
             return np.asarray((self.mean[..., 0] > 0.5) == (y.reshape(-1) > 0.5))
         return np.asarray(self.mean.argmax(-1) == y.reshape(self.mean.shape[:-1]))
@@ -167,7 +172,7 @@ def mc_predict(
             covariance in closed form, where the only dropout feeds a last linear
             `Dense`.
         batch_size: inputs at once, where `x` is not batched already.
-        seed: integer for the same samples each time.
+        seed: integer of at least 0 for the same samples each time.
         masks: `"independent"`, `"coherent"` or `"stratified"`.
         return_samples: whether to keep all samples, which needs memory for them.
         quantiles: shares in [0, 1] whose quantiles of the samples to return.
@@ -182,7 +187,7 @@ def mc_predict(
     Raises:
         ValueError: if the model has no dropout, `layers` names none of it, an argument
             is not as said above, or `samples` is 0 and there is no closed form.
-        RuntimeError: if Keras does not run on TensorFlow.
+        RuntimeError: if Keras does not run on TensorFlow, or inside a `tf.function`.
 
     Example:
         >>> import keras, numpy as np
@@ -204,12 +209,18 @@ def mc_predict(
         uncertainty in deep learning", 2016.
     """
     require_tensorflow("keras_dnn.models.mc_predict")
+    if tf.inside_function():
+        raise RuntimeError(
+            "mc_predict gives NumPy arrays and compiles what it runs itself, so it "
+            "can't be called inside a tf.function. Call it outside, or call the model "
+            "that to_monte_carlo gives"
+        )
     batch_size = _arguments.count("batch_size", batch_size)
     task = Task(
         _arguments.count("samples", samples, least=0),
-        seed,
+        None if seed is None else _arguments.count("seed", seed, least=0),
         _arguments.choice("masks", masks, MASKS),
-        return_samples,
+        _arguments.switch("return_samples", return_samples),
         _shares(quantiles),
     )
     sampler = sampler_of(model, random_layers(model, layers))
@@ -272,7 +283,12 @@ def _batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
             batch = keras.utils.unpack_x_y_sample_weight(x[i])[0]
             yield keras.tree.map_structure(tf.convert_to_tensor, batch), len(x)
     else:
-        x = keras.tree.map_structure(np.asarray, x)
+        given, x = x, keras.tree.map_structure(np.asarray, x)
+        if not all(a.ndim for a in keras.tree.flatten(x)):
+            raise ValueError(
+                "x must hold arrays with a row for each input, or be a tf.data.Dataset "
+                f"or a keras.utils.PyDataset. Received: x={given!r}"
+            )
         lengths = {len(a) for a in keras.tree.flatten(x)}
         if len(lengths) != 1:
             raise ValueError(
