@@ -5,17 +5,13 @@ from __future__ import annotations
 import keras
 
 from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.conversion import ALWAYS_ON
 from keras_dnn.models.folding import fold_batch_norm
 
 layers = keras.layers
 
 IDLE = (
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.AlphaDropout,
+    *ALWAYS_ON,
     layers.GaussianNoise,
     layers.ActivityRegularization,
     layers.Identity,

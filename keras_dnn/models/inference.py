@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import sublayers
+from keras_dnn._graph import graph_of, sublayers
 from keras_dnn._progress import Progress
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn.models._forms.form import Form
@@ -84,7 +84,8 @@ def optimize_for_inference(
     Raises:
         ValueError: if a candidate is not known, the data is not such as the model takes
             or has less than `batch_size` rows, the labels do not fit, the model keeps a
-            state from call to call, or another argument is not as said above.
+            state from call to call or takes one number of rows only, or another
+            argument is not as said above.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
@@ -186,6 +187,12 @@ def _inputs(
         raise ValueError(
             "model must not keep a state from call to call, as a recurrent layer with "
             f"stateful=True does. Received: model={model.name!r}"
+        )
+    graph = graph_of(model)
+    if graph and any(x.shape[0] is not None for x in graph.inputs):
+        raise ValueError(
+            "model must take any number of rows. Received: a model with inputs of "
+            f"shapes {[x.shape for x in graph.inputs]}"
         )
     ports, arrays = input_ports(model, data)
     lengths = [len(a) for a in arrays]

@@ -405,6 +405,10 @@ def stateful():
     )
 
 
+def of_four_rows():
+    return keras.Sequential([keras.Input(batch_shape=(4, 4)), layers.Dense(3)])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -424,6 +428,7 @@ def stateful():
         ({"max_accuracy_loss": -1, "labels": np.zeros(8)}, "max_accuracy_loss must be"),
         ({"data": iter([1])}, "data must be an array"),
         ({"data": 3.0}, "data must be an array"),
+        ({"model": of_four_rows}, r"any number of rows.*\(4, 4\)"),
         ({"model": stateful, "data": np.zeros((2, 3, 4))}, "must not keep a state"),
     ],
 )

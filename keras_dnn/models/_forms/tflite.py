@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,8 +52,15 @@ def _int8(network: Network) -> Files:
         name = signal.Signals(-done.returncode).name
         raise RuntimeError(f"TensorFlow's converter crashed ({name})")
     if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no reason"])[-1])
+        raise RuntimeError(_error(done.stderr))
     return {FILE: target.read_bytes()}
+
+
+def _error(printed: str) -> str:
+    """The line that names the error, among all that a process printed."""
+    lines = printed.strip().splitlines() or ["no reason given"]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines)[-1]
 
 
 def _open(files: Files, threads: int) -> Run:
