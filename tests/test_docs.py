@@ -38,6 +38,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/learning_rate.md",
     "docs/guides/searching_and_comparing.md",
     "docs/guides/several_workers.md",
+    "docs/guides/shipping_a_fast_model.md",
     "docs/guides/what_the_model_does_not_know.md",
 )
 
