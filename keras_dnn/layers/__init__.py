@@ -1,5 +1,8 @@
-"""Layers that stay random at inference."""
+"""Layers that stay random at inference, and a softmax over many classes."""
 
+from keras_dnn.layers.hierarchical_crossentropy import HierarchicalCrossentropy
+from keras_dnn.layers.hierarchical_softmax import HierarchicalSoftmax
+from keras_dnn.layers.hierarchical_top_k import HierarchicalTopK
 from keras_dnn.layers.mc_dropout import (
     MCAlphaDropout,
     MCDropout,
@@ -12,6 +15,9 @@ from keras_dnn.layers.monte_carlo import MonteCarlo
 from keras_dnn.layers.rrelu import RReLU
 
 __all__ = [
+    "HierarchicalCrossentropy",
+    "HierarchicalSoftmax",
+    "HierarchicalTopK",
     "MCAlphaDropout",
     "MCDropout",
     "MCGaussianDropout",
