@@ -45,6 +45,14 @@ class Blocks:
         return _name_once(rows, self.clusters, self.first)
 
 
+def look_up(table: Tensor, indices: Tensor) -> Tensor:
+    """Numbers from a short table; an index beyond it is an error where there can be one.
+
+    Keras's function counts negative ones from the end.
+    """
+    return ops.take(table, indices) if tf is None else tf.gather(table, indices)
+
+
 def in_blocks(cluster: Tensor, n_clusters: int, size: int = SIZE) -> Blocks:
     """Puts examples, given the cluster of each, in blocks of one cluster."""
     n_examples = ops.shape(cluster)[0]

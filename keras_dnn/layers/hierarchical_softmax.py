@@ -16,7 +16,7 @@ from keras import ops
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers import GlorotUniform
-from keras_dnn.layers._blocks import in_blocks
+from keras_dnn.layers._blocks import in_blocks, look_up
 from keras_dnn.layers._deferred import defer
 from keras_dnn.layers._log_softmax import at_least_float32, log_softmax
 from keras_dnn.layers._two_levels import two_levels
@@ -130,13 +130,15 @@ class HierarchicalSoftmax(keras.layers.Layer):
             classes: integers of shape `(...)`.
 
         Returns:
-            Logarithms of shape `(...)`, in float32 or better.
+            Logarithms of shape `(...)`, in float32 or better. For a class that does not
+            exist TensorFlow raises an error on a CPU; under XLA and on other devices
+            and backends it is NaN.
         """
         shape = ops.shape(inputs)[:-1]
         inputs = ops.reshape(self._cast(inputs), (-1, inputs.shape[-1]))
         classes = ops.reshape(ops.cast(classes, "int32"), (-1,))
-        cluster = ops.take(self.levels.cluster_of, classes)
-        position = ops.take(self.levels.position_of, classes)
+        cluster = look_up(self.levels.cluster_of, classes)
+        position = look_up(self.levels.position_of, classes)
         of_cluster = _pick(self.cluster_log_probabilities(inputs), cluster)
 
         blocks = in_blocks(cluster, len(self.levels.sizes))
@@ -152,7 +154,8 @@ class HierarchicalSoftmax(keras.layers.Layer):
         within = log_softmax(logits, filled)
         within = _pick(within, ops.take(position, blocks.examples))
         within = ops.take(ops.reshape(within, (-1,)), blocks.places)
-        return ops.reshape(of_cluster + within, shape)
+        known = (classes >= 0) & (classes < self.n_classes)
+        return ops.reshape(ops.where(known, of_cluster + within, np.nan), shape)
 
     def cluster_log_probabilities(self, inputs: Tensor) -> Tensor:
         """The logarithm of the probability of each cluster.
