@@ -5,18 +5,24 @@ from keras_dnn.models.conversion import from_monte_carlo, to_monte_carlo
 from keras_dnn.models.export_monte_carlo import export_monte_carlo
 from keras_dnn.models.folding import FoldResult, fold_batch_norm
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
+from keras_dnn.models.pruning import PruneResult, prune
 from keras_dnn.models.reusing import reuse_layers, unfreeze
+from keras_dnn.models.sparseness import Sparsity, sparsity
 
 __all__ = [
     "Calibration",
     "FoldResult",
     "MCPrediction",
+    "PruneResult",
+    "Sparsity",
     "calibration",
     "export_monte_carlo",
     "fold_batch_norm",
     "from_monte_carlo",
     "mc_predict",
+    "prune",
     "reuse_layers",
+    "sparsity",
     "to_monte_carlo",
     "unfreeze",
 ]
