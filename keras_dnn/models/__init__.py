@@ -2,6 +2,7 @@
 
 from keras_dnn.models.calibration import Calibration, calibration
 from keras_dnn.models.conversion import from_monte_carlo, to_monte_carlo
+from keras_dnn.models.discriminative import discriminative_rates
 from keras_dnn.models.export_monte_carlo import export_monte_carlo
 from keras_dnn.models.folding import FoldResult, fold_batch_norm
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
@@ -16,6 +17,7 @@ __all__ = [
     "PruneResult",
     "Sparsity",
     "calibration",
+    "discriminative_rates",
     "export_monte_carlo",
     "fold_batch_norm",
     "from_monte_carlo",
