@@ -5,10 +5,10 @@ Not part of `make bench`: it compares how well networks learn, not how fast they
 A small convolutional network with batch norms learns eight classes of Fashion-MNIST
 from 12,000 images; the two others are then learnt from 200 images, from scratch and on
 the layers of that network, frozen and unfrozen in several ways, all for forty epochs.
-Twice: with the pair of the lecture notes, which is easy, and with one that is hard. Five
-seeds, each with its own first network, its own 200 images and its own initial weights.
-Nothing is tuned but the rate of the network from scratch, which gets the best of three,
-by the images of the test set.
+Twice: with the pair of the lecture notes, which is easy, and with one that is hard.
+Five seeds, each with its own first network, its own 200 images and its own initial
+weights. Nothing is tuned but the rate of the network from scratch, which gets the best
+of three, by the images of the test set.
 
     python benchmarks/compare_reuse.py            about five minutes on one core
     python benchmarks/compare_reuse.py --quick    a try-out in `runs/`
