@@ -36,6 +36,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/differences.md",
     "docs/guides/first_steps.md",
     "docs/guides/learning_rate.md",
+    "docs/guides/reusing_layers.md",
     "docs/guides/searching_and_comparing.md",
     "docs/guides/several_workers.md",
     "docs/guides/what_the_model_does_not_know.md",

@@ -109,7 +109,9 @@ def prune(
     of a separable one) and of recurrent ones (kernel and recurrent kernel), also of
     frozen layers and inside wrappers and nested models. Biases, normalisation and
     embeddings are left alone. Attention is, too: its config has room for one constraint
-    where its four kernels need four. `kept` says which layers stay as they are.
+    where its four kernels need four. `kept` says which layers stay as they are. With
+    `use_ema` take an optimizer of this package: Keras's own ones average the weights
+    before constraints are applied, and leave averages that are not zero.
 
     Zeros make a model smaller once it is compressed. They do not make it faster:
     TensorFlow multiplies by zero as by any other number.
