@@ -38,6 +38,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/first_steps.md",
     "docs/guides/learning_rate.md",
     "docs/guides/many_classes.md",
+    "docs/guides/reusing_layers.md",
     "docs/guides/searching_and_comparing.md",
     "docs/guides/several_workers.md",
     "docs/guides/shipping_a_fast_model.md",

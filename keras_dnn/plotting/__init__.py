@@ -11,6 +11,7 @@ from keras_dnn.plotting.images import uncertain_images
 from keras_dnn.plotting.ladder import ladder
 from keras_dnn.plotting.rejection import rejection
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
+from keras_dnn.plotting.sparseness import zero_weights
 from keras_dnn.plotting.trials import trials
 from keras_dnn.plotting.uncertainty import (
     predicted_classes,
@@ -37,4 +38,5 @@ __all__ = [
     "trials",
     "uncertain_images",
     "uncertainties",
+    "zero_weights",
 ]
