@@ -86,7 +86,7 @@ class Standardised(layers.Layer):
 
 
 def narrow(norm):
-    return network(*dense(64, 1), *dense(12, 1)[1:], norm(name="norm"))
+    return network(*dense(64, 1), *dense(6, 1)[1:], norm(name="norm"))
 
 
 def adam(rate):
@@ -151,8 +151,8 @@ CASES = {
     "under_fitting": (
         "under-fitting",
         "Doctor",
-        lambda: network(*dense(initializer="glorot_normal", rate=0.6)),
-        lambda: network(*dense(initializer="glorot_normal", rate=0.1)),
+        lambda: network(*dense(depth=2, initializer="glorot_normal", rate=0.8)),
+        lambda: network(*dense(depth=2, initializer="glorot_normal", rate=0.1)),
         IMAGES,
         5,
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,8 +19,9 @@ from keras_dnn.callbacks.activation_statistics import ActivationStatistics
 from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
-from keras_dnn.diagnostics import Check, Report
+from keras_dnn.diagnostics import Report
 from keras_dnn.diagnostics._held_data import first_batch
+from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
 from keras_dnn.models._same_randomness import same_randomness
 
@@ -93,7 +93,7 @@ class Doctor(Resumable):
         super().__init__()
         self.data = data
         self.verbose = verbose
-        self._checks = _chosen(skip, thresholds or {})
+        self._checks = chosen(CHECKS, skip, thresholds)
         self._every = _arguments.count("every", every)
         self._samples = _arguments.count("samples", samples)
         self._trained: tuple[Any, Any] = (None, None)
@@ -243,22 +243,6 @@ class Doctor(Resumable):
     def _batch(self) -> Any:
         """Some inputs, to find the layer with in which NaN began."""
         return None if self._units is None else first_batch(self._units.data)
-
-
-def _chosen(skip: Iterable[str], thresholds: Mapping[str, float]) -> list[Check]:
-    skipped = [skip] if isinstance(skip, str) else list(skip)
-    for argument, names in (("skip", skipped), ("thresholds", list(thresholds))):
-        unknown = [name for name in names if name not in CHECKS]
-        if unknown:
-            raise ValueError(
-                f"{argument} must hold names of checks: {', '.join(CHECKS)}. "
-                f"Received: {', '.join(map(repr, unknown))}"
-            )
-    return [
-        dataclasses.replace(check, threshold=thresholds.get(name, check.threshold))
-        for name, check in CHECKS.items()
-        if name not in skipped
-    ]
 
 
 def _some(data: Any, samples: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_dnn._result import Result
@@ -157,3 +157,25 @@ def registered_checks() -> tuple[Check, ...]:
         True
     """
     return tuple(REGISTRY.values())
+
+
+def chosen(
+    checks: Mapping[str, Check],
+    skip: Iterable[str],
+    thresholds: Mapping[str, float] | None,
+) -> list[Check]:
+    """The checks without those to leave out, with other thresholds where there are."""
+    skipped = [skip] if isinstance(skip, str) else list(skip)
+    moved = dict(thresholds or {})
+    for argument, names in (("skip", skipped), ("thresholds", list(moved))):
+        unknown = [name for name in names if name not in checks]
+        if unknown:
+            raise ValueError(
+                f"{argument} must hold names of checks: {', '.join(checks)}. "
+                f"Received: {', '.join(map(repr, unknown))}"
+            )
+    return [
+        dataclasses.replace(check, threshold=moved.get(name, check.threshold))
+        for name, check in checks.items()
+        if name not in skipped
+    ]
