@@ -31,7 +31,8 @@ class Oracle:
     lies between; it goes on if every way from it comes to a linear layer. Between may
     lie dropout, norms that are gone, and pooling: by the maximum if no scale is
     negative. Zeros between stop a shift on the way back, and nothing on the way on but
-    pooling. Other calls of the same norm go with it. A flatten lets all pass on, and back what is the same everywhere.
+    pooling. Other calls of the same norm go with it. A flatten lets all pass on, and
+    back what is the same everywhere.
     """
 
     LINEAR = (
