@@ -41,9 +41,11 @@ def trained(model):
 
 
 def operations(function, x):
-    """How often each kind stands in the graphs that TensorFlow runs for a call."""
+    """How often each kind stands in the graphs that a first call makes and runs."""
     context.enable_run_metadata()
     try:
+        # What other functions have left there.
+        context.context().export_run_metadata()
         function(x)
         metadata = context.context().export_run_metadata()
     finally:
@@ -81,7 +83,6 @@ def main(names):
             }
             if rows == 1:
                 for label, call in calls.items():
-                    call(x)
                     counts = operations(call, x)
                     print(
                         f"{label}: {fused(counts)} of {convolutions} convolutions "

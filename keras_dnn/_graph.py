@@ -42,9 +42,7 @@ class Node:
     @property
     def training(self) -> Any:
         """What the call itself was given as `training`, whatever the model is."""
-        names = getattr(self.operation, "call_signature_parameters", ())
-        given = dict(zip(names, self._arguments.args, strict=False))
-        return {**given, **self._arguments.kwargs}.get("training")
+        return self._arguments.kwargs.get("training")
 
 
 @dataclasses.dataclass(frozen=True)

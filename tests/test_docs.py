@@ -36,6 +36,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/choosing_an_optimizer.md",
     "docs/guides/differences.md",
     "docs/guides/first_steps.md",
+    "docs/guides/folding_batch_norms.md",
     "docs/guides/learning_rate.md",
     "docs/guides/many_classes.md",
     "docs/guides/reusing_layers.md",

@@ -49,7 +49,6 @@ def diamond():
         (lambda: layers.Dense(2), "_flatten_layers"),
         (lambda: layers.Dropout(0.5), "_call_has_training_arg"),
         (lambda: layers.Dropout(0.5), "_seed_generators"),
-        (lambda: layers.Dense(2), "call_signature_parameters"),
         (lambda: layers.Dense(2), "_dtype_policy"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
@@ -111,13 +110,14 @@ def test_a_layer_reads_its_variables_as_float64():
     dense = layers.Dense(3, activity_regularizer="l2")
     x = np.random.default_rng(0).normal(size=(5, 4))
     dense(x)
+    losses = len(dense.losses)
     dense.bias.assign([1, 2, 3])
     found = in_float64(dense)(x)
     assert found.dtype == "float64", "the private parts of a dtype policy have changed"
     expected = x @ np.array(dense.kernel, "float64") + [1, 2, 3]
     np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert len(dense.losses) == losses, "the view leaves its losses on the layer"
     assert dense(x).dtype == "float32"
-    assert len(dense.losses) == 2, "the view leaves its losses on the layer"
 
 
 def test_convnext_still_has_its_layer_scale():
@@ -139,7 +139,6 @@ def test_the_first_argument_of_a_call():
     for y in (
         layers.BatchNormalization()(x, mask=m),
         layers.BatchNormalization()(mask=m, inputs=x),
-        layers.BatchNormalization()(x, False, m),
         ops.where(x, m[..., None], 0.0),
         ops.tanh(x=x),
     ):
@@ -152,7 +151,6 @@ def test_the_training_argument_of_a_call():
     for y, expected in (
         (layers.BatchNormalization()(x), None),
         (layers.BatchNormalization()(x, training=True), True),
-        (layers.BatchNormalization()(x, True), True),
         (layers.Dropout(0.5)(x, training=False), False),
         (ops.tanh(x), None),
     ):

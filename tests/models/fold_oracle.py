@@ -31,7 +31,8 @@ class Oracle:
     lies between; it goes on if every way from it comes to a linear layer. Between may
     lie dropout, norms that are gone, and pooling: by the maximum if no scale is
     negative. Zeros between stop a shift on the way back, and nothing on the way on but
-    pooling. A flatten lets all pass on, and back what is the same everywhere.
+    pooling. Other calls of the same norm go with it. A flatten lets all pass on, and
+    back what is the same everywhere.
     """
 
     LINEAR = (
@@ -53,15 +54,16 @@ class Oracle:
             found = {
                 name
                 for name, norm in norms.items()
-                if name not in self.folded and all(map(self.folds, self.calls_of(norm)))
+                if name not in self.folded and self.goes(norm)
             }
             self.folded |= found
         nested = [x.name for x, *_ in self.calls if isinstance(x, keras.Sequential)]
         self.folded |= {f"{name}/n" for name in nested}
         self.names |= {f"{name}/n" for name in nested}
 
-    def calls_of(self, layer):
-        return [call for call in self.calls if call[0] is layer]
+    def goes(self, norm):
+        self.transparent = {*self.folded, norm.name}
+        return all(self.folds(call) for call in self.calls if call[0] is norm)
 
     def takers(self, tensor):
         return [call for call in self.calls if any(x is tensor for x in call[1])]
@@ -78,7 +80,7 @@ class Oracle:
         if isinstance(layer, self.LINEAR):
             linear = layer.activation is keras.activations.linear
             return linear and len(s) == tensor.shape[-1]
-        if isinstance(layer, BatchNorm) and layer.name not in self.folded:
+        if isinstance(layer, BatchNorm) and layer.name not in self.transparent:
             return False
         if isinstance(layer, layers.ZeroPadding2D) and t.any():
             return False
@@ -108,7 +110,7 @@ class Oracle:
         layer, _, output = call
         if isinstance(layer, self.LINEAR):
             return True
-        if isinstance(layer, BatchNorm) and layer.name not in self.folded:
+        if isinstance(layer, BatchNorm) and layer.name not in self.transparent:
             return False
         if isinstance(layer, layers.ZeroPadding2D):
             return self.on(output, s, t, padded=padded or bool(t.any()))

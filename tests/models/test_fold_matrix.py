@@ -98,7 +98,9 @@ def test_each_is_folded_exactly_or_refused_by_name(name):
             norm.gamma.assign(np.abs(norm.gamma))
         elif norm.scale:
             # One of each sign, whatever was drawn.
-            norm.gamma.assign(np.abs(norm.gamma) * (-1) ** np.arange(len(norm.gamma)))
+            norm.gamma.assign(
+                np.abs(norm.gamma) * (-1) ** np.arange(norm.gamma.shape[0])
+            )
     total = len(norms_in(model))
 
     result = fold_batch_norm(model)

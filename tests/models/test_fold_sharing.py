@@ -19,7 +19,7 @@ def test_a_layer_that_serves_several_norms_becomes_several():
     """The heads of RetinaNet: the same convolutions on each scale, with own norms."""
     head = conv(4, 3, name="head")
     x = keras.Input((6, 6, 4))
-    scales = [x, layers.AveragePooling2D()(x), layers.MaxPooling2D()(x)]
+    scales = [x, layers.AveragePooling2D(2)(x), layers.MaxPooling2D()(x)]
     outputs = [BatchNorm(name=f"n{i}")(head(y)) for i, y in enumerate(scales)]
     model = randomised(keras.Model(x, [*outputs, layers.ReLU()(head(x + 1))]))
 
