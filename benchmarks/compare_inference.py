@@ -46,8 +46,8 @@ def network():
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
+            *block(16),
             *block(32),
-            *block(64),
             layers.Flatten(),
             layers.Dense(128, activation="relu", kernel_initializer="he_normal"),
             layers.Dropout(0.3),
@@ -70,7 +70,7 @@ def train():
     model.compile(
         Nesterov(rate, momentum=rate.momentum()),
         "sparse_categorical_crossentropy",
-        ["accuracy"],
+        metrics=["accuracy"],
     )
     model.fit(x, y, batch_size=BATCH_SIZE, epochs=EPOCHS, verbose=2)
     KEPT.parent.mkdir(parents=True, exist_ok=True)

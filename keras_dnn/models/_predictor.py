@@ -42,7 +42,9 @@ class Predictor:
         """The arrays of all outputs for those of all inputs."""
         if self._run is None:
             self._run = FORMS[self.name].open(self.files, self.threads)
-        if FORMS[self.name].any_batch or len(x[0]) == self.batch_size:
+        rows = len(x[0])
+        # None at all is beyond some runtimes.
+        if rows == self.batch_size or (rows and FORMS[self.name].any_batch):
             return self._run(x)
         return in_pieces(self._run, x, self.batch_size)
 

@@ -137,10 +137,9 @@ def test_accuracy_is_that_of_the_labels(measured):
 
 def test_any_number_of_rows(measured):
     model, x, _, result = measured
-    for rows in (0, 1, 7):
-        found = result(x[:rows])
-        assert found.shape == (rows, 3)
-        np.testing.assert_allclose(found, model(x[:rows]), atol=1e-5)
+    assert result(x[:0]).shape == (0, 3)
+    for rows in (1, 7):
+        np.testing.assert_allclose(result(x[:rows]), model(x[:rows]), atol=1e-5)
 
 
 def test_the_text_shows_the_ladder_and_the_reasons(measured):
@@ -274,12 +273,11 @@ def test_several_inputs_and_outputs_and_whole_numbers():
     x = {
         "words": np.random.default_rng(1).integers(0, 20, (9, 5)),
         "numbers": normal(9),
-        "not for the model": normal(9),
     }
     result = optimize_for_inference(
         model, x, candidates=TENSORFLOWS[2:4], batch_size=4, rounds=1, verbose=0
     )
-    found, expected = result(x), model(x)
+    found, expected = result({**x, "not for the model": 0}), model(x)
     assert found.keys() == expected.keys()
     np.testing.assert_allclose(found["kind"], expected["kind"], atol=1e-5)
     np.testing.assert_allclose(found["more"][0], expected["more"][0], atol=1e-5)
@@ -317,13 +315,13 @@ def test_a_model_without_a_graph_is_not_folded():
 
 
 def test_a_form_that_fails_says_why():
-    """TFLite has no logarithm of the gamma function."""
-    x = keras.Input((3,))
-    y = layers.Lambda(tf.math.lgamma)(x)
+    """TFLite cannot invert a matrix."""
+    x = keras.Input((3, 3))
+    y = layers.Flatten()(layers.Lambda(tf.linalg.inv)(x))
     model = keras.Model(x, layers.Dense(2)(y))
     result = optimize_for_inference(
         model,
-        np.abs(normal(8, 3)) + 1,
+        5 * np.eye(3) + normal(8, 3, 3),
         candidates=["tf.function", "TFLite float32", "TFLite int8"],
         rounds=1,
         verbose=0,
