@@ -200,7 +200,7 @@ def network(n_classes=60, masked=False, **arguments):
     return keras.Model(inputs, HierarchicalSoftmax(n_classes, **arguments)(x))
 
 
-def fitted(loss, jit_compile=False, masked=False, **arguments):
+def fitted(loss, jit_compile=False, masked=False, probabilities=True, **arguments):
     """The history of a network that is the same each time, and the network."""
     keras.utils.set_random_seed(3)
     rng = np.random.default_rng(1)
@@ -209,7 +209,7 @@ def fitted(loss, jit_compile=False, masked=False, **arguments):
     weight = rng.uniform(size=shape)
     if masked:
         x[::4, 1:] = 0
-    model = network(masked=masked)
+    model = network(masked=masked, probabilities_in_training=probabilities)
     model.compile(keras.optimizers.SGD(0.5), loss, jit_compile=jit_compile, **arguments)
     history = model.fit(
         x,
@@ -253,6 +253,18 @@ def test_the_whole_distribution_is_computed_only_where_somebody_reads_it(monkeyp
     assert computed == []
     model.predict(np.ones((4, UNITS)), verbose=0)
     assert computed == [4]
+
+
+def test_without_probabilities_in_training_all_else_is_the_same():
+    expected, _ = fitted(HierarchicalCrossentropy(), metrics=["accuracy"])
+    found, model = fitted(
+        HierarchicalCrossentropy(), metrics=["accuracy"], probabilities=False
+    )
+    for name in ("loss", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+    x = np.ones((2, UNITS))
+    np.testing.assert_allclose(np.sum(model(x), axis=1), 1, rtol=1e-6)
+    assert np.isnan(model(x, training=True)).all()
 
 
 def test_replicas_train_as_one_device(two_replicas):
@@ -353,6 +365,7 @@ def test_the_best_of_sequences_under_xla(policy):
         {"clusters": 3},
         {"clusters": np.arange(10) % 4},
         {"frequencies": np.arange(10.0)},
+        {"probabilities_in_training": False},
         {},
     ],
 )
@@ -363,6 +376,7 @@ def test_config_creates_it_anew(arguments):
     assert again.get_config() == config
     np.testing.assert_array_equal(again.levels.cluster_of, layer.levels.cluster_of)
     assert (config["n_classes"], config["name"]) == (10, "words")
+    assert again.probabilities_in_training == layer.probabilities_in_training
     loss = HierarchicalCrossentropy("sum", "mine").get_config()
     assert HierarchicalCrossentropy.from_config(loss).get_config() == loss
 
@@ -436,6 +450,7 @@ def test_a_saved_model_loads_in_a_new_process_and_trains_on(tmp_path):
         ({"frequencies": [-1.0] * 10}, "frequencies must be finite and not neg"),
         ({"frequencies": [np.nan] * 10}, "frequencies must be finite"),
         ({"clusters": [0, 1] * 5, "frequencies": [1.0] * 10}, "can't be given with"),
+        ({"probabilities_in_training": 0}, "probabilities_in_training must be True"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
