@@ -9,7 +9,7 @@ says nothing about them. Every tenth verse is held out. All else is the same, no
 tuned: one epoch, one seed. The verses held out are looked at after each quarter of it
 and decide nothing.
 
-    python benchmarks/compare_hierarchical_softmax.py           three minutes on two cores
+    python benchmarks/compare_hierarchical_softmax.py           in three minutes
     python benchmarks/compare_hierarchical_softmax.py --quick   a try-out in `runs/`
     python benchmarks/compare_hierarchical_softmax.py --draw    the picture anew
 """

@@ -219,7 +219,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
 
 def _plain(values: Any) -> Any:
     """Numbers as JSON can hold them."""
-    return np.asarray(values).tolist() if np.ndim(values) else values
+    return None if values is None else np.asarray(values).tolist()
 
 
 def _pick(values: Tensor, indices: Tensor) -> Tensor:
