@@ -49,6 +49,11 @@ class HierarchicalSoftmax(keras.layers.Layer):
             the order of their frequency, so that a batch meets few clusters; without
             it in their own order, which is the same where classes are numbered by
             frequency.
+        probabilities_in_training: `False` gives NaN for probabilities in training mode,
+            for a loss that doesn't read them: metrics are then NaN in `fit`, and right
+            in validation, `evaluate` and `predict`. It saves a copy of all weights,
+            which TensorFlow makes at each step of an optimizer that updates rows: see
+            the guide "Many classes".
         **kwargs: the arguments of `keras.layers.Layer`.
 
     Raises:
@@ -79,6 +84,8 @@ class HierarchicalSoftmax(keras.layers.Layer):
         n_classes: int,
         clusters: int | list[int] | np.ndarray | None = None,
         frequencies: list[float] | np.ndarray | None = None,
+        *,
+        probabilities_in_training: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,6 +93,9 @@ class HierarchicalSoftmax(keras.layers.Layer):
         self.levels = two_levels(self.n_classes, clusters, frequencies)
         self.clusters = _plain(clusters)
         self.frequencies = _plain(frequencies)
+        self.probabilities_in_training = _arguments.switch(
+            "probabilities_in_training", probabilities_in_training
+        )
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -107,8 +117,17 @@ class HierarchicalSoftmax(keras.layers.Layer):
             (n_clusters, width), "zeros", name="bias", autocast=False
         )
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """The probability of each class."""
+        if training and not self.probabilities_in_training:
+            shape = (*ops.shape(inputs)[:-1], self.n_classes)
+            probabilities = ops.full(shape, np.nan, self._result_dtype())
+        else:
+            probabilities = self._probabilities(inputs)
+        defer(probabilities, self, inputs)
+        return probabilities
+
+    def _probabilities(self, inputs: Tensor) -> Tensor:
         of_cluster = ops.expand_dims(self.cluster_log_probabilities(inputs), -1)
         logits = ops.einsum("...u,cwu->...cw", inputs, self._cast(self.kernel))
         within = log_softmax(logits + self._cast(self.bias), self._filled())
@@ -116,9 +135,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
         shape = (*ops.shape(inputs)[:-1], n_clusters * width)
         joint = ops.reshape(ops.exp(of_cluster + within), shape)
         places = self.levels.cluster_of * width + self.levels.position_of
-        probabilities = ops.take(joint, places, axis=-1)
-        defer(probabilities, self, inputs)
-        return probabilities
+        return ops.take(joint, places, axis=-1)
 
     def log_probability(self, inputs: Tensor, classes: Tensor) -> Tensor:
         """The logarithm of the probability of one class for each input.
@@ -173,10 +190,10 @@ class HierarchicalSoftmax(keras.layers.Layer):
         """The shape of the inputs, with a probability for each class at its end."""
         return (*input_shape[:-1], self.n_classes)
 
-    def compute_output_spec(self, inputs: Tensor) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
         """The shape and dtype of what `call` returns."""
         shape = self.compute_output_shape(inputs.shape)
-        return keras.KerasTensor(shape, at_least_float32(self.compute_dtype))
+        return keras.KerasTensor(shape, self._result_dtype())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -184,11 +201,15 @@ class HierarchicalSoftmax(keras.layers.Layer):
             "n_classes": self.n_classes,
             "clusters": self.clusters,
             "frequencies": self.frequencies,
+            "probabilities_in_training": self.probabilities_in_training,
         }
         return {**super().get_config(), **own}
 
     def _cast(self, x: Tensor) -> Tensor:
         return ops.cast(x, self.compute_dtype)
+
+    def _result_dtype(self) -> str:
+        return at_least_float32(self.compute_dtype)
 
     def _filled(self) -> np.ndarray | None:
         """Which places are filled, if not all."""
@@ -198,7 +219,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
 
 def _plain(values: Any) -> Any:
     """Numbers as JSON can hold them."""
-    return np.asarray(values).tolist() if np.ndim(values) else values
+    return None if values is None else np.asarray(values).tolist()
 
 
 def _pick(values: Tensor, indices: Tensor) -> Tensor:

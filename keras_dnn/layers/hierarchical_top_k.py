@@ -54,6 +54,7 @@ class HierarchicalTopK(keras.layers.Wrapper):
             )
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
+        self.supports_masking = True
         self.k = _arguments.count("k", k)
         if self.k > layer.n_classes:
             raise ValueError(
