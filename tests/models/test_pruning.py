@@ -195,7 +195,7 @@ def test_zeros_stay_and_the_others_train(pruned, optimizer, jit_compile):
     for was, now in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(now == 0, was == 0)
         # Some lead to units from which nothing leads on, and have no gradient.
-        assert np.count_nonzero(now != was) > 0.7 * np.count_nonzero(was)
+        assert np.count_nonzero(now != was) > 0.5 * np.count_nonzero(was)
 
 
 def test_trains_as_gradient_descent_on_the_weights_that_are_left():
@@ -208,7 +208,8 @@ def test_trains_as_gradient_descent_on_the_weights_that_are_left():
     mask = w != 0
     for _ in range(3):
         w = mask * (w - 0.125 * 2 * x.T @ (x @ w - y) / y.size)
-    result.model.compile(keras.optimizers.SGD(0.125), "mse")
+    loss = keras.losses.MeanSquaredError(dtype="float64")
+    result.model.compile(keras.optimizers.SGD(0.125), loss)
     result.model.fit(x, y, batch_size=32, epochs=3, verbose=0)
     np.testing.assert_allclose(values(result.model)[0], w, rtol=1e-10, atol=1e-13)
 
