@@ -262,10 +262,18 @@ def test_the_layers_own_constraint_is_applied_too():
     fitted(result.model, keras.optimizers.SGD(1e-3), batch_size=64)
     low, high = values(result.model)
     np.testing.assert_array_equal(low == 0, before[0] == 0)
-    # Of what is left of each column, not of what it was with the weights that went.
     np.testing.assert_allclose(np.linalg.norm(low, axis=0), 1.0, rtol=1e-5)
     np.testing.assert_array_equal(high == 0, before[1] == 0)
     assert (np.abs(high - before[1] - 1)[high != 0] < 0.1).all()
+
+
+def test_the_layers_own_constraint_measures_what_is_left():
+    w, mask = numbers(6, 8), numbers(8, 6).T > 0
+    found = PruningMask(mask, keras.constraints.UnitNorm(axis=0))(w)
+    left = np.where(mask, w, 0)
+    np.testing.assert_allclose(
+        found, left / np.linalg.norm(left, axis=0), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_max_norm_leaves_zeros_and_mask(pruned):
