@@ -293,8 +293,9 @@ def test_pruned_again_it_keeps_the_zeros_it_has(pruned):
         ):
             assert not after[before == 0].any()
             assert np.count_nonzero(after) == after.size - round(expected * after.size)
-        constraint = again.model.get_layer("low").kernel_constraint
-        assert constraint.constraint is None
+        low = again.model.get_layer("low")
+        assert low.kernel_constraint.constraint is None
+        np.testing.assert_array_equal(low.kernel_constraint.mask, low.kernel != 0)
 
 
 def test_a_weight_without_a_number_is_zero_when_it_is_masked():
