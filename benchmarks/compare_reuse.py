@@ -3,16 +3,15 @@
 Not part of `make bench`: it compares how well networks learn, not how fast they run.
 
 A small convolutional network with batch norms learns eight classes of Fashion-MNIST
-from 12,000 images; the two others are then learnt from 200 images, and from 20, from
-scratch and on the layers of that network, frozen and unfrozen in several ways, all for
-400 steps. With the pair of the lecture notes, which is easy, and with one that is hard.
-Five seeds, each with its own first network, its own few images and its own initial
+from 12,000 images; the two others are then learnt from 200 images, from scratch and on
+the layers of that network, frozen and unfrozen in several ways, all for forty epochs.
+Twice: with the pair of the lecture notes, which is easy, and with one that is hard.
+Five seeds, each with its own first network, its own 200 images and its own initial
 weights. Nothing is tuned but the rate of the network from scratch, which gets the best
 of three, by the images of the test set.
 
-    python benchmarks/compare_reuse.py            about ten minutes on one core
+    python benchmarks/compare_reuse.py            about five minutes on one core
     python benchmarks/compare_reuse.py --quick    a try-out in `runs/`
-    python benchmarks/compare_reuse.py --only 20    these anew, the others as they are
     python benchmarks/compare_reuse.py --draw     the picture anew from the numbers
 """
 
@@ -20,6 +19,7 @@ import argparse
 import json
 import platform
 import runpy
+import time
 
 import compare_optimizers as common
 import keras
@@ -36,7 +36,8 @@ from keras_dnn.optimizers.schedules import PiecewiseConstant
 
 PAIRS = {"Sandal or Shirt": (5, 6), "Pullover or Coat": (2, 4)}
 IMAGES, DONOR_EPOCHS = 12_000, 4
-FEW, BATCH_SIZE, EPOCHS, STEPS = (200, 20), 20, 40, 10
+FEW, BATCH_SIZE, EPOCHS = 200, 20, 40
+STEPS = FEW // BATCH_SIZE
 SEEDS = (11, 12, 13, 14, 15)
 RATE, LOW_RATE = 1e-3, 1e-4
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
@@ -122,16 +123,12 @@ def learnt(how, model, data, rate=RATE):
     return fit(model, optimizer, data, EPOCHS - EPOCHS // 2)
 
 
-def few_of(few, seed, x, y, pair):
-    """Equally many images of each of the two, and whether it is the second one.
-
-    Fewer come several times in an epoch, so that it has as many steps.
-    """
+def few_of(seed, x, y, pair):
+    """Equally many images of each of the two, and whether it is the second one."""
     generator = np.random.default_rng(seed)
     chosen = np.concatenate(
-        [generator.choice(np.flatnonzero(y == c), few // 2, False) for c in pair]
+        [generator.choice(np.flatnonzero(y == c), FEW // 2, False) for c in pair]
     )
-    chosen = np.tile(chosen, STEPS * BATCH_SIZE // few)
     return x[chosen], (y[chosen] == pair[1]).astype("float32")
 
 
@@ -141,19 +138,20 @@ def accuracy(model, x, y, pair):
     return round(float(np.mean((p > 0.5) == (y[of_pair] == pair[1]))), 5)
 
 
-def compare(few, quick):
-    """What each way gives with so many images, for each pair."""
+def compare(quick):
+    start = time.perf_counter()
     load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
     train, test = load(full=True)
+    seeds = SEEDS[:1] if quick else SEEDS
     pairs = {}
     for name, pair in PAIRS.items():
         runs = {how: [] for how in LOOKS}
         scratch = {rate: [] for rate in SCRATCH_RATES}
         donors = []
-        for seed in SEEDS[:1] if quick else SEEDS:
+        for seed in seeds:
             model, known = donor(seed, *train, pair)
             donors.append(round(known, 5))
-            data = few_of(few, seed, *train, pair)
+            data = few_of(seed, *train, pair)
             for rate in SCRATCH_RATES:
                 keras.utils.set_random_seed(seed)
                 found = learnt("from scratch", model, data, rate)
@@ -162,7 +160,7 @@ def compare(few, quick):
                 keras.utils.set_random_seed(seed)
                 found = learnt(how, model, data)
                 runs[how].append(accuracy(found, *test, pair))
-                print(f"{name:20} {few} {seed} {how:32} {runs[how][-1]}", flush=True)
+                print(f"{name:20} {seed} {how:32} {runs[how][-1]:.4f}", flush=True)
         best = max(scratch, key=lambda rate: np.mean(scratch[rate]))
         runs["from scratch"] = scratch[best]
         pairs[name] = {
@@ -170,18 +168,14 @@ def compare(few, quick):
             "from_scratch": {f"{rate:g}": values for rate, values in scratch.items()},
             "test_accuracy": {how: summary(values) for how, values in runs.items()},
         }
-    return pairs
-
-
-def setting(quick):
     return {
         "setting": {
             "data": "Fashion-MNIST",
             "images_of_eight_classes": IMAGES,
+            "images_of_two_classes": FEW,
             "test_images": 2000,
-            "steps": EPOCHS * STEPS,
-            "batch_size": BATCH_SIZE,
-            "seeds": list(SEEDS[:1] if quick else SEEDS),
+            "epochs": EPOCHS,
+            "seeds": list(seeds),
             "rate": RATE,
             "low_rate": LOW_RATE,
             "factor": round(FACTOR, 4),
@@ -193,6 +187,8 @@ def setting(quick):
             "numpy": np.__version__,
             "keras_dnn": keras_dnn.__version__,
         },
+        "pairs": pairs,
+        "seconds": round(time.perf_counter() - start),
     }
 
 
@@ -203,31 +199,22 @@ def summary(values):
 
 
 def draw(results, folder):
-    by_images = results["by_images"]
     figure, panels = plt.subplots(
-        len(by_images),
-        len(PAIRS),
-        figsize=(10, 3.2 * len(by_images)),
-        layout="constrained",
-        sharey=True,
-        squeeze=False,
+        1, len(PAIRS), figsize=(10, 3.6), layout="constrained", sharey="row"
     )
-    for row, (few, pairs) in zip(panels, by_images.items(), strict=True):
-        for axes, (name, found) in zip(row, pairs.items(), strict=True):
-            for place, (how, colour) in enumerate(LOOKS.items()):
-                values = 100 * np.array(found["test_accuracy"][how]["runs"])
-                dots = np.full(len(values), place)
-                axes.plot(values, dots, "o", color=colour, alpha=0.6)
-                axes.vlines(values.mean(), place - 0.3, place + 0.3, color=colour)
-            axes.set_yticks(range(len(LOOKS)), list(LOOKS))
-            axes.set_title(f"{name}, {few} images", loc="left")
-            axes.grid(axis="x", alpha=0.25)
-            axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[-1]:
+    for axes, (name, found) in zip(panels, results["pairs"].items(), strict=True):
+        for place, (how, colour) in enumerate(LOOKS.items()):
+            values = 100 * np.array(found["test_accuracy"][how]["runs"])
+            axes.plot(values, np.full(len(values), place), "o", color=colour, alpha=0.6)
+            axes.vlines(values.mean(), place - 0.3, place + 0.3, color=colour)
+        axes.set_yticks(range(len(LOOKS)), list(LOOKS))
         axes.set_xlabel("test accuracy (%), a dot for each seed")
-    panels[0, 0].invert_yaxis()
+        axes.set_title(name, loc="left")
+        axes.grid(axis="x", alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "reusing_layers.png", dpi=110)
+    figure.savefig(folder / "reusing_layers.png", dpi=130)
     plt.close(figure)
 
 
@@ -235,17 +222,12 @@ def main():
     parser = argparse.ArgumentParser(description="Reused layers against none.")
     parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
     parser.add_argument("--draw", action="store_true", help="only draw the picture")
-    parser.add_argument("--only", type=int, choices=FEW, help="with so many images")
     given = parser.parse_args()
     root = common.ROOT
     folder = root / "runs" / "compare_reuse" if given.quick else root / "docs"
     numbers = folder / "_data" / "reuse.json"
     if not given.draw:
-        counts = (given.only,) if given.only else FEW
-        known = json.loads(numbers.read_text(encoding="utf-8")) if given.only else {}
-        found = {str(few): compare(few, given.quick) for few in counts}
-        by_images = known.get("by_images", {}) | found
-        common.write({**setting(given.quick), "by_images": by_images}, numbers)
+        common.write(compare(given.quick), numbers)
     draw(json.loads(numbers.read_text(encoding="utf-8")), folder / "_images")
     print(f"{numbers}\n{folder / '_images'}")
 

@@ -138,12 +138,13 @@ def prune(
             named layer is not in it or can't be pruned, or an argument is out of range.
 
     Example:
-        >>> import keras
+        >>> import keras, numpy as np
         >>> from keras_dnn.models import prune
         >>> model = keras.Sequential(
         ...     [keras.Input((2,)), keras.layers.Dense(2, name="dense")]
         ... )
-        >>> model.layers[0].kernel.assign([[0.5, -3.0], [-0.01, 2.0]])
+        >>> kernel = np.array([[0.5, -3.0], [-0.01, 2.0]])
+        >>> model.set_weights([kernel, np.zeros(2)])
         >>> result = prune(model, sparsity=0.5)
         >>> result.model.get_layer("dense").kernel.numpy().tolist()
         [[0.0, -3.0], [0.0, 2.0]]

@@ -82,12 +82,13 @@ def sparsity(model: keras.Model, threshold: float = 0.0) -> Sparsity:
             such weights, for instance because it is not built.
 
     Example:
-        >>> import keras
+        >>> import keras, numpy as np
         >>> from keras_dnn.models import sparsity
         >>> model = keras.Sequential(
         ...     [keras.Input((2,)), keras.layers.Dense(2, name="dense")]
         ... )
-        >>> model.layers[0].kernel.assign([[0.5, 0.0], [-0.01, 2.0]])
+        >>> kernel = np.array([[0.5, 0.0], [-0.01, 2.0]])
+        >>> model.set_weights([kernel, np.zeros(2)])
         >>> print(sparsity(model))
          25.0 % of 4 weights are zero
            25.0 % of 4 in dense

@@ -48,13 +48,16 @@ def moves(model, optimizer):
 
 
 @pytest.mark.parametrize(
-    ("groups", "powers"),
+    ("rule", "groups", "powers"),
     [
-        (None, {"low": 2, "middle": 1, "top": 0}),
-        ([["low"], ["middle", "top"]], {"low": 1, "middle": 0, "top": 0}),
+        (optimizers.Momentum, None, {"low": 2, "middle": 1, "top": 0}),
+        (
+            keras.optimizers.SGD,
+            [["low"], ["middle", "top"]],
+            {"low": 1, "middle": 0, "top": 0},
+        ),
     ],
 )
-@pytest.mark.parametrize("rule", [optimizers.Momentum, keras.optimizers.SGD])
 def test_a_layer_moves_at_its_rate(rule, groups, powers):
     model = network()
     weights = model.get_weights()

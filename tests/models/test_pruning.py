@@ -178,15 +178,15 @@ def several(model):
             lambda _: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2),
             False,
         ),
-        (lambda _: optimizers.AdamW(0.01, weight_decay=0.1), True),
         (
-            lambda _: optimizers.Nesterov(0.01, gradient_accumulation_steps=2),
-            False,
+            lambda _: optimizers.Nesterov(
+                0.01, gradient_accumulation_steps=2, use_ema=True, ema_momentum=0.5
+            ),
+            True,
         ),
-        (lambda _: optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5), False),
         (several, False),
     ],
-    ids=["keras momentum", "keras accumulates", "decay", "accumulates", "ema", "multi"],
+    ids=["keras momentum", "keras accumulates", "averages", "several"],
 )
 def test_zeros_stay_and_the_others_train(pruned, optimizer, jit_compile):
     model = rebuild(pruned.model)
@@ -195,7 +195,7 @@ def test_zeros_stay_and_the_others_train(pruned, optimizer, jit_compile):
     for was, now in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(now == 0, was == 0)
         # Some lead to units from which nothing leads on, and have no gradient.
-        assert np.count_nonzero(now != was) > 0.7 * np.count_nonzero(was)
+        assert np.count_nonzero(now != was) > 0.5 * np.count_nonzero(was)
 
 
 def test_trains_as_gradient_descent_on_the_weights_that_are_left():
@@ -208,11 +208,13 @@ def test_trains_as_gradient_descent_on_the_weights_that_are_left():
     mask = w != 0
     for _ in range(3):
         w = mask * (w - 0.125 * 2 * x.T @ (x @ w - y) / y.size)
-    result.model.compile(keras.optimizers.SGD(0.125), "mse")
+    loss = keras.losses.MeanSquaredError(dtype="float64")
+    result.model.compile(keras.optimizers.SGD(0.125), loss)
     result.model.fit(x, y, batch_size=32, epochs=3, verbose=0)
     np.testing.assert_allclose(values(result.model)[0], w, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_goes_on_training_with_its_zeros_in_a_new_process(pruned, tmp_path):
     pruned.model.save(tmp_path / "pruned.keras")
     code = """
@@ -260,10 +262,18 @@ def test_the_layers_own_constraint_is_applied_too():
     fitted(result.model, keras.optimizers.SGD(1e-3), batch_size=64)
     low, high = values(result.model)
     np.testing.assert_array_equal(low == 0, before[0] == 0)
-    # Of what is left of each column, not of what it was with the weights that went.
     np.testing.assert_allclose(np.linalg.norm(low, axis=0), 1.0, rtol=1e-5)
     np.testing.assert_array_equal(high == 0, before[1] == 0)
     assert (np.abs(high - before[1] - 1)[high != 0] < 0.1).all()
+
+
+def test_the_layers_own_constraint_measures_what_is_left():
+    w, mask = numbers(6, 8), numbers(8, 6).T > 0
+    found = PruningMask(mask, keras.constraints.UnitNorm(axis=0))(w)
+    left = np.where(mask, w, 0)
+    np.testing.assert_allclose(
+        found, left / np.linalg.norm(left, axis=0), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_max_norm_leaves_zeros_and_mask(pruned):
@@ -283,8 +293,9 @@ def test_pruned_again_it_keeps_the_zeros_it_has(pruned):
         ):
             assert not after[before == 0].any()
             assert np.count_nonzero(after) == after.size - round(expected * after.size)
-        constraint = again.model.get_layer("low").kernel_constraint
-        assert constraint.constraint is None
+        low = again.model.get_layer("low")
+        assert low.kernel_constraint.constraint is None
+        np.testing.assert_array_equal(low.kernel_constraint.mask, low.kernel != 0)
 
 
 def test_a_weight_without_a_number_is_zero_when_it_is_masked():
