@@ -13,7 +13,7 @@ from keras_dnn._graph import sublayers, sublayers_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._incoming import Axes, incoming_weights
-from keras_dnn.callbacks._norms import LARGE, on_this_cpu, sum_of_rows
+from keras_dnn.callbacks._norms import LARGE, on_this_cpu, sum_of_squares
 from keras_dnn.callbacks._probe import Probe
 
 
@@ -175,33 +175,34 @@ class _Bound:
         leading = self.axes == tuple(range(len(self.axes)))
         large = math.prod(weights.shape) > LARGE
         if not (leading and large and on_this_cpu()):
-            return self._scaled(weights, _sum)
+            return self._scaled(weights, _squares)
 
         def compiled(weights: Tensor) -> Tensor:
-            return self._scaled(weights, _sum_for_xla)
+            return self._scaled(weights, _squares_for_xla)
 
         return tf.function(compiled, jit_compile=True, autograph=False)(weights)
 
-    def _scaled(self, weights: Tensor, sum_over: Callable[..., Tensor]) -> Tensor:
+    def _scaled(self, weights: Tensor, squares_of: Callable[..., Tensor]) -> Tensor:
         exact = tf.cast(
             weights, tf.float64 if weights.dtype == tf.float64 else "float32"
         )
         radius = tf.constant(self.radius, exact.dtype)
-        squares = sum_over(tf.square(exact), self.axes)
+        squares = squares_of(exact, self.axes)
         # Inside, the factor is exactly 1.
         factor = radius / tf.maximum(tf.sqrt(squares), radius)
         return tf.cast(exact * factor, weights.dtype)
 
 
-def _sum(tensor: Tensor, axes: Axes) -> Tensor:
-    return tf.reduce_sum(tensor, axes, keepdims=True)
+def _squares(tensor: Tensor, axes: Axes) -> Tensor:
+    return tf.reduce_sum(tf.square(tensor), axes, keepdims=True)
 
 
-def _sum_for_xla(tensor: Tensor, axes: Axes) -> Tensor:
-    """The sum over leading axes."""
+def _squares_for_xla(tensor: Tensor, axes: Axes) -> Tensor:
+    """The same over leading axes."""
     summed, kept = tensor.shape[: len(axes)], tensor.shape[len(axes) :]
-    matrix = tf.reshape(tensor, (math.prod(summed), -1))
-    return tf.reshape(sum_of_rows(matrix), (*[1] * len(axes), *kept))
+    matrix = tf.reshape(tensor, (math.prod(summed), math.prod(kept)))
+    squares = sum_of_squares(matrix, tensor.dtype.name)
+    return tf.reshape(squares, (*[1] * len(axes), *kept))
 
 
 def _axes(axis: Any) -> Axes:
