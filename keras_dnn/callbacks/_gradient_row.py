@@ -102,7 +102,7 @@ class GradientRow:
         )
         if traced.left:
             left = tf.convert_to_tensor(self._left)
-            measured += tf.pad(left, [[0, KINDS - len(left)], [0, 0]])
+            measured += tf.pad(left, [[0, KINDS - 2], [0, 0]])
             self._left.assign(tf.zeros_like(left))
         if not self.per_variable:
             measured = length(measured)
