@@ -11,7 +11,7 @@ is tuned, and nothing is stopped by looking at images held out, since who has 50
 has none to hold out.
 Each of the three seeds draws the labelled images and all weights anew.
 
-    python benchmarks/compare_pretraining.py            about fourteen minutes on one core
+    python benchmarks/compare_pretraining.py            a quarter of an hour on a core
     python benchmarks/compare_pretraining.py --quick    a try-out in `runs/`
     python benchmarks/compare_pretraining.py --draw     the chart anew from the numbers
 """
