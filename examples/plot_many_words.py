@@ -11,8 +11,6 @@ computes only the clusters of words and the cluster that the next word is in.
 # Words
 # -----
 # One book of the King James Bible lies beside this script. ``load(full=True)`` reads
-# all of it, where Debian's package ``bible-kjv`` is installed:
-# ``apt-get install bible-kjv``. Words are numbered by the alphabet; 0 stands for the two ends of a verse.
 # all books, where Debian's package is installed: ``apt-get install bible-kjv``. Words
 # are numbered by the alphabet; 0 stands for the two ends of a verse.
 

@@ -46,7 +46,6 @@ class Blocks:
 
 
 def look_up(table: Tensor, indices: Tensor) -> Tensor:
-    """Numbers from a short table; an index beyond it is an error where one can be.
     """Numbers from a short table; an index beyond it is an error where that can be.
 
     Keras's function counts negative ones from the end.
