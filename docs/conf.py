@@ -82,4 +82,4 @@ html_theme_options = {
     "footer_end": ["theme-version"],
 }
 # Pages that stand alone have nothing to show beside them.
-html_sidebars = {page: [] for page in ("index", "changelog", "development", "guides/*")}
+html_sidebars = {page: [] for page in ("index", "changelog", "development")}
