@@ -8,6 +8,7 @@ from keras_dnn import (
     layers,
     models,
     optimizers,
+    pretraining,
     recipes,
     tuning,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "layers",
     "models",
     "optimizers",
+    "pretraining",
     "recipes",
     "tuning",
 ]

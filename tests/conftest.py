@@ -1,6 +1,8 @@
 """Every test starts from the same seed and sees two virtual CPU devices."""
 
 import os
+import sys
+from collections.abc import Iterator
 
 # Before TensorFlow is imported: its start-up messages are noise in a test report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,6 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    """pyplot keeps every figure until it is closed, and warns at the twentieth."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

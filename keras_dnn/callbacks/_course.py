@@ -1,18 +1,14 @@
-"""How a training went, as arrays, and the checks of it."""
+"""How a training went, as arrays."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from keras_dnn.callbacks._first_bad_step import BadStep
-from keras_dnn.diagnostics.check import Check
-from keras_dnn.diagnostics.finding import Finding
-
-RULE = "A. Karpathy, CS231n: updates of about a thousandth of the weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +17,7 @@ class Course:
 
     Attributes:
         losses: of every step.
+        steps: the updates at which gradients were recorded.
         norms: of the gradients of kernels, bottom first, of shape (records, kernels).
         kernels: their paths.
         global_norms: of all gradients, a number a record.
@@ -38,6 +35,7 @@ class Course:
     """
 
     losses: np.ndarray
+    steps: np.ndarray
     norms: np.ndarray
     kernels: list[str]
     global_norms: np.ndarray
@@ -68,293 +66,51 @@ class Course:
         """Whether the loss has fallen by a third or more."""
         return self.last < 2 / 3 * self.first
 
+    def after(self, earlier: Course) -> Course:
+        """The whole course, of which this is what came after `earlier`."""
+        joined = {
+            field.name: _joined(getattr(earlier, field.name), getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
+        if self.verdict == "unknown":
+            joined |= {"verdict": earlier.verdict, "advice": earlier.advice}
+        return Course(**{**joined, "bad": earlier.bad or self.bad})
 
-CHECKS: dict[str, Check] = {}
+    def packed(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            field.name: _packed(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
 
-
-def _check(
-    name: str, looks_for: str, advice: str, threshold: float | None, source: str
-) -> Callable[[Any], Any]:
-    def register(find: Any) -> Any:
-        CHECKS[name] = Check(name, looks_for, threshold, source, advice, False, find)
-        return find
-
-    return register
-
-
-@_check(
-    "nonfinite",
-    "a loss or gradient that is NaN or infinite",
-    "Look there for a logarithm, root or division of zero, at the data of that step, "
-    "and try a smaller learning rate or global_clipnorm.",
-    None,
-    "nothing is learnt from there on",
-)
-def nonfinite(course: Course, check: Check) -> Iterator[Finding]:
-    """Says the step, and the layer if it can be found."""
-    if course.bad is not None:
-        place = course.bad.layer or "the data of that step"
-        yield check.finding(
-            "error",
-            f"Not finite from step {course.bad.step} on; it began in {place}"
-            + (f" ({course.bad.reason})." if course.bad.layer else "."),
-            course.bad.layer,
-            step=course.bad.step,
-            loss=course.bad.loss,
-        )
+    @classmethod
+    def unpacked(cls, packed: dict[str, Any]) -> Self:
+        """What `packed` was called on, to single precision."""
+        found = {name: _unpacked(value) for name, value in packed.items()}
+        bad = found["bad"]
+        return cls(**{**found, "bad": None if bad is None else BadStep(*bad)})
 
 
-@_check(
-    "rate-too-high",
-    "steps so large that they undo one another",
-    "Divide the learning rate by 10, or let find_learning_rate suggest one.",
-    0.1,
-    f"{RULE}; a tenth of the weights at every step is a hundred times that",
-)
-def rate_too_high(course: Course, check: Check) -> Iterator[Finding]:
-    """The first steps tell it best: later the units may be dead."""
-    if course.bad is not None or not len(course.losses):
-        return
-    early = course.global_ratios[: max(3, len(course.global_ratios) // 4)]
-    known = bool(np.isfinite(early).any())
-    ratio = float(np.nanmedian(early)) if known else 0.0
-    # One step as large as the weights can leave all units dead, and small steps after.
-    largest = float(np.nanmax(early)) if known else 0.0
-    risen = course.last > 1.5 * abs(course.first) and len(course.losses) >= 10
-    limit = check.threshold or 0.0
-    if ratio > limit or largest > 10 * limit or risen:
-        yield check.finding(
-            "warning",
-            "The loss rises." if risen else "Each step replaces much of the weights.",
-            first=course.first,
-            last=course.last,
-            update_ratio=ratio,
-            largest_ratio=largest,
-        )
+def _joined(earlier: Any, later: Any) -> Any:
+    if not isinstance(later, np.ndarray):
+        return later or earlier
+    if not later.size:
+        return earlier
+    # Other layers are trained now: what was seen of those before is of no use.
+    alike = earlier.shape[1:] == later.shape[1:]
+    return np.concatenate([earlier, later]) if alike else later
 
 
-@_check(
-    "exploding",
-    "gradients that are far too large",
-    "Initialise by the activation (for_activation), standardise inputs and targets, "
-    "add batch norm, or clip by global_clipnorm.",
-    1e3,
-    "norms of healthy networks lie between 0.01 and 10",
-)
-def exploding(course: Course, check: Check) -> Iterator[Finding]:
-    """In the median of the first records, so that a single outlier is none."""
-    early = course.global_norms[: max(3, len(course.global_norms) // 4)]
-    norm = float(np.median(early)) if len(early) else 0.0
-    if norm > (check.threshold or 0.0):
-        worst = int(np.nanargmax(np.nanmedian(course.norms, axis=0)))
-        yield check.finding(
-            "warning",
-            f"The gradients have a norm of {norm:.3g}.",
-            course.kernels[worst].rpartition("/")[0],
-            norm=norm,
-            largest=float(course.global_norms.max()),
-        )
+def _packed(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    # Written digit by digit, a long training would take its time at each epoch's end.
+    numbers = base64.b64encode(value.astype("<f4").tobytes()).decode("ascii")
+    return {"shape": value.shape, "float32": numbers}
 
 
-@_check(
-    "dead-units",
-    "units that have ended up giving zero on every example",
-    "A smaller learning rate, He's initialisation, or a leaky activation.",
-    0.5,
-    "half of a layer lost",
-)
-def dead_units(course: Course, check: Check) -> Iterator[Finding]:
-    """Says how many there were at the start."""
-    yield from _share(course, course.dead, check, "give zero on the whole batch")
-
-
-@_check(
-    "saturated-units",
-    "units that have ended up on the flat side of their activation",
-    "A smaller learning rate, smaller initial weights, or batch norm.",
-    0.3,
-    "a unit counts if nine tenths of its outputs are where the slope is under 5 %",
-)
-def saturated_units(course: Course, check: Check) -> Iterator[Finding]:
-    """Says how many there were at the start."""
-    yield from _share(course, course.saturated, check, "are saturated")
-
-
-def _share(
-    course: Course, shares: np.ndarray, check: Check, what: str
-) -> Iterator[Finding]:
-    if not shares.size:
-        return
-    # Outputs are meant to be sure: the last layer may saturate.
-    now = np.nan_to_num(shares[-1])[:-1]
-    if now.size and now.max() > (check.threshold or 0.0):
-        worst = int(now.argmax())
-        yield check.finding(
-            "warning",
-            f"{now[worst]:.0%} of the units {what}.",
-            course.layers[worst],
-            share=float(now[worst]),
-            at_first=float(np.nan_to_num(shares[0, worst])),
-        )
-
-
-@_check(
-    "vanishing",
-    "gradients that die away on their way down",
-    "Use ReLU-like activations with He's initialisation (or SELU with LeCun's), "
-    "batch norm, or skip connections.",
-    1e-3,
-    "a factor of 1,000 from one end of the network to the other",
-)
-def vanishing(course: Course, check: Check) -> Iterator[Finding]:
-    """The lowest kernel's gradient beside the largest one's."""
-    if course.norms.shape[1] < 3 or not len(course.norms):
-        return
-    medians = np.nanmedian(course.norms, axis=0)
-    if not np.isfinite(medians).all() or not medians.max() > 0:
-        return
-    ratio = float(medians[0] / medians.max())
-    if ratio < (check.threshold or 0.0):
-        small = int(
-            np.flatnonzero(medians / medians.max() < (check.threshold or 0))[-1]
-        )
-        yield check.finding(
-            "warning",
-            f"The gradient at the bottom is {ratio:.2g} of the largest.",
-            course.kernels[small].rpartition("/")[0],
-            bottom=float(medians[0]),
-            largest=float(medians.max()),
-        )
-
-
-@_check(
-    "rate-too-low",
-    "steps so small that hardly anything is learnt",
-    "Multiply the learning rate by 10, or let find_learning_rate suggest one.",
-    1e-4,
-    RULE,
-)
-def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
-    """Small steps are no disease of a training that has come to its end."""
-    ratios = course.global_ratios[np.isfinite(course.global_ratios)]
-    if len(ratios) < 2 or course.learnt or course.bad is not None:
-        return
-    ratio = float(np.median(ratios))
-    if ratio < (check.threshold or 0.0):
-        yield check.finding(
-            "warning",
-            f"Updates are {ratio:.2g} of the weights, and the loss has hardly moved.",
-            update_ratio=ratio,
-            first=course.first,
-            last=course.last,
-        )
-
-
-@_check(
-    "under-fitting",
-    "a network held back by its regularisation",
-    "Regularise less, train longer, or make the network larger.",
-    0.3,
-    "dropout and penalties make three tenths of the loss, and the rest is high",
-)
-def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
-    """Where dropout costs more than the gap to validation that it could close."""
-    if not len(course.epochs) or course.bad is not None:
-        return
-    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
-    gap = float(course.validation[-1]) - without
-    cost = reported - without
-    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
-    # Dropout that costs much does no harm where the network learns all the same.
-    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
-    if held_back and stuck:
-        yield check.finding(
-            "warning",
-            "Dropout or penalties cost more than they can gain.",
-            advice=course.advice if course.verdict == "under-fitting" else None,
-            reported=reported,
-            without=without,
-            gap=gap,
-        )
-
-
-@_check(
-    "plateau",
-    "a loss that has stopped falling while it is still high",
-    "Look at the labels and the inputs, try another learning rate, or a network with "
-    "more units.",
-    0.01,
-    "less than 1 % better in the last half of the epochs",
-)
-def plateau(course: Course, check: Check) -> Iterator[Finding]:
-    """Of the reported loss, over four epochs at least."""
-    epochs = course.epochs
-    if len(epochs) < 4 or course.learnt or not np.isfinite(epochs).all():
-        return
-    half = len(epochs) // 2
-    before, after = float(epochs[:half].min()), float(epochs[half:].min())
-    if after > before - (check.threshold or 0.0) * abs(before):
-        yield check.finding(
-            "warning",
-            f"The loss has stayed at {after:.3g} for {len(epochs) - half} epochs.",
-            before=before,
-            after=after,
-        )
-
-
-@_check(
-    "over-fitting",
-    "a validation loss that rises while the training loss falls",
-    "Stop early, regularise (dropout, l2), or get more data.",
-    0.1,
-    "a tenth above its lowest",
-)
-def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
-    """It must have risen again: a gap alone may be harmless."""
-    validation = course.validation
-    if len(validation) < 3 or not np.isfinite(validation).all():
-        return
-    lowest = float(validation.min())
-    training = course.evaluation[-1]
-    training = float(training if np.isfinite(training) else course.epochs[-1])
-    risen = validation[-1] > (1 + (check.threshold or 0.0)) * lowest
-    # Where next to nothing is left of the loss, a tenth of it is nothing either.
-    matters = validation[-1] - lowest > 0.05 * abs(course.first)
-    if risen and matters and validation[-1] > 1.2 * training:
-        yield check.finding(
-            "warning",
-            f"The validation loss has risen from {lowest:.3g} to {validation[-1]:.3g}.",
-            advice=course.advice if course.verdict == "over-fitting" else None,
-            lowest=lowest,
-            epoch=int(validation.argmin()),
-            last=float(validation[-1]),
-            training=training,
-        )
-
-
-@_check(
-    "update-ratio",
-    "layers whose updates are out of proportion to their weights",
-    "Rates of their own for these layers (MultiOptimizer), or an adaptive optimizer.",
-    1e-3,
-    RULE,
-)
-def update_ratio(course: Course, check: Check) -> Iterator[Finding]:
-    """Ten times more or less is worth a note; small ones only before the end."""
-    if not len(course.ratios):
-        return
-    wanted = check.threshold or 1.0
-    later = course.ratios[len(course.ratios) // 2 :]
-    usable = np.isfinite(later).any(axis=0)
-    medians = np.full(later.shape[1], wanted)
-    medians[usable] = np.nanmedian(later[:, usable], axis=0)
-    for i in (int(medians.argmax()), int(medians.argmin())):
-        far = medians[i] / wanted
-        if far > 10 or (far < 0.1 and not course.learnt):
-            yield check.finding(
-                "note",
-                f"Updates are {medians[i]:.2g} of the weights in the median.",
-                course.kernels[i].rpartition("/")[0],
-                ratio=float(medians[i]),
-            )
-            return
+def _unpacked(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    numbers = np.frombuffer(base64.b64decode(value["float32"]), "<f4")
+    return numbers.reshape(value["shape"]).astype("float64")

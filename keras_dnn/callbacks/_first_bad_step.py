@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -13,6 +13,7 @@ from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._norms import entries
 from keras_dnn.callbacks._probe import Probe
 from keras_dnn.models._outputs import watched
+from keras_dnn.models._same_randomness import same_randomness
 from keras_dnn.models._state import moving_variables, restored
 
 
@@ -99,14 +100,14 @@ class FirstBadStep(Probe):
 
         tf.cond(suspect & ~state["bad"], keep, lambda: tf.constant(0))
 
-    def look(self, x: Any) -> BadStep | None:
+    def look(self, batch: Callable[[], Any]) -> BadStep | None:
         """What the first bad step was, if there was one.
 
         Args:
-            x: a batch to find the layer with, or `None`.
+            batch: gives inputs to find the layer with, or `None`.
         """
         if self.found is None and self._state and bool(self._state["bad"].numpy()):
-            self.found = self._explained(x)
+            self.found = self._explained(batch())
         return self.found
 
     def _explained(self, x: Any) -> BadStep:
@@ -118,33 +119,61 @@ class FirstBadStep(Probe):
         for path, weight in zip(paths, weights, strict=True):
             if not np.isfinite(np.asarray(weight, "float64")).all():
                 return BadStep(step, loss, _layer_of(path), "its weights")
-        if x is not None:
-            layer = self._forward(x, weights)
-            if layer is not None:
-                return BadStep(step, loss, layer, "its outputs")
+        if x is not None and _all_finite(x):
+            found = self._replayed(x, weights)
+            if found is not None:
+                return BadStep(step, loss, *found)
         if np.isfinite(loss) and flags.any():
-            last = int(np.flatnonzero(flags)[-1])
-            return BadStep(step, loss, _layer_of(paths[last]), "its gradient")
+            layer = _layer_of(paths[np.flatnonzero(flags)[-1]])
+            own = [_layer_of(path) == layer for path in paths]
+            # A kernel's gradient alone is bad where the layer's inputs are, which a
+            # ReLU above may hide; a gradient from above would spoil its bias's too.
+            if not own[0] or flags[own].all():
+                return BadStep(step, loss, layer, "its gradient")
         return BadStep(step, loss, None, "the data of that step")
 
-    def _forward(self, x: Any, weights: list[np.ndarray]) -> str | None:
-        """The first layer to give something that is not finite, with those weights."""
-        found: list[str] = []
-
-        def see(layer: keras.layers.Layer, outputs: Any) -> None:
-            for output in keras.tree.flatten(outputs):
-                if found or not output.dtype.is_floating:
-                    continue
-                if not bool(tf.reduce_all(tf.math.is_finite(output))):
-                    found.append(layer.path or layer.name)
-
+    def _replayed(self, x: Any, weights: list[np.ndarray]) -> tuple[str, str] | None:
+        """The first layer that fails with those weights, forward or on the way back."""
         moved = [*self._variables, *moving_variables(self.model)]
-        with restored(moved):
+        with same_randomness(), restored(moved):
             for variable, weight in zip(self._variables, weights, strict=True):
                 variable.assign(weight)
-            with watched(self.model, see):
-                self.model(x, training=True)
-        return found[0] if found else None
+            return _failing(self.model, x)
+
+
+def _failing(model: keras.Model, x: Any) -> tuple[str, str] | None:
+    paths: list[str] = []
+    outputs: list[Tensor] = []
+
+    def see(layer: keras.layers.Layer, given: Any) -> None:
+        for output in keras.tree.flatten(given):
+            if output.dtype.is_floating:
+                tape.watch(output)
+                outputs.append(output)
+                paths.append(layer.path or layer.name)
+
+    with tf.GradientTape() as tape, watched(model, see):
+        final = keras.tree.flatten(model(x, training=True))
+        # What fails on its way back does so whatever the loss.
+        total = tf.add_n([tf.nn.l2_loss(tf.cast(y, tf.float32)) for y in final])
+    for path, output in zip(paths, outputs, strict=True):
+        if not _is_finite(output):
+            return path, "its outputs"
+    gradients = tape.gradient(total, outputs)
+    bad = [i for i, g in enumerate(gradients) if g is not None and not _is_finite(g)]
+    # What comes down to the layer above is fine, what it hands on is not.
+    above = bad[-1] + 1 if bad else len(paths)
+    return (paths[above], "its gradient") if above < len(paths) else None
+
+
+def _all_finite(x: Any) -> bool:
+    floats = [part for part in keras.tree.flatten(x) if part.dtype.is_floating]
+    return all(map(_is_finite, floats))
+
+
+def _is_finite(tensor: Any) -> bool:
+    values = tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor
+    return bool(tf.reduce_all(tf.math.is_finite(values)))
 
 
 def _layer_of(path: str) -> str:

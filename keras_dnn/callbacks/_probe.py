@@ -232,9 +232,8 @@ class _Tap:
         for probe in self.probes:
             probe._before_update(variables)
         self._apply(grads, trainable_variables)
-        updated = tf.reduce_any(
-            [part.updates() > n for part, n in zip(self.parts, counts, strict=True)]
-        )
+        moved = [part.updates() > n for part, n in zip(self.parts, counts, strict=True)]
+        updated = moved[0] if len(moved) == 1 else tf.reduce_any(moved)
         for probe in self.probes:
             probe._after_update(variables, step, updated)
 

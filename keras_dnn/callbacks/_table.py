@@ -28,11 +28,15 @@ class Table:
 
     def write(self, row: Tensor, keep: Tensor | bool = True) -> None:
         """Writes a row; the next one overwrites it if it is not to be kept."""
-        rows = tf.convert_to_tensor(self._rows)
         # The table is fetched before it is full. Were it ever not, the last row would
         # be lost, but training would go on.
         place = tf.minimum(self._count, self._rows.shape[0] - 1)
-        self._rows.assign(tf.tensor_scatter_nd_update(rows, [[place]], [row]))
+        if isinstance(self._rows, tf.distribute.DistributedValues):
+            rows = tf.convert_to_tensor(self._rows)
+            self._rows.assign(tf.tensor_scatter_nd_update(rows, [[place]], [row]))
+        else:
+            # In place: the whole table is more than a small step moves.
+            self._rows.scatter_nd_update([[place]], [row])
         # A step that failed before it had a row is not counted.
         with tf.control_dependencies([row]):
             self._count.assign_add(tf.cast(keep, tf.int64))

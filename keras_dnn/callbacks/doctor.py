@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,21 +10,23 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn.callbacks._course import CHECKS, Course
+from keras_dnn.callbacks._course import Course
+from keras_dnn.callbacks._course_charts import charts
+from keras_dnn.callbacks._course_checks import CHECKS
 from keras_dnn.callbacks._first_bad_step import FirstBadStep
+from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.callbacks.activation_statistics import ActivationStatistics
 from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
-from keras_dnn.diagnostics import Chart, Check, Report
+from keras_dnn.diagnostics import Report
 from keras_dnn.diagnostics._held_data import first_batch
+from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
-
-POINTS = 500
-"""How many points of a curve are drawn."""
+from keras_dnn.models._same_randomness import same_randomness
 
 
-class Doctor(keras.callbacks.Callback):
+class Doctor(Resumable):
     """Watches `fit` and names what goes wrong: the disease, its evidence, the cure.
 
     It is built on the probes: the loss of every step and whether gradients are finite,
@@ -39,10 +40,15 @@ class Doctor(keras.callbacks.Callback):
     dead and saturated units, a plateau, over- and under-fitting, and updates out of
     proportion. Training ends with the same weights, bit for bit, as without it.
 
+    Calling `fit` again adds to what it knows; another model or optimizer begins anew.
+    With `keras.callbacks.BackupAndRestore` among the callbacks it goes on, after the
+    end of the process, with what it knew at the last epoch's end.
+
     Args:
         data: some training data, a tuple `(x, y)`, a `tf.data.Dataset` or a
             `keras.utils.PyDataset`: a part is looked at each epoch. Without it units
-            are not seen, and the layer in which NaN began may stay unknown.
+            are not seen, nor what dropout costs, and the layer in which NaN began may
+            stay unknown.
         every: at how many steps gradients are measured once.
         samples: about how many examples of `data` to use.
         skip: names of checks to leave out.
@@ -87,25 +93,28 @@ class Doctor(keras.callbacks.Callback):
         super().__init__()
         self.data = data
         self.verbose = verbose
-        self._checks = _chosen(skip, thresholds or {})
+        self._checks = chosen(CHECKS, skip, thresholds)
+        self._every = _arguments.count("every", every)
+        self._samples = _arguments.count("samples", samples)
+        self._trained: tuple[Any, Any] = (None, None)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Knows nothing of any training."""
+        self._earlier: Course | None = None
+        self._epochs: list[list[float]] = []
+        self._told: set[str] = set()
         self._steps = StepLogger()
         # Without a folder to write to it needs no TensorBoard.
         norms = functools.partial(GradientNorms, log_dir=None)
-        self._gradients = norms(every=_arguments.count("every", every))
+        self._gradients = norms(every=self._every)
         self._first_bad = FirstBadStep()
         self._units: ActivationStatistics | None = None
         self._evaluation: TrainingEvaluation | None = None
-        samples = _arguments.count("samples", samples)
-        if data is not None:
-            self._units = ActivationStatistics(_some(data, samples))
-            if not isinstance(data, tuple) or len(data) > 1:
-                self._evaluation = TrainingEvaluation(data, samples=samples)
-        self._seen_model: Any = None
-        self._forget()
-
-    def _forget(self) -> None:
-        self._epochs: list[list[float]] = []
-        self._told: set[str] = set()
+        if self.data is not None:
+            self._units = ActivationStatistics(_some(self.data, self._samples))
+            if not isinstance(self.data, tuple) or len(self.data) > 1:
+                self._evaluation = TrainingEvaluation(self.data, samples=self._samples)
 
     def _parts(self) -> list[keras.callbacks.Callback]:
         parts = (
@@ -119,24 +128,16 @@ class Doctor(keras.callbacks.Callback):
 
     # What fit calls -------------------------------------------------------------------
 
-    def set_params(self, params: Any) -> None:
-        """Hands on what `fit` says of itself."""
-        super().set_params(params)
-        for part in self._parts():
-            part.set_params(params)
-
-    def set_model(self, model: Any) -> None:
-        """Hands on the model."""
-        super().set_model(model)
-        for part in self._parts():
-            part.set_model(model)
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Attaches the probes."""
-        if self._seen_model is not self.model:
-            self._seen_model = self.model
-            self._forget()
+        """Attaches the probes, to go on where a process that ended left off."""
+        trained = (self.model, self.model.optimizer)
+        if any(a is not b for a, b in zip(trained, self._trained, strict=True)):
+            self._begin_anew()
+        self._trained = trained
+        self._resume()
         for part in self._parts():
+            part.set_params(self.params)
+            part.set_model(self.model)
             part.on_train_begin(logs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -162,12 +163,14 @@ class Doctor(keras.callbacks.Callback):
         """Looks at the epoch, and says what is new."""
         # What the parts would add to History is not asked for here.
         own = dict(logs or {})
-        for part in self._parts():
-            part.on_epoch_end(epoch, own)
+        with same_randomness():
+            for part in self._parts():
+                part.on_epoch_end(epoch, own)
         names = ("loss", "val_loss", "train_eval_loss")
         self._epochs.append([float(own.get(name, np.nan)) for name in names])
         if self.verbose:
             self._tell(epoch)
+        self._back_up(epoch + 1)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Detaches the probes."""
@@ -180,6 +183,18 @@ class Doctor(keras.callbacks.Callback):
                 self._told.add(finding.name)
                 print(f"\nEpoch {epoch + 1}: {finding}")  # noqa: T201
 
+    # What outlives the process --------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """The course so far, and what was told of it."""
+        return {"course": self._course().packed(), "told": sorted(self._told)}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Takes over from a process that ended."""
+        self._begin_anew()
+        self._earlier = Course.unpacked(state["course"])
+        self._told = set(state["told"])
+
     # The report -----------------------------------------------------------------------
 
     @property
@@ -188,29 +203,26 @@ class Doctor(keras.callbacks.Callback):
         course = self._course()
         findings = [f for check in self._checks for f in check.find(course, check)]
         return Report(
-            getattr(self._seen_model, "name", "no training yet"),
+            getattr(self._trained[0], "name", "no training yet"),
             worst_first(findings),
             tuple(check.name for check in self._checks),
-            _charts(course, self._gradients.steps) if len(course.losses) else (),
+            charts(course) if len(course.losses) else (),
         )
 
     def _course(self) -> Course:
         gradients, units = self._gradients, self._units
-        shapes = (
-            {v.path: v.shape for v in self._seen_model.variables}
-            if self._seen_model is not None
-            else {}
-        )
+        model, _ = self._trained
+        shapes = {v.path: v.shape for v in getattr(model, "variables", ())}
         columns = [
             i
             for i, name in enumerate(gradients.names)
             if len(shapes.get(name, ())) > 1 and not name.endswith("embeddings")
         ]
         epochs = np.array(self._epochs, "float64").reshape(-1, 3)
-        x = first_batch(units.data) if units is not None else None
         evaluation = self._evaluation
-        return Course(
+        course = Course(
             losses=np.asarray(self._steps.losses, "float64"),
+            steps=gradients.steps,
             norms=gradients.norms[:, columns],
             kernels=[gradients.names[i] for i in columns],
             global_norms=gradients.global_norms,
@@ -224,24 +236,13 @@ class Doctor(keras.callbacks.Callback):
             evaluation=epochs[:, 2],
             verdict=evaluation.verdict if evaluation is not None else "unknown",
             advice=evaluation.advice if evaluation is not None else "",
-            bad=self._first_bad.look(x),
+            bad=self._first_bad.look(self._batch),
         )
+        return course if self._earlier is None else course.after(self._earlier)
 
-
-def _chosen(skip: Iterable[str], thresholds: Mapping[str, float]) -> list[Check]:
-    skipped = [skip] if isinstance(skip, str) else list(skip)
-    for argument, names in (("skip", skipped), ("thresholds", list(thresholds))):
-        unknown = [name for name in names if name not in CHECKS]
-        if unknown:
-            raise ValueError(
-                f"{argument} must hold names of checks: {', '.join(CHECKS)}. "
-                f"Received: {', '.join(map(repr, unknown))}"
-            )
-    return [
-        dataclasses.replace(check, threshold=thresholds.get(name, check.threshold))
-        for name, check in CHECKS.items()
-        if name not in skipped
-    ]
+    def _batch(self) -> Any:
+        """Some inputs, to find the layer with in which NaN began."""
+        return None if self._units is None else first_batch(self._units.data)
 
 
 def _some(data: Any, samples: int) -> Any:
@@ -251,31 +252,3 @@ def _some(data: Any, samples: int) -> Any:
     return keras.tree.map_structure(
         lambda part: None if part is None else part[:samples], data
     )
-
-
-def _charts(course: Course, steps: np.ndarray) -> tuple[Chart, ...]:
-    every = -(-len(course.losses) // POINTS)
-    places = np.arange(len(course.losses))[::every]
-    charts = [Chart("Loss", places, "step", {"loss": course.losses[::every]})]
-    if len(steps):
-        thin = slice(None, None, -(-len(steps) // POINTS))
-        x = np.asarray(steps)[thin]
-        charts += [
-            Chart("Gradients", x, "step", {"norm": course.global_norms[thin]}, True),
-            Chart(
-                "Update to weight",
-                x,
-                "step",
-                {"ratio": course.global_ratios[thin]},
-                True,
-                (1e-4, 1e-2),
-            ),
-        ]
-    if course.dead.size:
-        looks = np.arange(len(course.dead))
-        worst = {
-            "dead": course.dead.max(axis=1),
-            "saturated": np.nan_to_num(course.saturated).max(axis=1),
-        }
-        charts.append(Chart("Units of the worst layer", looks, "look", worst))
-    return tuple(charts)

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._column import Column
 from keras_dnn.callbacks._gradient_histograms import GradientHistograms
 from keras_dnn.callbacks._gradient_record import GradientRecord
+from keras_dnn.callbacks._gradient_row import GradientRow
 from keras_dnn.callbacks._gradient_writers import CsvWriter, TensorBoardWriter
-from keras_dnn.callbacks._norms import length, norms
 from keras_dnn.callbacks._recorder import Recorder
-from keras_dnn.callbacks._table import Table, variable
 
 if TYPE_CHECKING:
     import keras
@@ -143,6 +141,7 @@ class GradientNorms(Recorder):
             )
         )
         self._optimizer: Any = None
+        self._row: Any = None
         self._forget()
 
     def _forget(self) -> None:
@@ -165,19 +164,21 @@ class GradientNorms(Recorder):
         if self._optimizer is not self.model.optimizer or names != self.names:
             self._optimizer, self.names = self.model.optimizer, names
             self._forget()
-        self._live = np.zeros(len(variables), bool)
-        # A row: the step, then four norms of each column: gradient, clipped gradient,
-        # update, weight.
         block = self.model.steps_per_execution
-        self._table = Table(1 + 4 * len(names), block)
-        self._gradient_norms = variable((len(variables), 2))
+        self._row = GradientRow(
+            len(variables),
+            per_variable=self.per_variable,
+            every=self.every,
+            ratios=self._with_ratios,
+            steps_per_call=block,
+        )
+        self._table = self._row.table
         if self._histograms is not None:
             self._histograms.create(block)
 
     def _before_update(self, variables: Sequence[keras.Variable]) -> None:
         """Keeps the weights for the ratio."""
-        self._gradient_norms.assign(tf.zeros((len(variables), 2), tf.float64))
-        self._before = [tf.identity(v) for v in variables] if self._with_ratios else []
+        self._row.before(variables)
 
     def _see_gradients(
         self,
@@ -185,22 +186,9 @@ class GradientNorms(Recorder):
         gradients: Sequence[Tensor],
         clipped: Sequence[Tensor],
     ) -> None:
-        """Keeps the norms of this update's gradients for its row."""
-        self._live[list(columns)] = True
-
-        def measure() -> Tensor:
-            raw = norms(gradients)
-            kept = raw if clipped is gradients else norms(clipped)
-            return tf.stack([raw, kept], axis=1)
-
+        """Keeps this update's gradients for its row."""
         step = self.model.optimizer.iterations
-        self._gradient_norms.assign(
-            tf.tensor_scatter_nd_update(
-                tf.convert_to_tensor(self._gradient_norms),
-                [[i] for i in columns],
-                self._if_wanted(step, measure, (len(columns), 2)),
-            )
-        )
+        self._row.see(columns, gradients, clipped, step)
         if self._histograms is not None:
             self._histograms.see(columns, gradients, step)
 
@@ -208,40 +196,9 @@ class GradientNorms(Recorder):
         self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
     ) -> None:
         """Writes the row of this update."""
-
-        def measure() -> Tensor:
-            if not self._with_ratios:
-                return tf.zeros((2, len(variables)), tf.float64)
-            updates = [
-                tf.convert_to_tensor(v) - before
-                for v, before in zip(variables, self._before, strict=True)
-            ]
-            return tf.reshape(norms([*updates, *self._before]), (2, -1))
-
-        measured = tf.concat(
-            [
-                tf.transpose(self._gradient_norms),
-                self._if_wanted(step, measure, (2, len(variables))),
-            ],
-            axis=0,
-        )
-        if not self.per_variable:
-            measured = length(measured)[:, tf.newaxis]
-        row = tf.concat([[tf.cast(step, tf.float64)], tf.reshape(measured, [-1])], 0)
-        assert self._table is not None
-        self._table.write(row, keep=updated & self._wanted(step))
+        self._row.write(variables, step, updated)
         if self._histograms is not None:
             self._histograms.write(step, updated)
-
-    def _wanted(self, step: Tensor) -> Tensor:
-        return step % self.every == 0
-
-    def _if_wanted(
-        self, step: Tensor, measure: Callable[[], Tensor], shape: tuple[int, int]
-    ) -> Tensor:
-        if self.every == 1:
-            return measure()
-        return tf.cond(self._wanted(step), measure, lambda: tf.zeros(shape, tf.float64))
 
     # On the host ----------------------------------------------------------------------
 
@@ -271,8 +228,7 @@ class GradientNorms(Recorder):
 
     def _finish(self) -> None:
         super()._finish()
-        self._gradient_norms = None
-        self._before = []
+        self._row = None
         if self._histograms is not None:
             self._histograms.finish()
         if self._board is not None:
@@ -287,7 +243,7 @@ class GradientNorms(Recorder):
         return column
 
     def _digested(self, rows: np.ndarray) -> GradientRecord:
-        live = self._live if self.per_variable else np.ones(1, bool)
+        live = self._row.live if self.per_variable else np.ones(1, bool)
         record = GradientRecord.of(rows, live)
         if self._board is not None:
             self._board.write(record, self.names, self._with_ratios)

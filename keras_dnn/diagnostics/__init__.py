@@ -6,9 +6,10 @@ from keras_dnn.diagnostics.check import (
     registered_checks,
     unregister_check,
 )
-from keras_dnn.diagnostics.examination import Examination, LayerSignal
+from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.gradient_check import GradientCheck, check_gradients
+from keras_dnn.diagnostics.layer_signal import LayerSignal
 from keras_dnn.diagnostics.preflight import preflight
 from keras_dnn.diagnostics.report import Chart, Report
 

@@ -13,6 +13,9 @@ from keras_dnn.diagnostics.finding import Finding, evidence
 if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
 
+WIDTH, HEIGHT = 4.2, 2.4
+"""Of a chart, in inches."""
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 0 auto;
@@ -28,7 +31,8 @@ article p { margin: .4rem 0; }
 .tag { font-size: .8rem; text-transform: uppercase; letter-spacing: .05em; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: .2rem; }
 .numbers, footer { font-size: .9rem; opacity: .8; }
-img { width: 100%; height: auto; background: white; border-radius: .3rem; }
+img { display: block; width: 100%; max-width: 36rem; height: auto; margin: 1rem auto;
+      background: white; border-radius: .3rem; }
 """
 
 
@@ -66,7 +70,8 @@ def _article(finding: Finding) -> str:
             f"<p>{escape(finding.message)}</p>",
             numbers if finding.evidence else "",
             f"<p><strong>{escape(finding.advice)}</strong></p>",
-            f'<p class="numbers">See {escape(finding.see)}</p></article>',
+            f'<p class="numbers">See {escape(finding.see)}</p>' if finding.see else "",
+            "</article>",
         ]
     )
 
@@ -80,7 +85,9 @@ def picture_of(report: Report) -> str:
     from keras_dnn.plotting._matplotlib import close
 
     figure = report.plot()
+    # On a phone it is as wide as the screen: a small figure has large letters.
+    figure.set_size_inches(WIDTH, HEIGHT * len(report.charts))
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150)
+    figure.savefig(stream, format="png", dpi=200)
     close(figure)
     return base64.b64encode(stream.getvalue()).decode("ascii")

@@ -60,44 +60,55 @@ def initial_loss(look: Examination, check: Check) -> Iterator[Finding]:
     # Logits of a He-initialised last layer have a deviation of 1 to 1.5, which costs
     # about half of its square.
     limit = max((check.threshold or 0.0) * guess, guess + (check.threshold or 0.0))
-    if look.loss > limit:
+    # Dropout makes it larger, and is no fault of the weights.
+    first = look.quiet_loss if look.loss > limit else look.loss
+    if first > limit:
         yield check.finding(
             "warning",
-            f"The first loss is {look.loss:.3g}; a guess has {guess:.3g}.",
+            f"The first loss is {first:.3g}; a guess has {guess:.3g}.",
             loss.layer,
-            loss=look.loss,
+            loss=first,
             guess=guess,
         )
-    elif look.loss < guess / 4:
+    elif first < guess / 4:
         yield check.finding(
             "note",
-            f"The first loss is {look.loss:.3g}, far below the {guess:.3g} of a guess.",
+            f"The first loss is {first:.3g}, far below the {guess:.3g} of a guess.",
             loss.layer,
             advice="Fine for a network that is trained already; else the inputs may "
             "hold the answer.",
-            loss=look.loss,
+            loss=first,
             guess=guess,
         )
+
+
+ENOUGH = 0.1
+"""Of the first loss: what is learnt by heart, and where learning stops."""
 
 
 @register_check(
     "tiny-batch",
     looks_for="a network that can't even learn a few examples by heart",
-    threshold=0.1,
-    source="CS231n: overfit a tiny subset of the data",
+    threshold=0.5,
+    source="CS231n: overfit a tiny subset of the data; half of the first loss is left",
     advice="Look at the other findings first, then at the loss, the labels and the "
     "way from inputs to outputs.",
 )
 def tiny_batch(look: Examination, check: Check) -> Iterator[Finding]:
     """What can't learn eight examples won't learn sixty thousand."""
-    limit = check.threshold or 0.0
-    learnt = learn(look, limit)
-    if learnt is not None and not learnt.best <= limit * learnt.first:
-        yield check.finding(
-            "warning",
-            f"The loss on {learnt.examples} examples fell only from "
-            f"{learnt.first:.3g} to {learnt.best:.3g} in {learnt.steps} steps.",
-            first=learnt.first,
-            best=learnt.best,
-            steps=learnt.steps,
-        )
+    learnt = learn(look, ENOUGH)
+    if learnt is None or learnt.best <= ENOUGH * learnt.first:
+        return
+    stuck = not learnt.best <= (check.threshold or 0.0) * learnt.first
+    yield check.finding(
+        "warning" if stuck else "note",
+        f"The loss on {learnt.examples} examples fell only from "
+        f"{learnt.first:.3g} to {learnt.best:.3g} in {learnt.steps} steps.",
+        advice=None
+        if stuck
+        else "Fine for a network that squeezes what it is given, such as an "
+        "autoencoder; else see whether labels and inputs belong together.",
+        first=learnt.first,
+        best=learnt.best,
+        steps=learnt.steps,
+    )

@@ -1,12 +1,14 @@
 """The checks that preflight makes, in their order: causes before what follows."""
 
+import dataclasses
+
 from keras_dnn.diagnostics import (
     _data_checks,
     _learning_checks,
     _signal_checks,
     _structure_checks,
 )
-from keras_dnn.diagnostics.check import REGISTRY
+from keras_dnn.diagnostics.check import GUIDE, REGISTRY
 
 ORDER = (
     _data_checks,
@@ -17,4 +19,5 @@ ORDER = (
 
 for room in ORDER:
     for name in [n for n, c in REGISTRY.items() if c.find.__module__ == room.__name__]:
-        REGISTRY[name] = REGISTRY.pop(name)
+        found = REGISTRY.pop(name)
+        REGISTRY[name] = dataclasses.replace(found, see=f"{GUIDE}#{name}")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_dnn.diagnostics.check import Check, register_check
-from keras_dnn.diagnostics.examination import Examination, LayerSignal
+from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
+from keras_dnn.diagnostics.layer_signal import LayerSignal
 
 
 @register_check(

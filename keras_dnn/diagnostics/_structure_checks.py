@@ -14,7 +14,6 @@ from keras_dnn.diagnostics.check import Check, register_check
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.initializers.activation_table import TABLE, for_activation
-from keras_dnn.initializers.he import HeNormal
 from keras_dnn.initializers.lecun import LeCunNormal
 from keras_dnn.layers._stochastic import rates
 
@@ -177,32 +176,39 @@ def _is_lecun(initializer: Any) -> bool:
 @register_check(
     "initializer",
     looks_for="an initialisation that does not suit the activation",
-    source="the table of the notes: Glorot, He, LeCun",
+    threshold=1.8,
+    source="the table of the notes: Glorot, He, LeCun; a factor on the variance",
     advice="keras_dnn.initializers.for_activation(activation) gives the one that does.",
 )
 def initializer(look: Examination, check: Check) -> Iterator[Finding]:
     """It matters with depth, hardly in a shallow network or before a batch norm."""
     found = []
+    limit = check.threshold or 1.0
     for seen in look.weighted:
         activation = _activation(seen.layer)
-        given = getattr(seen.layer, "kernel_initializer", None)
-        # Glorot's is the default, and the table's answer for all that saturates.
-        if activation not in TABLE or activation in ("linear", "selu") or given is None:
+        given = _variance(getattr(seen.layer, "kernel_initializer", None))
+        # SELU has a check of its own; behind a linear layer the function may follow.
+        if activation not in TABLE or activation in ("linear", "selu") or not given:
             continue
-        wanted = for_activation(activation)
-        glorot = isinstance(
-            given, keras.initializers.GlorotUniform | keras.initializers.GlorotNormal
-        )
-        if isinstance(wanted, HeNormal) and glorot:
-            found.append((seen.path, activation))
+        ratio = given / _variance(for_activation(activation))
+        if ratio > limit or ratio < 1 / limit:
+            found.append((seen.path, activation, ratio))
     if len(found) > 2:
+        path, activation, ratio = found[0]
         yield check.finding(
             "note",
-            f"{len(found)} layers with {found[0][1]} have Glorot's initialisation, "
-            "where He's keeps the signal.",
-            found[0][0],
+            f"{len(found)} layers begin with weights of another size than suits their "
+            f"activation: with {activation}, {ratio:.2g} times the variance.",
+            path,
             layers=len(found),
+            ratio=ratio,
         )
+
+
+def _variance(initializer: Any) -> float:
+    """How large weights are beside 1 over the number of connections; 0 if unknown."""
+    scale = getattr(initializer, "scale", 0.0)
+    return float(scale * getattr(initializer, "gain", 1.0) ** 2)
 
 
 def _activation(layer: Any) -> str:

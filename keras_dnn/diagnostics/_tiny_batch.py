@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_dnn._graph import sublayers
-from keras_dnn._patch import attribute
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.diagnostics._quiet import without_noise
 from keras_dnn.diagnostics.examination import Examination, losses_of, untouched
-from keras_dnn.layers._stochastic import noise, rates
 from keras_dnn.models._state import restored
 
 EXAMPLES = 8
@@ -110,16 +106,3 @@ class _Step:
                 s.assign(0.999 * s + 0.001 * tf.square(g))
                 w.assign_sub(tf.cast(rate, w.dtype) * m / (tf.sqrt(s) + 1e-7))
         return loss
-
-
-@contextlib.contextmanager
-def without_noise(model: keras.Model) -> Iterator[None]:
-    """A model whose dropout and noise are off, for a while."""
-    with contextlib.ExitStack() as stack:
-        for layer in sublayers(model):
-            if not (rates(layer) or noise(layer)):
-                continue
-            for name in ("rate", "dropout", "recurrent_dropout", "stddev"):
-                if vars(layer).get(name):
-                    stack.enter_context(attribute(layer, name, 0.0))
-        yield

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_dnn._result import Result
 from keras_dnn.diagnostics.finding import Finding
 
 GUIDE = "docs/guides/when_training_goes_wrong.md"
+"""The page that explains the checks of this package, under a heading for each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Check(Result):
         source: where the threshold comes from.
         advice: what to do about it.
         blocking: whether nothing else can be told once it has found an error.
+        see: where it is explained; may be empty.
         find: function of what is examined and of the check that yields findings.
     """
 
@@ -32,6 +34,7 @@ class Check(Result):
     source: str
     advice: str
     blocking: bool
+    see: str
     find: Callable[[Any, Check], Iterator[Finding]]
 
     def finding(
@@ -61,7 +64,7 @@ class Check(Result):
             message,
             evidence,
             advice or self.advice,
-            f"{GUIDE}#{self.name}",
+            self.see,
         )
 
 
@@ -76,6 +79,7 @@ def register_check(
     threshold: float | None = None,
     source: str = "",
     blocking: bool = False,
+    see: str = "",
 ) -> Callable[[Any], Any]:
     """Adds a function to the checks that `preflight` makes.
 
@@ -91,6 +95,7 @@ def register_check(
             check.
         source: where the threshold comes from.
         blocking: whether nothing else can be told once it has found an error.
+        see: where it is explained, such as the address of a page.
 
     Returns:
         A decorator that leaves the function as it is.
@@ -112,7 +117,7 @@ def register_check(
 
     def register(find: Any) -> Any:
         REGISTRY[name] = Check(
-            name, looks_for, threshold, source, advice, blocking, find
+            name, looks_for, threshold, source, advice, blocking, see, find
         )
         return find
 
@@ -152,3 +157,25 @@ def registered_checks() -> tuple[Check, ...]:
         True
     """
     return tuple(REGISTRY.values())
+
+
+def chosen(
+    checks: Mapping[str, Check],
+    skip: Iterable[str],
+    thresholds: Mapping[str, float] | None,
+) -> list[Check]:
+    """The checks without those to leave out, with other thresholds where there are."""
+    skipped = [skip] if isinstance(skip, str) else list(skip)
+    moved = dict(thresholds or {})
+    for argument, names in (("skip", skipped), ("thresholds", list(moved))):
+        unknown = [name for name in names if name not in checks]
+        if unknown:
+            raise ValueError(
+                f"{argument} must hold names of checks: {', '.join(checks)}. "
+                f"Received: {', '.join(map(repr, unknown))}"
+            )
+    return [
+        dataclasses.replace(check, threshold=moved.get(name, check.threshold))
+        for name, check in checks.items()
+        if name not in skipped
+    ]

@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_dnn._graph import global_seed, output_layers, sublayers
-from keras_dnn._result import Result
+from keras_dnn._graph import output_layers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.diagnostics._flatness import slope_at
 from keras_dnn.diagnostics._loss import Loss, loss_of
+from keras_dnn.diagnostics._quiet import without_noise
+from keras_dnn.diagnostics.layer_signal import (
+    LayerSignal,
+    has_weights,
+    norm_of,
+    signal_of,
+)
+from keras_dnn.layers._stochastic import stochastic
 from keras_dnn.models._outputs import watched
+from keras_dnn.models._same_randomness import same_randomness
 from keras_dnn.models._state import moving_variables, restored
 
 layers = keras.layers
-
-FLAT, MOST = 0.05, 0.9
-"""A unit is saturated if so little of the slope is left on so many of its outputs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerSignal(Result):
-    """What one layer gives on the batch, and what comes back to it.
-
-    Attributes:
-        layer: the layer.
-        path: its path.
-        spread: how much outputs differ from example to example: the root of their
-            variance over the batch, averaged over units.
-        size: the root mean square of its outputs.
-        gradient: the Euclidean norm of the loss's gradient by its outputs.
-        dead: the share of units that give zero on the whole batch.
-        saturated: the share of units that are flat on most of it; NaN where the
-            activation has no flat side.
-        weighted: whether it multiplies with weights.
-        output: whether it is an output of the network.
-    """
-
-    layer: keras.layers.Layer
-    path: str
-    spread: float
-    size: float
-    gradient: float
-    dead: float
-    saturated: float
-    weighted: bool
-    output: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +54,7 @@ class Examination:
         inputs: the inputs as a flat list of arrays.
         targets: the targets as a flat list of arrays, all that there are.
         loss: of the batch in training mode, without penalties.
+        quiet_loss: the same with dropout and noise off.
         penalty: what regularisation adds to it.
         outputs: of the network, a list of arrays.
         layers: a tuple of `LayerSignal` in the order in which layers are called.
@@ -122,6 +100,15 @@ class Examination:
     def loss(self) -> float:
         """The loss of the batch, without penalties."""
         return self._seen.loss
+
+    @functools.cached_property
+    def quiet_loss(self) -> float:
+        """The loss of the batch with dropout and noise off, without penalties."""
+        if not stochastic(self.model):
+            return self.loss
+        with untouched(self.model), without_noise(self.model):
+            loss, _, _ = losses_of(self.model, self.x, self.y, self.sample_weight)
+        return float(loss)
 
     @property
     def penalty(self) -> float:
@@ -204,25 +191,21 @@ class Examination:
             float(penalty),
             [np.asarray(tf.cast(o, tf.float32)) for o in keras.tree.flatten(outputs)],
             tuple(
-                _signal(layer, output, gradient, id(layer) in final)
+                signal_of(layer, output, gradient, id(layer) in final)
                 for (layer, output), gradient in zip(
                     seen.values(), signals, strict=True
                 )
             ),
-            tuple(None if g is None else _norm(g) for g in weights),
+            tuple(None if g is None else norm_of(g) for g in weights),
         )
 
 
-def untouched(model: keras.Model) -> Any:
-    """A context that puts back weights, states, metrics and seeds at its end."""
-    return restored(
-        [
-            *model.variables,
-            *model.metrics_variables,
-            *moving_variables(model),
-            *global_seed(),
-        ]
-    )
+@contextlib.contextmanager
+def untouched(model: keras.Model) -> Iterator[None]:
+    """Puts back weights, states, metrics and all that is drawn at random."""
+    variables = [*model.variables, *model.metrics_variables, *moving_variables(model)]
+    with same_randomness(), restored(variables):
+        yield
 
 
 def losses_of(
@@ -236,55 +219,3 @@ def losses_of(
         tf.zeros((), total.dtype),
     )
     return total - penalty, penalty, outputs
-
-
-def _norm(tensor: Any) -> float:
-    values = tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor
-    return float(np.linalg.norm(np.asarray(tf.cast(values, tf.float64)).ravel()))
-
-
-def _signal(
-    layer: keras.layers.Layer, output: Tensor, gradient: Any, final: bool
-) -> LayerSignal:
-    # float32: in float64 the outputs of a large network take too long.
-    y = np.asarray(tf.cast(output, tf.float32))
-    y = y[:, np.newaxis] if y.ndim == 1 else y
-    if getattr(layer, "data_format", None) == "channels_first":
-        y = np.moveaxis(y, 1, -1)
-    by_unit = y.reshape(-1, y.shape[-1])
-    with np.errstate(all="ignore"):
-        # Over examples at each place of a picture: that a border differs from the
-        # middle says nothing of the inputs.
-        spread = np.sqrt(np.mean(y.var(axis=0, dtype="float64")))
-        size = np.sqrt(np.mean(np.square(y, dtype="float64")))
-    slope = slope_at(layer)
-    saturated = float("nan")
-    if slope is not None:
-        flat = np.asarray(slope(tf.constant(by_unit))) < FLAT
-        saturated = float(np.mean(flat.mean(axis=0) >= MOST))
-    activated = hasattr(layer, "activation") or isinstance(layer, layers.ReLU)
-    dead = float(np.mean((by_unit == 0).all(axis=0))) if activated else 0.0
-    return LayerSignal(
-        layer,
-        layer.path or layer.name,
-        float(spread),
-        float(size),
-        0.0 if gradient is None else _norm(gradient),
-        dead,
-        saturated,
-        has_kernel(layer),
-        final,
-    )
-
-
-def has_kernel(layer: Any) -> bool:
-    """Whether a layer multiplies its inputs with weights of its own."""
-    own = [v for v in layer._trainable_variables if len(v.shape) > 1]
-    if isinstance(layer, layers.RNN):
-        own = [v for v in layer.trainable_variables if len(v.shape) > 1]
-    return bool(own) and not isinstance(layer, layers.Embedding)
-
-
-def has_weights(layer: Any) -> bool:
-    """Whether the layer, or one in it, has weights that training moves."""
-    return any(part._trainable_variables for part in sublayers(layer))

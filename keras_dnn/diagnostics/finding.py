@@ -25,7 +25,7 @@ class Finding(Result):
         message: one sentence that says what was seen.
         evidence: the numbers behind it, by name.
         advice: what to do about it.
-        see: where the documentation explains it.
+        see: where it is explained; may be empty.
     """
 
     name: str
@@ -41,7 +41,8 @@ class Finding(Result):
         lines = [f"{self.severity}: {self.name}{place}", f"  {self.message}"]
         if self.evidence:
             lines.append(f"  {evidence(self)}")
-        return "\n".join([*lines, f"  {self.advice}", f"  See {self.see}"])
+        see = [f"  See {self.see}"] if self.see else []
+        return "\n".join([*lines, f"  {self.advice}", *see])
 
 
 def evidence(finding: Finding) -> str:

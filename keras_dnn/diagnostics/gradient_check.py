@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import global_seed
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.diagnostics._float64 import copied, in_float64
-from keras_dnn.models._state import moving_variables, restored
+from keras_dnn.diagnostics._slopes import (
+    STEP,
+    Loss,
+    relative_difference,
+    rounding,
+    slope_of,
+)
+from keras_dnn.models._same_randomness import same_randomness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-STEP = float(np.finfo("float64").eps) ** (1 / 3)
-"""Where rounding, eps / h, and truncation, h**2, are equally small."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,14 +174,14 @@ def check_gradients(
     loss = model.loss if loss is None and getattr(model, "compiled", False) else loss
     if loss is None:
         raise ValueError("loss must be given, or the model compiled. Received: None")
-    with in_float64(), restored(global_seed()):
+    with in_float64(), same_randomness():
         copy = copied(model, loss)
         if not copy.trainable_variables:
             raise ValueError(
                 f"model must have trainable weights. Received: model={model!r}"
             )
         batch = keras.tree.map_structure(_wide, (x, y, sample_weight))
-        return _checked(_Loss(copy, batch, training), count, tolerance, seed, verbose)
+        return _checked(Loss(copy, batch, training), count, tolerance, seed, verbose)
 
 
 def _wide(part: Any) -> Any:
@@ -190,62 +193,8 @@ def _wide(part: Any) -> Any:
     )
 
 
-class _Loss:
-    """The loss as a function of one coordinate, all else held."""
-
-    def __init__(self, model: keras.Model, batch: Any, training: bool) -> None:
-        self.model, self.batch, self.training = model, batch, training
-        self.weights = [v.value for v in model.trainable_variables]
-        # Also what moves in the pass: statistics, and the seeds of masks.
-        moving = [*moving_variables(model), *model.metrics_variables]
-        self.held = [(v, np.asarray(v.value)) for v in moving]
-        self.call = tf.function(self._value)
-
-    def _value(self) -> Any:
-        x, y, weight = self.batch
-        outputs = self.model(x, training=self.training)
-        return self.model.compute_loss(x, y, outputs, weight, training=self.training)
-
-    def value(self) -> float:
-        for variable, value in self.held:
-            variable.assign(value)
-        return float(self.call())
-
-    def gradients(self) -> list[np.ndarray]:
-        for variable, value in self.held:
-            variable.assign(value)
-
-        def taped() -> Any:
-            with tf.GradientTape() as tape:
-                loss = self._value()
-            return [
-                tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
-                for w, g in zip(
-                    self.weights, tape.gradient(loss, self.weights), strict=True
-                )
-            ]
-
-        return [np.asarray(g).ravel() for g in tf.function(taped)()]
-
-    def at(self, weight: Any, index: int, offset: float) -> float:
-        """The loss with one coordinate moved."""
-        before = weight.numpy()
-        moved = before.copy()
-        moved.flat[index] += offset
-        weight.assign(moved)
-        try:
-            return self.value()
-        finally:
-            weight.assign(before)
-
-
-class _Slope(NamedTuple):
-    numeric: float
-    kink: bool
-
-
 def _checked(
-    loss: _Loss, count: int, tolerance: float, seed: int, verbose: int | str
+    loss: Loss, count: int, tolerance: float, seed: int, verbose: int | str
 ) -> GradientCheck:
     rng = np.random.default_rng(seed)
     gradients = loss.gradients()
@@ -259,24 +208,23 @@ def _checked(
     for weight, gradient, indices in zip(loss.weights, gradients, chosen, strict=True):
         slopes = []
         for index in indices:
-            slope = _slope(loss, weight, int(index), gradient[index], here, tolerance)
+            slope = slope_of(loss, weight, int(index), gradient[index], here, tolerance)
             slopes.append(progress.after(slope, total))
         automatic.append(gradient[indices])
         numeric.append(np.array([slope.numeric for slope in slopes]))
         kinks.append(np.array([slope.kink for slope in slopes], bool))
-    # What rounding leaves of a difference where the gradient is zero.
-    noise = 10 * np.finfo("float64").eps * max(abs(here), 1.0) / STEP
+    noise = rounding(here, STEP)
     smooth = [~k for k in kinks]
     differences = np.array(
         [
-            _difference(a[s], n[s], noise)
+            relative_difference(a[s], n[s], noise)
             for a, n, s in zip(automatic, numeric, smooth, strict=True)
         ]
     )
     return GradientCheck(
         names=tuple(v.path for v in loss.model.trainable_variables),
         differences=differences,
-        difference=_difference(
+        difference=relative_difference(
             np.concatenate([a[s] for a, s in zip(automatic, smooth, strict=True)]),
             np.concatenate([n[s] for n, s in zip(numeric, smooth, strict=True)]),
             noise,
@@ -288,35 +236,3 @@ def _checked(
         numeric=tuple(numeric),
         seed=seed,
     )
-
-
-def _slope(
-    loss: _Loss, weight: Any, index: int, g: float, here: float, tolerance: float
-) -> _Slope:
-    """The slope at one coordinate, with smaller steps where it does not agree."""
-    widest = STEP * max(1.0, abs(float(weight.numpy().flat[index])))
-    gaps, between, numeric = [], [], 0.0
-    for shrink in (1.0, 0.1, 0.01):
-        h = shrink * widest
-        up, down = loss.at(weight, index, h), loss.at(weight, index, -h)
-        found = (up - down) / (2 * h)
-        noise = 10 * np.finfo("float64").eps * max(abs(here), 1.0) / h
-        if shrink == 1.0:
-            numeric = found
-        if abs(found - g) <= tolerance * (abs(found) + abs(g)) + noise:
-            return _Slope(found, False)
-        right, left = (up - here) / h, (here - down) / h
-        gaps.append(abs(right - left))
-        low, high = min(left, right), max(left, right)
-        between.append(low - noise <= g <= high + noise)
-    # On a kink the gap stays; where the loss is smooth it shrinks as h does.
-    kink = all(between) and gaps[-1] > 0.5 * gaps[0] > 0
-    return _Slope(numeric, kink)
-
-
-def _difference(g: np.ndarray, numeric: np.ndarray, noise: float) -> float:
-    size = float(np.linalg.norm(g) + np.linalg.norm(numeric))
-    gap = float(np.linalg.norm(g - numeric))
-    if gap <= noise * np.sqrt(max(g.size, 1)) and size <= 1e4 * noise:
-        return 0.0
-    return gap / size if size > 0 else 0.0

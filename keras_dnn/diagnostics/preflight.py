@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from keras_dnn._progress import Progress
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.diagnostics import _order as _order
 from keras_dnn.diagnostics._held_data import part_of
-from keras_dnn.diagnostics.check import REGISTRY, Check
+from keras_dnn.diagnostics.check import REGISTRY, chosen
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.report import Chart, Report, worst_first
@@ -87,7 +86,7 @@ def preflight(
     require_tensorflow("keras_dnn.diagnostics.preflight")
     if not getattr(model, "compiled", False):
         raise ValueError(f"model must be compiled. Received: model={model!r}")
-    checks = _chosen(skip, thresholds or {})
+    checks = chosen(REGISTRY, skip, thresholds)
     given = (x, y)
     x, y, sample_weight = _batch(x, y, sample_weight, samples, seed)
     if isinstance(given[0], tf.data.Dataset | keras.utils.PyDataset):
@@ -114,22 +113,6 @@ def preflight(
         tuple(checked),
         () if blocked else _charts(look),
     )
-
-
-def _chosen(skip: Iterable[str], thresholds: Mapping[str, float]) -> list[Check]:
-    skipped = [skip] if isinstance(skip, str) else list(skip)
-    for argument, names in (("skip", skipped), ("thresholds", list(thresholds))):
-        unknown = [name for name in names if name not in REGISTRY]
-        if unknown:
-            raise ValueError(
-                f"{argument} must hold names of checks: {', '.join(REGISTRY)}. "
-                f"Received: {', '.join(map(repr, unknown))}"
-            )
-    return [
-        dataclasses.replace(check, threshold=thresholds.get(name, check.threshold))
-        for name, check in REGISTRY.items()
-        if name not in skipped
-    ]
 
 
 def _batch(

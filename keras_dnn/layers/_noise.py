@@ -9,6 +9,7 @@ with a threshold: the rate is right to 2^-17 in every dtype, and so is the mean.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from keras_dnn._typing import Tensor
 
 LEVELS = 2**16
 """How many values sixteen bits have."""
+
+VECTORIZED = re.compile(r"(^|/)loop_body(_\d+)?(/|$)")
+"""The name scopes in which `tf.vectorized_map` traces what it is given."""
 
 MANTISSA = {"float16": 10, "bfloat16": 7}
 """Bits behind the leading one, of dtypes in which the scale must be rounded."""
@@ -33,6 +37,20 @@ def dropout(
     if keras.backend.backend() != "tensorflow":
         return keras.random.dropout(inputs, rate, noise_shape, seed)
     return masked(inputs, rate, _bits(mask_shape(inputs, noise_shape), seed))
+
+
+def refuse_vectorized(layer: Any) -> None:
+    """Raises inside `tf.vectorized_map`: it would draw once for all its calls."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    scope = tf.get_current_name_scope()
+    if VECTORIZED.search(scope):
+        raise RuntimeError(
+            f"{type(layer).__name__} can't be random inside tf.vectorized_map, which "
+            "draws once, so that all its calls would be the same sample. Use "
+            "keras_dnn.models.mc_predict, which is as fast, or tf.map_fn. "
+            f"Received: the layer {layer.name!r} in the name scope {scope!r}"
+        )
 
 
 def mask_shape(

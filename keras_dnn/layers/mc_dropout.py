@@ -167,6 +167,7 @@ class MCGaussianDropout(keras.layers.GaussianDropout):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Multiplies by noise whatever `training` says."""
+        _noise.refuse_vectorized(self)
         return super().call(inputs, training=True)
 
 
@@ -196,10 +197,12 @@ class MCAlphaDropout(keras.layers.AlphaDropout):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Drops units whatever `training` says."""
+        _noise.refuse_vectorized(self)
         return super().call(inputs, training=True)
 
 
 def _dropped(layer: Any, inputs: Tensor, noise_shape: Any) -> Tensor:
     if not layer.rate:
         return inputs
+    _noise.refuse_vectorized(layer)
     return _noise.dropout(inputs, layer.rate, noise_shape, layer.seed_generator)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_dnn._typing import Tensor
+from keras_dnn.layers._noise import refuse_vectorized
 from keras_dnn.layers._stochastic import stochastic, switched_on
 
 
@@ -54,6 +55,7 @@ class MonteCarlo(keras.layers.Wrapper):
         **kwargs: Any,
     ) -> Tensor:
         """Calls the layer with what is random in it switched on."""
+        refuse_vectorized(self)
         if not self.layer.built:
             # Some make their dropout only then.
             self.layer(inputs, *args, **kwargs)

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn import _arguments
 from keras_dnn._graph import random_functions, sublayers, sublayers_of
 from keras_dnn._patch import attribute
 from keras_dnn._typing import Tensor
@@ -50,9 +51,10 @@ def random_layers(
         if not default:
             raise ValueError(
                 "The model has no layer with dropout, so all its predictions would be "
-                f"the same. Received: model={model.name!r}"
+                f"the same. Received: model={getattr(model, 'name', model)!r}"
             )
         return default
+    chosen = _arguments.several("layers", chosen)
     if not chosen:
         raise ValueError(
             f"layers must name at least one layer. Received: layers={chosen!r}"

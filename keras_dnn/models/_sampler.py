@@ -12,16 +12,12 @@ import numpy as np
 from keras_dnn._graph import output_layers, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.initializers._seeded import seeds
 from keras_dnn.models._coherent import foldable, folded
 from keras_dnn.models._cut import Cut
+from keras_dnn.models._gathering import Output, by_row, gathered
 from keras_dnn.models._randomness import only, settings
-from keras_dnn.models._statistics import (
-    add_samples,
-    kind_of,
-    no_samples,
-    quantiles_of,
-    summary,
-)
+from keras_dnn.models._statistics import kind_of
 from keras_dnn.models._stream import (
     COHERENT,
     STRATIFIED,
@@ -56,21 +52,11 @@ class Draws(NamedTuple):
 
     @classmethod
     def of(cls, task: Task) -> Draws:
-        """Of this task; without a seed, Keras's global one governs."""
-        state = keras.random.SeedGenerator(task.seed).state
-        seed = [int(s) % 2**64 for s in keras.ops.convert_to_numpy(state)]
+        """Of this task; without a seed, `keras.utils.set_random_seed` governs."""
+        # A `SeedGenerator` would make a variable, which takes a millisecond.
+        seed = next(seeds(None)) if task.seed is None else task.seed
         table: Any = strata(task.samples, seed) if task.masks == STRATIFIED else []
         return cls(seed_key(seed), tf.constant(table, tf.uint16))
-
-
-class Output(NamedTuple):
-    """What one output of a model looks like."""
-
-    kind: str
-    rows: Fraction
-    """How many rows it has for each row of the inputs: 1 but in odd models."""
-    shape: tuple[int, ...]
-    dtype: Any
 
 
 class Sampler:
@@ -202,11 +188,13 @@ class Sampler:
                 with folded([] if whole else pairs, stream):
                     drawn = self.cut.random(inputs, x)
                 return [
-                    _by_row(y, given, number, o)
+                    by_row(y, given, number, o)
                     for y, o in zip(drawn, outputs, strict=True)
                 ]
 
-            return _gathered(draw, given, samples, size, task, outputs)
+            return gathered(
+                draw, given, samples, size, task.keep, task.quantiles, outputs
+            )
 
         traced: Callable[..., Any] = tf.function(
             function,
@@ -242,64 +230,6 @@ class Sampler:
             ]
             self.whole |= any(o.rows.denominator > 1 for o in self.outputs[key])
         return self.outputs[key]
-
-
-def _gathered(
-    draw: Callable[[Tensor, Tensor], list[Tensor]],
-    rows: Tensor,
-    samples: Tensor,
-    size: Tensor,
-    task: Task,
-    outputs: list[Output],
-) -> list[dict[str, Tensor]]:
-    """The measures of samples that are drawn chunk by chunk."""
-    keep = task.keep or bool(task.quantiles)
-
-    def step(first: Tensor, moments: Any, kept: Any) -> Any:
-        drawn = draw(first, tf.minimum(size, samples - first))
-        moments = [
-            add_samples(m, y, o.kind)
-            for m, y, o in zip(moments, drawn, outputs, strict=True)
-        ]
-        if keep:
-            kept = [
-                k.write(first // size, tf.experimental.numpy.swapaxes(y, 0, 1))
-                for k, y in zip(kept, drawn, strict=True)
-            ]
-        return first + size, moments, kept
-
-    heights = [rows * o.rows.numerator // o.rows.denominator for o in outputs]
-    moments = [
-        no_samples([n, *o.shape], o.kind) for n, o in zip(heights, outputs, strict=True)
-    ]
-    kept = [
-        tf.TensorArray(o.dtype, -(-samples // size), infer_shape=False)
-        for o in outputs
-        if keep
-    ]
-    _, moments, kept = tf.while_loop(
-        lambda first, *_: first < samples, step, (tf.constant(0), moments, kept)
-    )
-    found = [summary(m, o.kind) for m, o in zip(moments, outputs, strict=True)]
-    for measures, array, output in zip(found, kept, outputs, strict=keep):
-        all_samples = tf.ensure_shape(array.concat(), [None, None, *output.shape])
-        if task.quantiles:
-            measures["quantiles"] = quantiles_of(all_samples, task.quantiles)
-        if task.keep:
-            measures["samples"] = all_samples
-    return found
-
-
-def _by_row(y: Tensor, rows: Tensor, size: Tensor, output: Output) -> Tensor:
-    """An output with an axis for the samples behind that for its rows."""
-    parts, *rest = output.rows.as_integer_ratio()
-    if rest != [1]:
-        return y[:, tf.newaxis]
-    y = tf.reshape(y, [rows, size, parts, *output.shape])
-    if parts == 1:
-        return y[:, :, 0]
-    y = tf.experimental.numpy.swapaxes(y, 1, 2)
-    return tf.reshape(y, [rows * parts, size, *output.shape])
 
 
 def _rows(x: Any) -> int:

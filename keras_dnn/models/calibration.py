@@ -164,7 +164,12 @@ def _probabilities(prediction: Any) -> np.ndarray:
                 "prediction must be of one output: give prediction.mean[i]. "
                 f"Received: {len(prediction)} outputs"
             )
-    p = np.asarray(prediction, np.float64)
+    try:
+        p = np.asarray(prediction, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"prediction must hold probabilities. Received: prediction={prediction!r}"
+        ) from error
     if p.ndim not in (1, 2) or p.size == 0:
         raise ValueError(
             "prediction must have shape (n,), (n, 1) or (n, classes) and hold at least "

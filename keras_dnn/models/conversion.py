@@ -60,7 +60,7 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
     if not any(map(rates, stochastic(model))):
         raise ValueError(
             "model must have dropout with a rate above 0. "
-            f"Received: model={model.name!r}"
+            f"Received: model={getattr(model, 'name', model)!r}"
         )
     return rebuild(model, _switched_on, fill=_fill)
 

@@ -21,6 +21,7 @@ from keras_dnn._graph import flat_inputs, output_layers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import LEVELS
+from keras_dnn.models._export import to_onnx, to_tflite, write_saved_model
 from keras_dnn.models._randomness import only, random_layers
 from keras_dnn.models._sampler import ROWS, Draws, Sampler, Task, tiled
 from keras_dnn.models._statistics import (
@@ -66,7 +67,7 @@ def export_monte_carlo(
         model: a functional or Sequential model with dropout and one output.
         path: where to write.
         samples: how many samples the statistics are of.
-        seed: integer for the same masks each time.
+        seed: integer of at least 0 for the same masks each time.
         layers: names or layers to sample from; `None` for all that have dropout.
 
     Returns:
@@ -95,13 +96,14 @@ def export_monte_carlo(
     """
     require_tensorflow("keras_dnn.models.export_monte_carlo")
     samples = _arguments.count("samples", samples)
+    seed = None if seed is None else _arguments.count("seed", seed, least=0)
     sampler = Sampler(model, random_layers(model, layers))
     if sampler.cut.graph is None or len(sampler.cut.graph.outputs) != 1:
         raise ValueError(
             "model must be functional or Sequential and have one output. "
             f"Received: model={model.name!r}"
         )
-    write, make = WRITERS.get(Path(path).suffix, (_write_saved_model, _drawing))
+    write, make = WRITERS.get(Path(path).suffix, (write_saved_model, _drawing))
     function = make(sampler, Task(samples, seed, INDEPENDENT, False, ()))
     write(model, function, str(path))
 
@@ -290,31 +292,14 @@ def _structured(sampler: Sampler, inputs: Sequence[Tensor]) -> Any:
 # How it is written -------------------------------------------------------------------
 
 
-def _write_saved_model(model: keras.Model, function: Any, path: str) -> None:
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", function)
-    archive.write_out(path, verbose=False)
-
-
 def _write_tflite(model: keras.Model, function: Any, path: str) -> None:
-    # From a SavedModel: straight from the function the weights would be missing.
     with tempfile.TemporaryDirectory() as folder:
-        _write_saved_model(model, function, folder)
-        converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    Path(path).write_bytes(converted)
+        write_saved_model(model, function, folder)
+        Path(path).write_bytes(to_tflite(folder))
 
 
 def _write_onnx(model: keras.Model, function: Any, path: str) -> None:
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise ImportError(
-            "Writing .onnx needs tf2onnx: pip install 'keras_dnn[export]'"
-        ) from error
-    tf2onnx.convert.from_function(
-        function, input_signature=_signature(model), opset=17, output_path=path
-    )
+    Path(path).write_bytes(to_onnx(function, _signature(model)))
 
 
 WRITERS = {".tflite": (_write_tflite, _banked), ".onnx": (_write_onnx, _banked)}

@@ -9,7 +9,7 @@ by the chunk, not by the number of samples.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn.models._batches import batches
 from keras_dnn.models._exact_head import exact
 from keras_dnn.models._randomness import random_layers, unmoved
 from keras_dnn.models._sampler import Draws, Task, sampler_of
@@ -115,6 +116,11 @@ class MCPrediction(Result):
         )
 
     def _right(self, y: np.ndarray) -> np.ndarray:
+        if y.size != np.prod(self.mean.shape[:-1]):
+            raise ValueError(
+                f"y must hold {np.prod(self.mean.shape[:-1])} labels, one for each "
+                f"answer. Received: shape {y.shape}"
+            )
         if self.mean.shape[-1] == 1:
             return np.asarray((self.mean[..., 0] > 0.5) == (y.reshape(-1) > 0.5))
         return np.asarray(self.mean.argmax(-1) == y.reshape(self.mean.shape[:-1]))
@@ -167,7 +173,7 @@ def mc_predict(
             covariance in closed form, where the only dropout feeds a last linear
             `Dense`.
         batch_size: inputs at once, where `x` is not batched already.
-        seed: integer for the same samples each time.
+        seed: integer of at least 0 for the same samples each time.
         masks: `"independent"`, `"coherent"` or `"stratified"`.
         return_samples: whether to keep all samples, which needs memory for them.
         quantiles: shares in [0, 1] whose quantiles of the samples to return.
@@ -182,7 +188,7 @@ def mc_predict(
     Raises:
         ValueError: if the model has no dropout, `layers` names none of it, an argument
             is not as said above, or `samples` is 0 and there is no closed form.
-        RuntimeError: if Keras does not run on TensorFlow.
+        RuntimeError: if Keras does not run on TensorFlow, or inside a `tf.function`.
 
     Example:
         >>> import keras, numpy as np
@@ -204,12 +210,18 @@ def mc_predict(
         uncertainty in deep learning", 2016.
     """
     require_tensorflow("keras_dnn.models.mc_predict")
+    if tf.inside_function():
+        raise RuntimeError(
+            "mc_predict gives NumPy arrays and compiles what it runs itself, so it "
+            "can't be called inside a tf.function. Call it outside, or call the model "
+            "that to_monte_carlo gives"
+        )
     batch_size = _arguments.count("batch_size", batch_size)
     task = Task(
         _arguments.count("samples", samples, least=0),
-        seed,
+        None if seed is None else _arguments.count("seed", seed, least=0),
         _arguments.choice("masks", masks, MASKS),
-        return_samples,
+        _arguments.switch("return_samples", return_samples),
         _shares(quantiles),
     )
     sampler = sampler_of(model, random_layers(model, layers))
@@ -221,7 +233,7 @@ def mc_predict(
     progress, rows = Progress(verbose), 0
     groups: list[list[dict[str, np.ndarray]]] = []
     with unmoved(model):
-        for batch, total in _batches(x, batch_size):
+        for batch, total in batches(x, batch_size):
             groups += sample(batch, rows)
             rows += int(keras.tree.flatten(batch)[0].shape[0])
             progress.after(None, total)
@@ -259,32 +271,3 @@ def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         for name in parts[0]
         if name in ("mean", "std", *ON_DEMAND) or (proper and name in MEASURES)
     }
-
-
-def _batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
-    """Batches of inputs, each with the number of batches if it is known."""
-    if isinstance(x, tf.data.Dataset):
-        size = int(x.cardinality())
-        for batch in x:
-            yield keras.utils.unpack_x_y_sample_weight(batch)[0], max(size, 0) or None
-    elif isinstance(x, keras.utils.PyDataset):
-        for i in range(len(x)):
-            batch = keras.utils.unpack_x_y_sample_weight(x[i])[0]
-            yield keras.tree.map_structure(tf.convert_to_tensor, batch), len(x)
-    else:
-        x = keras.tree.map_structure(np.asarray, x)
-        lengths = {len(a) for a in keras.tree.flatten(x)}
-        if len(lengths) != 1:
-            raise ValueError(
-                "x must hold arrays of the same length. Received arrays of lengths "
-                f"{sorted(lengths)}"
-            )
-        rows = lengths.pop()
-        for start in range(0, rows, batch_size):
-            part = slice(start, start + batch_size)
-            yield (
-                keras.tree.map_structure(
-                    lambda a, s=part: tf.convert_to_tensor(a[s]), x
-                ),
-                -(-rows // batch_size),
-            )

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def without_model(names: Sequence[str]) -> list[str]:
-    """The paths without their first part, where that is the model's in all of them."""
+def without_model(names: Sequence[str], parts: int = 3) -> list[str]:
+    """The paths without their first part, where that is the model's in all of them.
+
+    Args:
+        names: the paths.
+        parts: of how many parts they are at least if the model's name is one of them:
+            three for variables, two for layers.
+    """
     first = {name.partition("/")[0] for name in names}
-    if len(first) > 1 or not all(name.count("/") > 1 for name in names):
+    if len(first) > 1 or not all(name.count("/") + 1 >= parts for name in names):
         return list(names)
     return [name.partition("/")[2] for name in names]

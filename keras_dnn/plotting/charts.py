@@ -57,8 +57,10 @@ def charts(panels: Sequence[tuple[Any, ...]]) -> Figure:
             ax.set_yscale("log")
         if named:
             step = -(-len(x) // 24)
-            labels = without_model(list(x))[::step]
+            labels = without_model(list(x), 2 if xlabel == "layer" else 3)[::step]
             ax.set_xticks(places[::step], labels, rotation=40, ha="right", fontsize=7)
+        elif np.asarray(x).dtype.kind == "i":
+            ax.xaxis.get_major_locator().set_params(integer=True)
         if len(curves) > 1:
             ax.legend(frameon=False)
         tidy(ax, xlabel, next(iter(curves)) if len(curves) == 1 else "", title)

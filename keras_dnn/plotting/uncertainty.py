@@ -128,12 +128,18 @@ def predicted_numbers(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        ValueError: if `y` holds more or fewer numbers than `mean`.
 
     Example:
         >>> import numpy as np
         >>> from keras_dnn import plotting
         >>> figure = plotting.predicted_numbers(np.arange(3.0), np.ones(3))
     """
+    if y is not None and np.size(y) != mean.size:
+        raise ValueError(
+            f"y must hold {mean.size} numbers, as mean does. "
+            f"Received: shape {np.shape(y)}"
+        )
     mean, std = mean.ravel(), std.ravel()
     order = np.argsort(mean)
     mean, std, rank = mean[order], std[order], np.arange(mean.size)

@@ -11,9 +11,9 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._result import Result
 from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler
+from keras_dnn.models._same_randomness import same_randomness
 from keras_dnn.optimizers import AdamW, Nadam, Nesterov, RMSProp
 from keras_dnn.tuning import RangeTest, find_learning_rate
-from keras_dnn.tuning._randomness import same_randomness
 
 OPTIMIZERS: dict[str, tuple[Any, float, str]] = {
     "nesterov": (

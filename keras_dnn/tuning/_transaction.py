@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import keras
 
+from keras_dnn.models._same_randomness import same_randomness
 from keras_dnn.models._state import restored
-from keras_dnn.tuning._randomness import same_randomness
 
 ATTRIBUTES = ("history", "stop_training", "train_function", "_initial_epoch")
 """What `fit` leaves behind on a model besides its variables."""

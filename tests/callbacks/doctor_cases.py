@@ -45,7 +45,7 @@ class Root(layers.Layer):
 
 
 def with_layer(kind, layer):
-    keras.utils.set_random_seed(1)
+    networks.seeded()
     model = keras.Sequential(
         [
             keras.Input((12, 12, 1) if kind == "cnn" else (20,)),
@@ -60,7 +60,7 @@ def with_layer(kind, layer):
 
 
 def dropped(kind, rate):
-    keras.utils.set_random_seed(1)
+    networks.seeded()
     body = [keras.Input((12, 12, 1) if kind == "cnn" else (20,)), layers.Flatten()]
     for _ in range(2):
         dense = layers.Dense(48, "relu", kernel_initializer="glorot_normal")
@@ -85,6 +85,9 @@ def memory(kind):
 
 def rate(optimizer, value):
     return getattr(keras.optimizers, optimizer)(value)
+
+
+FAST = {"mlp": 0.02, "cnn": 0.004}
 
 
 def diseases():
@@ -199,9 +202,26 @@ def diseases():
             (
                 "plateau",
                 "labels at random",
-                lambda k: network("mlp", 1, units=2, optimizer=rate("Adam", 0.003)),
-                shuffled(networks.digits(rows=4 * ROWS)),
+                lambda k: network(
+                    k, 1, units=2, norm=k == "cnn", optimizer=rate("Adam", 0.003)
+                ),
+                shuffled(networks.digits(kind, rows=4 * ROWS)),
                 8,
+            ),
+            # A convolution's weights are smaller: the same step is more of them.
+            (
+                "update-ratio",
+                "fast",
+                lambda k: network(k, 3, optimizer=rate("Adam", FAST[k])),
+                data,
+                2,
+            ),
+            (
+                "update-ratio",
+                "faster",
+                lambda k: network(k, 3, optimizer=rate("Adam", 1.5 * FAST[k])),
+                data,
+                2,
             ),
         )
         for name, word, make, given, epochs in cases:

@@ -1,12 +1,13 @@
 """The doctor names what is wrong, leaves the healthy in peace, changes nothing."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from keras_dnn.callbacks import Doctor, GradientNorms
-from keras_dnn.callbacks._course import CHECKS
+from keras_dnn.callbacks import Doctor
+from keras_dnn.callbacks._course_checks import CHECKS
 from keras_dnn.optimizers import Nesterov
 from tests.callbacks import doctor_cases
 from tests.diagnostics import networks
@@ -52,7 +53,11 @@ def test_a_healthy_training_is_left_in_peace(make, data, validation):
 
 
 def test_each_check_has_its_training():
-    assert {name for _, name, *_ in DISEASES} == set(CHECKS) - {"update-ratio"}
+    strengths = collections.Counter((kind, name) for kind, name, *_ in DISEASES)
+    assert set(strengths) == {
+        (kind, name) for kind in ("mlp", "cnn") for name in CHECKS
+    }
+    assert min(strengths.values()) >= 2
     assert len(HEALTHY) >= 20
 
 
@@ -87,6 +92,25 @@ def test_the_layer_in_which_it_began():
     assert "its outputs" in finding.message
 
 
+@pytest.mark.parametrize("held", [None, 30, 96])
+def test_where_the_data_are_bad_no_layer_is_blamed(held):
+    """Nothing is held, or good examples only, or the bad one too."""
+    x, y = doctor_cases.spoiled(networks.digits(), 40)
+    doctor = Doctor(None if held is None else (x[:held], y[:held]), verbose=0)
+    networks.network(depth=2).fit(x, y, verbose=0, callbacks=[doctor])
+    (finding,) = doctor.report.named("nonfinite")
+    assert finding.layer is None
+    assert "the data of that step" in finding.message
+
+
+def test_the_layer_whose_gradient_fails():
+    model = doctor_cases.with_layer("mlp", doctor_cases.Root(name="culprit"))
+    doctor = trained(model, networks.digits(), 1)
+    (finding,) = doctor.report.named("nonfinite")
+    assert finding.layer.endswith("culprit")
+    assert "its gradient" in finding.message
+
+
 def test_without_data_the_gradient_tells_the_layer():
     """The one above the root is fine, those below are not."""
     model = doctor_cases.with_layer("mlp", doctor_cases.Root())
@@ -105,107 +129,6 @@ def test_looking_for_the_layer_leaves_the_weights():
     assert doctor.report.named("nonfinite")
     for old, new in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
-
-
-# What it leaves alone -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"jit_compile": True}, {"steps_per_execution": 2}], ids=str
-)
-def test_training_is_the_same_to_the_last_bit(options):
-    x, y = networks.digits()
-    ends = []
-    for watched in (False, True):
-        keras.utils.set_random_seed(7)
-        model = networks.network(depth=2)
-        model.add(keras.layers.Dropout(0.0))
-        model = keras.Sequential(
-            [keras.Input((20,)), keras.layers.Dropout(0.3, seed=1), model]
-        )
-        model.compile(Nesterov(0.05), "sparse_categorical_crossentropy", **options)
-        callbacks = [Doctor((x, y), every=2, verbose=0)] if watched else []
-        history = model.fit(
-            x, y, batch_size=16, epochs=2, verbose=0, callbacks=callbacks
-        )
-        ends.append((history.history, [v.numpy() for v in model.variables]))
-    assert ends[0][0] == ends[1][0]
-    for old, new in zip(ends[0][1], ends[1][1], strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-def test_it_is_out_of_the_way_after_an_exception():
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2:
-                raise RuntimeError("stop")
-
-    model = networks.network(depth=2)
-    data = networks.digits()
-    doctor = Doctor(data, verbose=0)
-    with pytest.raises(RuntimeError, match="stop"):
-        model.fit(*data, batch_size=16, verbose=0, callbacks=[doctor, Stop()])
-    model.fit(*data, batch_size=16, verbose=0)
-    assert "apply" not in vars(model.optimizer)
-    model.fit(*data, batch_size=16, verbose=0, callbacks=[doctor])
-    assert not [f for f in doctor.report.findings if f.severity != "note"]
-
-
-def test_it_composes_with_other_probes():
-    data = networks.digits()
-    model = networks.network(depth=2)
-    doctor, gradients = Doctor(data, every=1, verbose=0), GradientNorms()
-    model.fit(*data, batch_size=16, verbose=0, callbacks=[gradients, doctor])
-    np.testing.assert_array_equal(doctor._course().global_norms, gradients.global_norms)
-
-
-def test_fit_twice_adds_to_the_record_and_another_model_starts_anew():
-    data = networks.digits()
-    model = networks.network(depth=2)
-    doctor = Doctor(data, verbose=0)
-    for _ in range(2):
-        model.fit(*data, batch_size=16, epochs=2, verbose=0, callbacks=[doctor])
-    course = doctor._course()
-    assert len(course.epochs) == 4
-    assert len(course.losses) == 24
-    networks.network(depth=3).fit(*data, verbose=0, callbacks=[doctor])
-    assert len(doctor._course().epochs) == 1
-
-
-def test_on_two_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    x, y = networks.digits()
-    with strategy.scope():
-        model = networks.network(depth=2)
-        model.compile(Nesterov(0.01), "sparse_categorical_crossentropy")
-    doctor = Doctor((x, y), verbose=0)
-    model.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=[doctor])
-    doctor.report.assert_healthy()
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = networks.network(depth=2)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    data = networks.digits()
-    doctor = Doctor(data, verbose=0)
-    model.fit(*data, batch_size=16, epochs=2, verbose=0, callbacks=[doctor])
-    # Steps that loss scaling skips are part of it.
-    assert not doctor.report.named("nonfinite")
-
-
-def test_a_model_that_is_built_by_its_first_batch():
-    model = keras.Sequential(
-        [keras.layers.Dense(8, "relu"), keras.layers.Dense(4, "softmax")]
-    )
-    model.compile("adam", "sparse_categorical_crossentropy")
-    data = networks.digits()
-    doctor = Doctor(data, verbose=0)
-    model.fit(*data, verbose=0, callbacks=[doctor])
-    doctor.report.assert_healthy()
 
 
 # What it says -------------------------------------------------------------------------

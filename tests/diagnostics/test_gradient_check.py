@@ -1,5 +1,7 @@
 """Right gradients pass, wrong ones don't, kinks are no errors, nothing changes."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -148,7 +150,10 @@ def test_nothing_changes():
         model.layers[2].seed_generator.state,
     ]
     before = [np.asarray(v.value) for v in variables]
+    states = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
     check_gradients(model, *networks.digits(), training=True)
+    assert random.getstate() == states[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     for old, new in zip(before, variables, strict=True):
         np.testing.assert_array_equal(old, np.asarray(new.value))
     assert keras.config.floatx() == "float32"

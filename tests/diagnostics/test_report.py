@@ -43,6 +43,12 @@ def test_it_reads_well():
     ]
 
 
+def test_what_is_explained_nowhere_says_nothing_of_it(tmp_path):
+    bare = Report("net", (finding(see=""),), ("vanishing",))
+    assert "See" not in str(bare)
+    assert "See" not in bare.to_html(tmp_path / "report.html").read_text("utf-8")
+
+
 def test_it_prints(capsys):
     report("note").print()
     assert capsys.readouterr().out == f"{report('note')}\n"
@@ -104,8 +110,12 @@ def test_the_page_does_without_pictures(tmp_path, monkeypatch):
 
 
 def test_a_real_one_is_drawn(tmp_path):
-    found = preflight(networks.network(depth=6), *networks.digits(), verbose=0)
-    titles = [ax.get_title(loc="left") for ax in found.plot().axes]
+    model = networks.network(depth=6)
+    found = preflight(model, *networks.digits(), verbose=0)
+    axes = found.plot().axes
+    labels = [label.get_text() for label in axes[0].get_xticklabels()]
+    assert labels == [layer.name for layer in model.layers]
+    titles = [ax.get_title(loc="left") for ax in axes]
     assert titles == ["The signal on its way up", "The gradient on its way down"]
     with pytest.raises(ValueError, match="nothing to plot"):
         Report("net", (), ()).plot()

@@ -128,6 +128,23 @@ def test_layers_are_random_in_predict(make):
     assert len(np.unique(one, axis=0)) == 4
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a model"])
+@pytest.mark.parametrize("make", ALL)
+def test_layers_refuse_to_be_vectorized(make, inside):
+    """`tf.vectorized_map` hoists what is random: it would draw once for all calls."""
+    layer, x = make(), tf.constant(normal(2, 50))
+    model = keras.Sequential([keras.Input((50,)), layer]) if inside else layer
+
+    def sample(_):
+        return model(x)
+
+    for run in (tf.vectorized_map, tf.function(tf.vectorized_map)):
+        with pytest.raises(RuntimeError, match=rf"vectorized_map.*{layer.name!r}"):
+            run(sample, tf.range(3))
+    drawn = tf.map_fn(sample, tf.range(3), fn_output_signature=tf.float32)
+    assert len(np.unique(drawn[:, 0], axis=0)) == 3
+
+
 class Block(layers.Layer):
     """Dropout and batch norm in a layer of one's own."""
 

@@ -97,6 +97,8 @@ def test_forms_of_the_same_answer_agree():
         ([0], [1.5], {}, r"\[0, 1\]"),
         ([0], [float("nan")], {}, r"\[0, 1\]"),
         ([0], [-0.1], {}, r"\[0, 1\]"),
+        ([0], ["sure"], {}, "prediction must hold probabilities.*'sure'"),
+        ([0, 1], [[0.5, 0.5], [1.0]], {}, "prediction must hold probabilities"),
         ([], [], {}, "at least one"),
         ([0], [[[0.5, 0.5]]], {}, "shape"),
         ([0, 1], [0.5], {}, "y must have shape"),

@@ -50,6 +50,37 @@ def in_tflite(path, x):
     return runner(**{name: x})
 
 
+def in_new_process(program, path, x):
+    """What a program that knows nothing of this library finds in a file."""
+    folder = path.parent
+    np.save(folder / "x.npy", x)
+    paths = [str(p) for p in (path, folder / "x.npy", folder / "found.npz")]
+    subprocess.run([sys.executable, "-c", program, *paths], check=True)
+    return dict(np.load(folder / "found.npz"))
+
+
+ONNX = """
+import sys
+import numpy as np, onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1])
+names = [output.name for output in session.get_outputs()]
+values = session.run(None, {session.get_inputs()[0].name: np.load(sys.argv[2])})
+assert not {"keras", "tensorflow", "keras_dnn"} & set(sys.modules)
+np.savez(sys.argv[3], **dict(zip(names, values)))
+"""
+
+TFLITE = """
+import sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+runner = Interpreter(sys.argv[1]).get_signature_runner()
+(name,) = runner.get_input_details()
+assert not {"keras", "tensorflow", "keras_dnn"} & set(sys.modules)
+np.savez(sys.argv[3], **runner(**{name: np.load(sys.argv[2])}))
+"""
+
 ENDS = [(3, "softmax"), (1, "sigmoid"), (2, None)]
 
 
@@ -68,20 +99,29 @@ def test_tflite_gives_what_the_function_gives(units, activation, tmp_path):
     np.testing.assert_array_equal(predict(x)["mean"], expected["mean"])
 
 
+def test_tflite_gives_it_in_a_process_without_tensorflow(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    model, x = classifier(), normal(5, 8, 8, 1)
+
+    predict = export_monte_carlo(model, tmp_path / "mc.tflite", 40, seed=1)
+
+    expected, values = predict(x), in_new_process(TFLITE, tmp_path / "mc.tflite", x)
+    assert set(values) == set(MEASURES)
+    for name in MEASURES:
+        np.testing.assert_allclose(values[name], expected[name], rtol=1e-5, atol=2e-6)
+
+
 def test_onnx_gives_what_the_function_gives(tmp_path):
     pytest.importorskip("tf2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime")
     model, x = classifier(), normal(5, 8, 8, 1)
 
     predict = export_monte_carlo(model, tmp_path / "mc.onnx", 40, seed=1)
 
-    expected = predict(x)
-    session = onnxruntime.InferenceSession(str(tmp_path / "mc.onnx"))
-    values = session.run(None, {session.get_inputs()[0].name: x})
-    names = [output.name for output in session.get_outputs()]
-    assert set(names) == set(MEASURES)
-    for name, value in zip(names, values, strict=True):
-        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=2e-6)
+    expected, values = predict(x), in_new_process(ONNX, tmp_path / "mc.onnx", x)
+    assert set(values) == set(MEASURES)
+    for name in MEASURES:
+        np.testing.assert_allclose(values[name], expected[name], rtol=1e-5, atol=2e-6)
 
 
 def test_onnx_names_the_extra_that_is_missing(tmp_path, monkeypatch):
@@ -111,6 +151,7 @@ import sys
 import numpy as np, tensorflow as tf
 
 loaded = tf.saved_model.load(sys.argv[1])
+assert "keras_dnn" not in sys.modules
 serve = loaded.serve
 x = np.load(sys.argv[2])
 found = {name: value.numpy() for name, value in serve(x).items()}
@@ -123,12 +164,8 @@ np.savez(sys.argv[3], again=again, **found)
 def test_a_saved_model_draws_in_a_process_without_keras_dnn(seed, tmp_path):
     model, x = classifier(), normal(5, 8, 8, 1)
     predict = export_monte_carlo(model, tmp_path / "mc", 60, seed=seed)
-    np.save(tmp_path / "x.npy", x)
-    paths = [str(tmp_path / name) for name in ("mc", "x.npy", "found.npz")]
 
-    subprocess.run([sys.executable, "-c", SERVE, *paths], check=True)
-
-    found = np.load(tmp_path / "found.npz")
+    found = in_new_process(SERVE, tmp_path / "mc", x)
     if seed is None:
         assert np.all(found["again"] != found["mean"])
         assert np.all(predict(x)["mean"] != found["mean"])

@@ -6,6 +6,8 @@ import pytest
 from keras import layers, ops
 
 from keras_dnn.models import mc_predict
+from keras_dnn.models._randomness import random_layers
+from keras_dnn.models._sampler import sampler_of
 from tests.models.mc_cases import (
     NEVER,
     normal,
@@ -101,6 +103,8 @@ GRAPHS = [
     a_constant,
     unused_after_the_cut,
 ]
+STRAIGHT_IN = (a_constant,)
+"""Those whose inputs go into the dropout."""
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -115,6 +119,35 @@ def test_the_parts_of_a_cut_model_compute_what_the_model_does(graph):
     for samples, y in zip(keras.tree.flatten(found), expected, strict=True):
         for sample in samples:
             np.testing.assert_allclose(sample, y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_the_same_masks_give_the_same_samples_cut_or_not(graph):
+    """Through the whole model, from its inputs on, in float64."""
+    keras.config.set_dtype_policy("float64")
+    try:
+        model, shapes = graph(0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = [normal(5, *shape, seed=i).astype("float64") for i, shape in enumerate(shapes)]
+    x = x[0] if len(x) == 1 else x
+
+    def drawn():
+        found = mc_predict(model, x, 3, seed=1, return_samples=True).samples
+        return found if isinstance(found, list) else [found]
+
+    cut = drawn()
+    sampler = sampler_of(model, random_layers(model))
+    assert sampler.cut.before or graph in STRAIGHT_IN
+    sampler.cut.before, sampler.cut.after = [], list(sampler.cut.graph.nodes)
+    sampler.cut.frontier = list(sampler.cut.graph.inputs)
+    sampler.before.clear()
+    sampler.after.clear()
+
+    for one, other in zip(cut, drawn(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
+    assert cut[0].dtype == np.float64
+    assert any(np.std(one, axis=0).max() > 0 for one in cut)
 
 
 @pytest.mark.slow

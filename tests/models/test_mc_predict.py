@@ -216,12 +216,48 @@ def test_bad_numbers_are_named(name, value):
         mc_predict(classifier(), normal(2, 4), **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", -1),
+        ("seed", 1.5),
+        ("seed", "a"),
+        ("seed", True),
+        ("return_samples", "yes"),
+        ("layers", "drop"),
+        ("quantiles", 0.5),
+    ],
+)
+def test_other_bad_arguments_are_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must .*{name}={value!r}$"):
+        mc_predict(classifier(), normal(2, 4), **{name: value})
+
+
+@pytest.mark.parametrize("x", [None, 3.0, "abc", [[1.0, 2.0, 3.0, 4.0]], iter("ab")])
+def test_inputs_without_rows_are_an_error(x):
+    with pytest.raises(ValueError, match=r"^x must hold arrays with a row"):
+        mc_predict(classifier(), x)
+
+
+@pytest.mark.parametrize("model", [None, print])
+def test_what_is_no_model_is_shown(model):
+    with pytest.raises(ValueError, match=f"no layer with dropout.*model={model!r}"):
+        mc_predict(model, normal(2, 4))
+
+
+def test_inside_a_function_of_tensorflow_it_says_so():
+    model = classifier()
+    with pytest.raises(RuntimeError, match=r"can't be called inside a tf\.function"):
+        tf.function(lambda x: mc_predict(model, x).mean)(normal(2, 4))
+
+
 def test_numbers_of_numpy_are_integers_too():
     prediction = mc_predict(
         classifier(),
         normal(2, 4),
         np.int64(3),
         batch_size=np.int32(1),
+        seed=np.int64(7),
         return_samples=True,
     )
     assert prediction.samples.shape == (3, 2, 3)

@@ -88,6 +88,14 @@ def test_right_and_wrong_answers_are_told_apart():
     assert texts == ["right (2)", "wrong (3)"]
 
 
+@pytest.mark.parametrize("activation", ["softmax", "linear"])
+@pytest.mark.parametrize("y", [[0, 1], np.zeros((5, 3, 2))], ids=["few", "many"])
+def test_labels_of_another_number_are_an_error(activation, y):
+    prediction = mc_predict(classifier(activation=activation), normal(5, 4), 2)
+    with pytest.raises(ValueError, match=r"^y must hold .*shape \("):
+        prediction.plot(y)
+
+
 def test_several_outputs_are_not_drawn():
     x = keras.Input((4,))
     y = layers.Dropout(0.5)(x)

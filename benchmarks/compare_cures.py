@@ -1,0 +1,382 @@
+"""Eight trainings that go wrong, what the doctor says, and each with its cure.
+
+Not part of `make bench`: it makes what the guide "When training goes wrong" shows, the
+findings in `docs/_data/cures`, the numbers in `docs/_data/cures.json`, the pictures in
+`docs/_images`. All train on Fashion-MNIST, all with one seed, nothing is averaged: the
+differences are not those between seeds.
+
+    python benchmarks/compare_cures.py              about three minutes on one core
+    python benchmarks/compare_cures.py --quick      a try-out in `runs/`
+    python benchmarks/compare_cures.py --only nan   one of them anew; the rest stays
+    python benchmarks/compare_cures.py --draw       the pictures anew from the numbers
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import runpy
+import textwrap
+import warnings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import compare_optimizers as common
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import keras_dnn
+from keras_dnn.callbacks import Doctor, TrainingEvaluation
+from keras_dnn.diagnostics import preflight
+
+IMAGES, HELD_OUT, BATCH_SIZE, SEED = 8_000, 2_000, 64, 7
+SICK, CURED = "#d1711c", "#2066a8"
+POINTS = 150
+
+
+def data(images):
+    load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
+    (x, y), _ = load(full=True)
+    return (x[:images], y[:images]), (x[-HELD_OUT:], y[-HELD_OUT:])
+
+
+def network(
+    *body,
+    optimizer=None,
+    last="glorot_uniform",
+    scale=1.0,
+):
+    """Layers between standardised pictures and ten classes."""
+    # Pixels between 0 and 1 have a mean of 0.29 and a deviation of 0.35.
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Rescaling(scale * 2.83, offset=-0.81 if scale == 1.0 else 0.0),
+            *body,
+            layers.Dense(10, "softmax", kernel_initializer=last),
+        ]
+    )
+    model.compile(
+        optimizer or keras.optimizers.Adam(0.001),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def dense(units=100, depth=3, activation="relu", initializer="he_normal", rate=0.0):
+    body = [layers.Flatten()]
+    for _ in range(depth):
+        body.append(layers.Dense(units, activation, kernel_initializer=initializer))
+        if rate:
+            body.append(layers.Dropout(rate))
+    return body
+
+
+class Standardised(layers.Layer):
+    """Mean 0 and deviation 1 in each picture, as one writes it without much thought."""
+
+    def call(self, x):
+        x = x - keras.ops.mean(x, axis=-1, keepdims=True)
+        return x / keras.ops.std(x, axis=-1, keepdims=True)
+
+
+def narrow(norm):
+    return network(*dense(64, 1), *dense(6, 1)[1:], norm(name="norm"))
+
+
+def adam(rate):
+    return keras.optimizers.Adam(rate)
+
+
+def descent(rate):
+    return keras.optimizers.SGD(rate)
+
+
+# A symptom, the disease that is to be found, who finds it, the sick network and the
+# cured one, how many pictures and epochs.
+CASES = {
+    "nan": (
+        "nonfinite",
+        "Doctor",
+        lambda: narrow(Standardised),
+        lambda: narrow(layers.LayerNormalization),
+        IMAGES,
+        3,
+    ),
+    "stays": (
+        "vanishing",
+        "preflight",
+        lambda: network(*dense(50, 12, "sigmoid", "glorot_normal")),
+        lambda: network(*dense(50, 12)),
+        IMAGES,
+        4,
+    ),
+    "begins_high": (
+        "initial-loss",
+        "preflight",
+        lambda: network(*dense(), last=keras.initializers.RandomNormal(stddev=1.0)),
+        lambda: network(*dense()),
+        IMAGES,
+        3,
+    ),
+    "rises": (
+        "rate-too-high",
+        "Doctor",
+        lambda: network(*dense(), optimizer=adam(0.3)),
+        lambda: network(*dense(), optimizer=adam(0.003)),
+        IMAGES,
+        3,
+    ),
+    "slow": (
+        "rate-too-low",
+        "Doctor",
+        lambda: network(*dense(), optimizer=descent(1e-5)),
+        lambda: network(*dense(), optimizer=descent(0.1)),
+        IMAGES,
+        4,
+    ),
+    "over_fitting": (
+        "over-fitting",
+        "Doctor",
+        lambda: network(*dense(256)),
+        lambda: network(*dense(256, rate=0.5)),
+        1_000,
+        30,
+    ),
+    "under_fitting": (
+        "under-fitting",
+        "Doctor",
+        lambda: network(*dense(depth=2, initializer="glorot_normal", rate=0.8)),
+        lambda: network(*dense(depth=2, initializer="glorot_normal", rate=0.1)),
+        IMAGES,
+        5,
+    ),
+    "badly": (
+        "inputs-not-standardised",
+        "preflight",
+        lambda: network(*dense(), scale=255 / 2.83),
+        lambda: network(*dense()),
+        IMAGES,
+        4,
+    ),
+}
+
+
+# One training -------------------------------------------------------------------------
+
+
+def train(make, epochs, training, validation):
+    keras.utils.set_random_seed(SEED)
+    model = make()
+    before = preflight(model, *training, verbose=0)
+    surest = model.predict(validation[0], batch_size=500, verbose=0).max(axis=1)
+    doctor = Doctor(training, every=4, verbose=0)
+    history = model.fit(
+        *training,
+        epochs=epochs,
+        batch_size=BATCH_SIZE,
+        validation_data=validation,
+        validation_batch_size=500,
+        callbacks=[TrainingEvaluation(training), doctor],
+        verbose=0,
+    ).history
+    charts = {c.title: c for c in (*before.charts, *doctor.report.charts)}
+    curves = {
+        "loss": curve(charts["Loss"], "loss"),
+        "gradient norm": curve(charts["Gradients"], "norm"),
+        "update ratio": curve(charts["Update to weight"], "ratio"),
+        "gradient by layer": numbers(
+            charts["The gradient on its way down"].curves["norm"]
+        ),
+        "training, dropout off": numbers(history["train_eval_loss"]),
+        "training, as reported": numbers(history["loss"]),
+        "validation": numbers(history["val_loss"]),
+        "surest answer": numbers(
+            np.histogram(surest, 20, (0, 1))[0] / len(surest)  # share of pictures
+        ),
+    }
+    summary = {
+        "first_loss": number(doctor.report.charts[0].curves["loss"][0]),
+        "loss": number(history["train_eval_loss"][-1]),
+        "validation_loss": number(history["val_loss"][-1]),
+        "validation_accuracy": number(history["val_accuracy"][-1]),
+        "best_validation_loss": number(min(history["val_loss"])),
+    }
+    return before, doctor.report, {"summary": summary, "curves": curves}
+
+
+def curve(chart, name):
+    thin = slice(None, None, -(-len(chart.x) // POINTS))
+    return {
+        "x": [int(n) for n in chart.x[thin]],
+        "y": numbers(chart.curves[name][thin]),
+    }
+
+
+def number(value):
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def numbers(values):
+    return [number(value) for value in values]
+
+
+def compare(quick, only):
+    training, validation = data(1_000 if quick else IMAGES)
+    trained, findings = {}, {}
+    for slug in only or CASES:
+        disease, examiner, sick, cured, images, epochs = CASES[slug]
+        some = training[0][:images], training[1][:images]
+        ill = train(sick, epochs, some, validation)
+        well = train(cured, epochs, some, validation)
+        report = ill[0] if examiner == "preflight" else ill[1]
+        (finding, *_) = report.named(disease) or [None]
+        first = report.findings[0].name if report.findings else None
+        left = [f.name for r in well[:2] for f in r.findings if f.severity != "note"]
+        trained[slug] = {
+            "disease": disease,
+            "found_by": examiner,
+            "first_finding": first,
+            "left_after_the_cure": left,
+            "images": len(some[0]),
+            "epochs": epochs,
+            "sick": ill[2],
+            "cured": well[2],
+        }
+        findings[slug] = wrapped(finding)
+        print(f"{slug}: {first}, cured: {left or 'healthy'}\n{findings[slug]}")
+        print(ill[2]["summary"], well[2]["summary"], sep="\n", flush=True)
+    versions = {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "keras_dnn": keras_dnn.__version__,
+    }
+    setting = {"data": "Fashion-MNIST", "batch_size": BATCH_SIZE, "seed": SEED}
+    return {"setting": setting, "versions": versions, "cases": trained}, findings
+
+
+def wrapped(finding):
+    """As it is printed, in lines that a page has room for."""
+    lines = []
+    for line in str(finding).splitlines():
+        indent = "  " if line.startswith("  ") else ""
+        lines += textwrap.wrap(line, 96, subsequent_indent=indent, initial_indent="")
+    return "\n".join(lines) + "\n"
+
+
+# Pictures -----------------------------------------------------------------------------
+
+
+def evidence(ax, slug, case):
+    """What told the disease, in the sick network and in the cured one."""
+    for which, colour in (("sick", SICK), ("cured", CURED)):
+        curves = case[which]["curves"]
+        if slug in ("rises", "slow"):
+            ax.set_title("Update to weight, healthy range shaded", loc="left")
+            ax.plot(curves["update ratio"]["x"], floats(curves["update ratio"]["y"]))
+            ax.lines[-1].set_color(colour)
+            ax.set_yscale("log")
+            ax.set_xlabel("step")
+        elif slug in ("nan", "badly"):
+            ax.set_title("Norm of the gradient", loc="left")
+            found = curves["gradient norm"]
+            ax.plot(found["x"], floats(found["y"]), color=colour)
+            ax.set_yscale("log")
+            ax.set_xlabel("step")
+        elif slug == "stays":
+            ax.set_title("Norm of the gradient before training, by layer", loc="left")
+            # The output's is not known: Keras goes past its softmax.
+            ax.plot(floats(curves["gradient by layer"])[:-1], ".-", color=colour)
+            ax.set_yscale("log")
+            ax.set_xlabel("layer, from the bottom")
+        elif slug == "begins_high":
+            ax.set_title(
+                "How sure it is before training (share of pictures)", loc="left"
+            )
+            edges = np.linspace(0, 1, 21)
+            ax.stairs(floats(curves["surest answer"]), edges, color=colour, fill=True)
+            ax.patches[-1].set_alpha(0.6)
+            ax.set_xlabel("largest probability")
+        else:
+            ax.set_title("Loss by epoch: validation full, training dashed", loc="left")
+            epochs = np.arange(1, len(curves["validation"]) + 1)
+            ax.plot(epochs, floats(curves["validation"]), color=colour)
+            name = (
+                "training, dropout off"
+                if slug == "over_fitting"
+                else ("training, as reported")
+            )
+            ax.plot(epochs, floats(curves[name]), "--", color=colour)
+            ax.set_xlabel("epoch")
+    if slug in ("rises", "slow"):
+        ax.axhspan(1e-4, 1e-2, color="#6b6b6b", alpha=0.15, lw=0)
+
+
+def floats(values):
+    return np.array([np.nan if v is None else v for v in values], float)
+
+
+def draw(results, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    style = {
+        "font.size": 9,
+        "axes.titlesize": "medium",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.constrained_layout.use": True,
+        "lines.linewidth": 1.3,
+    }
+    for slug, case in results["cases"].items():
+        with plt.rc_context(style):
+            figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.7))
+            left.set_title("Loss of each step", loc="left")
+            for which, colour in (("sick", SICK), ("cured", CURED)):
+                found = case[which]["curves"]["loss"]
+                y = floats(found["y"])
+                left.plot(found["x"], y, color=colour, label=which)
+                if np.isfinite(y[0]) and not np.isfinite(y[-1]):
+                    last = int(np.flatnonzero(np.isfinite(y))[-1])
+                    left.plot(found["x"][last], y[last], "x", color=colour, ms=8)
+                    left.annotate(" NaN", (found["x"][last], y[last]), color=colour)
+            left.set_yscale("log")
+            left.set_xlabel("step")
+            left.legend(frameon=False)
+            evidence(right, slug, case)
+            figure.savefig(folder / f"cure_{slug}.png", dpi=120)
+            plt.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Trainings gone wrong, and cured.")
+    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
+    parser.add_argument("--only", nargs="+", choices=CASES, help="the others stay")
+    parser.add_argument("--draw", action="store_true", help="only draw the pictures")
+    given = parser.parse_args()
+    folder = common.ROOT / ("runs/compare_cures" if given.quick else "docs")
+    file = folder / "_data" / "cures.json"
+    if not given.draw:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results, findings = compare(given.quick, given.only)
+        if given.only and file.exists():
+            known = (
+                json.loads(file.read_text(encoding="utf-8"))["cases"] | results["cases"]
+            )
+            results["cases"] = {slug: known[slug] for slug in CASES if slug in known}
+        common.write(results, file)
+        (file.parent / "cures").mkdir(exist_ok=True)
+        for slug, text in findings.items():
+            (file.parent / "cures" / f"{slug}.txt").write_text(text, "utf-8")
+    draw(json.loads(file.read_text(encoding="utf-8")), folder / "_images")
+    print(f"{file}\n{folder / '_images'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""What `preflight` and `Doctor` say of networks, sick in a known way or healthy.
+
+Not part of `make bench`: it counts right diagnoses, and the guide "When training goes
+wrong" shows the table.
+
+The networks are those of the tests, which were at hand when thresholds were chosen. So
+each is also made with draws that nobody had looked at: other weights, other data. To
+the healthy ones come some that are too large for the tests.
+
+    python benchmarks/compare_diagnoses.py                  half an hour on one core
+    python benchmarks/compare_diagnoses.py --seeds 2 --by preflight --healthy
+                                                            a part, anew; the rest stays
+    python benchmarks/compare_diagnoses.py --draw           the table from the numbers
+"""
+
+import argparse
+import collections
+import json
+import os
+import platform
+import sys
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_dnn
+from keras_dnn.callbacks import Doctor
+from keras_dnn.diagnostics import preflight
+from tests.callbacks import doctor_cases
+from tests.diagnostics import networks, sick_networks
+
+layers = keras.layers
+ROOT = Path(__file__).resolve().parent.parent
+TESTED, UNSEEN = 1, (2,)
+
+
+# Healthy networks that are too large for the tests ------------------------------------
+
+
+def pictures(size, rows=networks.ROWS):
+    rng = np.random.default_rng(networks.SEED)
+    patterns = rng.normal(size=(networks.CLASSES, size, size, 3))
+    y = rng.integers(0, networks.CLASSES, rows)
+    x = (patterns[y] + rng.normal(size=(rows, size, size, 3))) / np.sqrt(2)
+    return x.astype("float32"), y.astype("int32")
+
+
+def application(make, size, **options):
+    networks.seeded()
+    model = make(
+        weights=None, input_shape=(size, size, 3), classes=networks.CLASSES, **options
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def convolutional_autoencoder():
+    networks.seeded()
+
+    def step(filters, **options):
+        return layers.Conv2D(
+            filters, 3, padding="same", kernel_initializer="he_normal", **options
+        )
+
+    x = keras.Input((12, 12, 1))
+    h = step(8, strides=2, activation="relu")(x)
+    h = step(16, strides=2, activation="relu")(h)
+    h = layers.UpSampling2D()(h)
+    h = layers.UpSampling2D()(step(8, activation="relu")(h))
+    model = keras.Model(x, step(1)(h))
+    model.compile("adam", "mse")
+    return model
+
+
+def u_net():
+    networks.seeded()
+
+    def step(filters):
+        return layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+        )
+
+    x = keras.Input((12, 12, 1))
+    top = step(8)(x)
+    middle = step(16)(layers.MaxPooling2D()(top))
+    bottom = step(32)(layers.MaxPooling2D()(middle))
+    h = layers.Concatenate()([layers.UpSampling2D()(bottom), middle])
+    h = layers.Concatenate()([layers.UpSampling2D()(step(16)(h)), top])
+    model = keras.Model(x, layers.Conv2D(1, 1, activation="sigmoid")(step(8)(h)))
+    model.compile("adam", "binary_crossentropy")
+    return model
+
+
+def bidirectional():
+    networks.seeded()
+    both = layers.Bidirectional(layers.LSTM(16, return_sequences=True))
+    model = keras.Sequential([keras.Input((12, 3)), both, layers.GRU(16)])
+    model.add(layers.Dense(1))
+    model.compile("adam", "mse")
+    return model
+
+
+def dropped():
+    networks.seeded()
+    model = keras.Sequential([keras.Input((20,))])
+    for _ in range(3):
+        model.add(layers.Dense(128, "relu", kernel_initializer="he_normal"))
+        model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(networks.CLASSES, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def more_healthy():
+    """As `networks.healthy`: a name, how to make the model, and its data."""
+    mlp, cnn = networks.digits("mlp"), networks.digits("cnn")
+    apps = keras.applications
+    yield "ResNet50", lambda: application(apps.ResNet50, 32), pictures(32)
+    yield (
+        "MobileNetV2",
+        lambda: application(apps.MobileNetV2, 32, alpha=0.5),
+        pictures(32),
+    )
+    yield "dropout of 0.5", dropped, mlp
+    yield "residual, 24", lambda: networks.residual(depth=24), cnn
+    yield "dense, batch norm, 20", lambda: networks.network(depth=20, norm=True), mlp
+    yield "transformer, 6 blocks", lambda: networks.transformer(6), networks.sequences()
+    yield "LSTM and GRU", bidirectional, networks.series()
+    yield "convolutional autoencoder", convolutional_autoencoder, (cnn[0], cnn[0])
+    yield "U-Net", u_net, (cnn[0], (cnn[0] > 0).astype("float32"))
+    sums = mlp[0][:, :1] + mlp[0][:, 1:2]
+    yield "regression, 8", lambda: networks.regression(8), (mlp[0], sums)
+
+
+# One diagnosis ------------------------------------------------------------------------
+
+
+def said(report):
+    """The first finding, and how many are worse than a note."""
+    worse = [f.name for f in report.findings if f.severity != "note"]
+    return {"first": report.findings[0].name if report.findings else "", "worse": worse}
+
+
+def trained(model, data, epochs, validation):
+    keras.utils.set_random_seed(networks.SEED + 1)
+    doctor = Doctor(data, every=4, verbose=0)
+    model.fit(
+        *data,
+        epochs=epochs,
+        batch_size=16,
+        verbose=0,
+        validation_data=validation,
+        callbacks=[doctor],
+    )
+    return doctor.report
+
+
+def cases():
+    """Who examines, of what kind, the disease or "healthy", a word, and how to ask."""
+    for kind, name, word, make, data in sick_networks.diseases():
+        yield (
+            "preflight",
+            kind,
+            name,
+            word,
+            lambda m=make, k=kind, d=data: preflight(m(k), *d, verbose=0),
+        )
+    large = list(more_healthy())
+    for name, make, data in [*networks.healthy(), *large]:
+        yield (
+            "preflight",
+            name,
+            "",
+            "",
+            lambda m=make, d=data: preflight(m(), *d, verbose=0),
+        )
+    for kind, name, word, make, *how in doctor_cases.diseases():
+        yield (
+            "Doctor",
+            kind,
+            name,
+            word,
+            lambda m=make, k=kind, h=how: trained(m(k), *h),
+        )
+    halves = [
+        (name, make, *doctor_cases.split(data, 80 if len(data[0]) < 100 else 400))
+        for name, make, data in large
+    ]
+    for name, make, data, validation in [*doctor_cases.healthy(), *halves]:
+        yield (
+            "Doctor",
+            name,
+            "",
+            "",
+            lambda m=make, d=data, v=validation: trained(m(), d, 4, v),
+        )
+
+
+def examined(seeds, by, sick):
+    for seed in seeds:
+        networks.SEED = seed
+        for examiner, kind, disease, word, ask in cases():
+            if examiner not in by or bool(disease) not in sick:
+                continue
+            started = time.perf_counter()
+            answer = said(ask())
+            seconds = time.perf_counter() - started
+            right = answer["first"] == disease if disease else not answer["worse"]
+            mark = "" if right else f"   WRONG: {answer}"
+            what = f"{examiner:9} {kind:24} {disease:24} {word:18}"
+            print(f"{seed} {what} {seconds:5.1f} s{mark}", flush=True)
+            case = {"seed": seed, "by": examiner, "network": kind, "disease": disease}
+            yield case | {"word": word, **answer, "right": right}
+            keras.backend.clear_session()
+
+
+def compare(seeds, by, sick, numbers):
+    """The cases asked for, and those recorded before that were not."""
+    with warnings.catch_warnings():
+        # Some of the diseases are what Keras warns of.
+        warnings.simplefilter("ignore")
+        found = list(examined(seeds, by, sick))
+    before = json.loads(numbers.read_text("utf-8"))["cases"] if numbers.exists() else []
+    kept = [
+        case
+        for case in before
+        if case["seed"] not in seeds
+        or case["by"] not in by
+        or bool(case["disease"]) not in sick
+    ]
+    versions = {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "keras_dnn": keras_dnn.__version__,
+    }
+    order = sorted(
+        [*kept, *found],
+        key=lambda c: (c["seed"], c["by"] == "Doctor", not c["disease"]),
+    )
+    setting = {"tested_seed": TESTED, "unseen_seeds": list(UNSEEN)}
+    return {"setting": setting, "versions": versions, "cases": order}
+
+
+# The table ----------------------------------------------------------------------------
+
+
+def share(cases):
+    right = sum(case["right"] for case in cases)
+    return f"{right} of {len(cases)}" if cases else "–"
+
+
+def table(results):
+    """Diseases and healthy networks, as the guide includes them."""
+    tested = results["setting"]["tested_seed"]
+    groups = collections.defaultdict(list)
+    for case in results["cases"]:
+        seen = "tested" if case["seed"] == tested else "unseen"
+        key = case["disease"] or case["network"]
+        groups[bool(case["disease"]), key, case["by"], seen].append(case)
+    columns = [(by, s) for by in ("preflight", "Doctor") for s in ("tested", "unseen")]
+    lines = []
+    for sick, title in ((True, "disease"), (False, "healthy network")):
+        names = list(dict.fromkeys(key for ill, key, *_ in groups if ill is sick))
+        what = "named first" if sick else "no warning"
+        heads = [title, f"`preflight`: {what}", "other draws"]
+        heads += [f"`Doctor`: {what}", "other draws"]
+        lines += ["", f"| {' | '.join(heads)} |", "|---|---|---|---|---|"]
+        for name in names:
+            numbers = [share(groups.get((sick, name, *c), [])) for c in columns]
+            label = f"[{name}](#{name})" if sick else name
+            lines.append(f"| {label} | {' | '.join(numbers)} |")
+        sums = [
+            share([case for n in names for case in groups.get((sick, n, *c), [])])
+            for c in columns
+        ]
+        lines.append(f"| **all** | {' | '.join(f'**{s}**' for s in sums)} |")
+    return "\n".join([*lines[1:], ""])
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Right diagnoses, counted.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[TESTED, *UNSEEN])
+    parser.add_argument("--by", nargs="+", default=["preflight", "Doctor"])
+    parser.add_argument("--sick", action="store_true", help="only these")
+    parser.add_argument("--healthy", action="store_true", help="only these")
+    parser.add_argument("--draw", action="store_true", help="only the table")
+    given = parser.parse_args()
+    numbers = ROOT / "docs" / "_data" / "diagnoses.json"
+    if not given.draw:
+        sick = {True: [True], False: [False]}.get(
+            given.sick if given.sick != given.healthy else None, [True, False]
+        )
+        results = compare(given.seeds, given.by, sick, numbers)
+        # A case a line, so that a change shows what has changed.
+        lines = ",\n".join(f"    {json.dumps(case)}" for case in results.pop("cases"))
+        head = json.dumps(results, indent=2)[:-2]
+        numbers.write_text(f'{head},\n  "cases": [\n{lines}\n  ]\n}}\n', "utf-8")
+    results = json.loads(numbers.read_text("utf-8"))
+    numbers.with_suffix(".txt").write_text(table(results), "utf-8")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The checks that the doctor makes, in their order: causes before what follows."""
+
+from keras_dnn.callbacks._course_of_layers import (
+    dead_units,
+    exploding,
+    nonfinite,
+    saturated_units,
+    update_ratio,
+    vanishing,
+)
+from keras_dnn.callbacks._course_of_losses import (
+    over_fitting,
+    plateau,
+    rate_too_high,
+    rate_too_low,
+    under_fitting,
+)
+
+CHECKS = {
+    check.name: check
+    for check in (
+        nonfinite,
+        rate_too_high,
+        exploding,
+        dead_units,
+        saturated_units,
+        vanishing,
+        rate_too_low,
+        under_fitting,
+        plateau,
+        over_fitting,
+        update_ratio,
+    )
+}

@@ -1,0 +1,146 @@
+"""Checks of what the losses of a training tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_dnn.callbacks._course import Course
+from keras_dnn.callbacks._course_check import RULE, course_check
+from keras_dnn.diagnostics.check import Check
+from keras_dnn.diagnostics.finding import Finding
+
+
+@course_check(
+    "rate-too-high",
+    "steps so large that they undo one another",
+    "Divide the learning rate by 10, or let find_learning_rate suggest one.",
+    0.1,
+    f"{RULE}; a tenth of the weights at every step is a hundred times that",
+)
+def rate_too_high(course: Course, check: Check) -> Iterator[Finding]:
+    """The first steps tell it best: later the units may be dead."""
+    if course.bad is not None or not len(course.losses):
+        return
+    early = course.global_ratios[: max(3, len(course.global_ratios) // 4)]
+    known = bool(np.isfinite(early).any())
+    ratio = float(np.nanmedian(early)) if known else 0.0
+    # One step as large as the weights can leave all units dead, and small steps after.
+    largest = float(np.nanmax(early)) if known else 0.0
+    risen = course.last > 1.5 * abs(course.first) and len(course.losses) >= 10
+    limit = check.threshold or 0.0
+    if ratio > limit or largest > 10 * limit or risen:
+        yield check.finding(
+            "warning",
+            "The loss rises." if risen else "Each step replaces much of the weights.",
+            first=course.first,
+            last=course.last,
+            update_ratio=ratio,
+            largest_ratio=largest,
+        )
+
+
+@course_check(
+    "rate-too-low",
+    "steps so small that hardly anything is learnt",
+    "Multiply the learning rate by 10, or let find_learning_rate suggest one.",
+    1e-4,
+    RULE,
+)
+def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
+    """Small steps are no disease of a training that has come to its end."""
+    ratios = course.global_ratios[np.isfinite(course.global_ratios)]
+    if len(ratios) < 2 or course.learnt or course.bad is not None:
+        return
+    ratio = float(np.median(ratios))
+    if ratio < (check.threshold or 0.0):
+        yield check.finding(
+            "warning",
+            f"Updates are {ratio:.2g} of the weights, and the loss has hardly moved.",
+            update_ratio=ratio,
+            first=course.first,
+            last=course.last,
+        )
+
+
+@course_check(
+    "under-fitting",
+    "a network held back by its regularisation",
+    "Regularise less, train longer, or make the network larger.",
+    0.3,
+    "dropout and penalties make three tenths of the loss, and the rest is high",
+)
+def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
+    """Where dropout costs more than the gap to validation that it could close."""
+    if not len(course.epochs) or course.bad is not None:
+        return
+    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
+    gap = float(course.validation[-1]) - without
+    cost = reported - without
+    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
+    # Dropout that costs much does no harm where the network learns all the same.
+    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
+    if held_back and stuck:
+        yield check.finding(
+            "warning",
+            "Dropout or penalties cost more than they can gain.",
+            advice=course.advice if course.verdict == "under-fitting" else None,
+            reported=reported,
+            without=without,
+            gap=gap,
+        )
+
+
+@course_check(
+    "plateau",
+    "a loss that has stopped falling while it is still high",
+    "Look at the labels and the inputs, try another learning rate, or a network with "
+    "more units.",
+    0.01,
+    "less than 1 % better in the last half of the epochs",
+)
+def plateau(course: Course, check: Check) -> Iterator[Finding]:
+    """Of the reported loss, over four epochs at least."""
+    epochs = course.epochs
+    if len(epochs) < 4 or course.learnt or not np.isfinite(epochs).all():
+        return
+    half = len(epochs) // 2
+    before, after = float(epochs[:half].min()), float(epochs[half:].min())
+    if after > before - (check.threshold or 0.0) * abs(before):
+        yield check.finding(
+            "warning",
+            f"The loss has stayed at {after:.3g} for {len(epochs) - half} epochs.",
+            before=before,
+            after=after,
+        )
+
+
+@course_check(
+    "over-fitting",
+    "a validation loss that rises while the training loss falls",
+    "Stop early, regularise (dropout, l2), or get more data.",
+    0.1,
+    "a tenth above its lowest",
+)
+def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
+    """It must have risen again: a gap alone may be harmless."""
+    validation = course.validation
+    if len(validation) < 3 or not np.isfinite(validation).all():
+        return
+    lowest = float(validation.min())
+    training = course.evaluation[-1]
+    training = float(training if np.isfinite(training) else course.epochs[-1])
+    risen = validation[-1] > (1 + (check.threshold or 0.0)) * lowest
+    # Where next to nothing is left of the loss, a tenth of it is nothing either.
+    matters = validation[-1] - lowest > 0.05 * abs(course.first)
+    if risen and matters and validation[-1] > 1.2 * training:
+        yield check.finding(
+            "warning",
+            f"The validation loss has risen from {lowest:.3g} to {validation[-1]:.3g}.",
+            advice=course.advice if course.verdict == "over-fitting" else None,
+            lowest=lowest,
+            epoch=int(validation.argmin()),
+            last=float(validation[-1]),
+            training=training,
+        )

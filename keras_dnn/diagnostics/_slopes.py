@@ -1,0 +1,111 @@
+"""Slopes of a loss by central differences, kinks told from errors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_dnn._tensorflow import tf
+from keras_dnn.models._state import moving_variables
+
+EPSILON = float(np.finfo("float64").eps)
+STEP = EPSILON ** (1 / 3)
+"""Where rounding, eps / h, and truncation, h**2, are equally small."""
+
+
+class Loss:
+    """The loss as a function of one coordinate, all else held."""
+
+    def __init__(self, model: keras.Model, batch: Any, training: bool) -> None:
+        self.model, self.batch, self.training = model, batch, training
+        self.weights = [v.value for v in model.trainable_variables]
+        # Also what moves in the pass: statistics, and the seeds of masks.
+        moving = [*moving_variables(model), *model.metrics_variables]
+        self.held = [(v, np.asarray(v.value)) for v in moving]
+        self.call = tf.function(self._value)
+
+    def _value(self) -> Any:
+        x, y, weight = self.batch
+        outputs = self.model(x, training=self.training)
+        return self.model.compute_loss(x, y, outputs, weight, training=self.training)
+
+    def value(self) -> float:
+        """The loss with the weights as they are."""
+        for variable, value in self.held:
+            variable.assign(value)
+        return float(self.call())
+
+    def gradients(self) -> list[np.ndarray]:
+        """Automatic gradients, a flat array for each variable."""
+        for variable, value in self.held:
+            variable.assign(value)
+
+        def taped() -> Any:
+            with tf.GradientTape() as tape:
+                loss = self._value()
+            return [
+                tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
+                for w, g in zip(
+                    self.weights, tape.gradient(loss, self.weights), strict=True
+                )
+            ]
+
+        return [np.asarray(g).ravel() for g in tf.function(taped)()]
+
+    def at(self, weight: Any, index: int, offset: float) -> float:
+        """The loss with one coordinate moved."""
+        before = weight.numpy()
+        moved = before.copy()
+        moved.flat[index] += offset
+        weight.assign(moved)
+        try:
+            return self.value()
+        finally:
+            weight.assign(before)
+
+
+class Slope(NamedTuple):
+    """A central difference, and whether the coordinate lies on a kink."""
+
+    numeric: float
+    kink: bool
+
+
+def slope_of(
+    loss: Loss, weight: Any, index: int, g: float, here: float, tolerance: float
+) -> Slope:
+    """The slope at one coordinate, with smaller steps where it does not agree."""
+    widest = STEP * max(1.0, abs(float(weight.numpy().flat[index])))
+    gaps, between, numeric = [], [], 0.0
+    for shrink in (1.0, 0.1, 0.01):
+        h = shrink * widest
+        up, down = loss.at(weight, index, h), loss.at(weight, index, -h)
+        found = (up - down) / (2 * h)
+        noise = rounding(here, h)
+        if shrink == 1.0:
+            numeric = found
+        if abs(found - g) <= tolerance * (abs(found) + abs(g)) + noise:
+            return Slope(found, False)
+        right, left = (up - here) / h, (here - down) / h
+        gaps.append(abs(right - left))
+        low, high = min(left, right), max(left, right)
+        between.append(low - noise <= g <= high + noise)
+    # On a kink the gap stays; where the loss is smooth it shrinks as h does.
+    kink = all(between) and gaps[-1] > 0.5 * gaps[0] > 0
+    return Slope(numeric, kink)
+
+
+def rounding(loss: float, step: float) -> float:
+    """What rounding leaves of a central difference where the slope is zero."""
+    return 10 * EPSILON * max(abs(loss), 1.0) / step
+
+
+def relative_difference(g: np.ndarray, numeric: np.ndarray, noise: float) -> float:
+    """The relative difference of two gradients, 0 where both are but noise."""
+    size = float(np.linalg.norm(g) + np.linalg.norm(numeric))
+    gap = float(np.linalg.norm(g - numeric))
+    if gap <= noise * np.sqrt(max(g.size, 1)) and size <= 1e4 * noise:
+        return 0.0
+    return gap / size if size > 0 else 0.0

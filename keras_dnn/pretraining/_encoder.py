@@ -1,0 +1,79 @@
+"""What an encoder must be, and what of it the tasks ask."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from keras_dnn._graph import graph_of
+from keras_dnn._typing import Tensor
+
+
+def checked(encoder: Any, name: str = "encoder") -> keras.Model:
+    """Returns the model if it has a graph, one input and one output."""
+    if graph_of(encoder) is None:
+        raise ValueError(
+            f"{name} must be a functional model or a Sequential that begins with "
+            f"keras.Input. Received: {name}={encoder!r}"
+        )
+    if len(encoder.inputs) != 1 or len(encoder.outputs) != 1:
+        raise ValueError(
+            f"{name} must have one input and one output. Received: {name}={encoder!r} "
+            f"with {len(encoder.inputs)} and {len(encoder.outputs)}"
+        )
+    return encoder
+
+
+def square_images(encoder: keras.Model, task: str) -> None:
+    """Makes sure that an encoder takes square images with their channels last."""
+    shape = tuple(encoder.inputs[0].shape[1:])
+    if len(shape) != 3 or shape[0] != shape[1]:
+        raise ValueError(
+            f"{task} needs an encoder of square images, (side, side, channels). "
+            f"Received: an encoder of inputs of shape {shape}"
+        )
+
+
+def new_input(encoder: keras.Model) -> Tensor:
+    """A symbolic input like the encoder's."""
+    given = encoder.inputs[0]
+    return keras.Input(given.shape[1:], dtype=given.dtype, name="inputs")
+
+
+def decoded(
+    decoder: keras.layers.Layer, features: Tensor, encoder: keras.Model
+) -> Tensor:
+    """What the decoder gives, if it has the shape of the encoder's inputs."""
+    reconstruction = decoder(features)
+    expected = tuple(encoder.inputs[0].shape[1:])
+    found = tuple(getattr(reconstruction, "shape", ((),)))[1:]
+    same = len(found) == len(expected) and all(
+        a == b or None in (a, b) for a, b in zip(found, expected, strict=True)
+    )
+    if not same:
+        raise ValueError(
+            f"decoder must give the encoder's inputs, of shape {expected}. Received: "
+            f"decoder={decoder!r}, which gives the shape {found}"
+        )
+    return reconstruction
+
+
+def flat(features: Tensor) -> Tensor:
+    """A row of features for each example."""
+    if len(features.shape) == 2:
+        return features
+    if None in features.shape[1:]:
+        raise ValueError(
+            "encoder must give features of a known shape; end it with a pooling over "
+            f"all places. Received: an encoder of outputs of shape {features.shape}"
+        )
+    return keras.layers.Reshape((math.prod(features.shape[1:]),), name="features")(
+        features
+    )
+
+
+def full_precision(dtype: str) -> str:
+    """The dtype for losses: at least float32, whatever the encoder computes in."""
+    return str(keras.backend.result_type(dtype, "float32"))

@@ -1,0 +1,115 @@
+"""Pairs of examples of the same class and of different ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+
+Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Pairs(keras.utils.PyDataset):
+    """Draws pairs from labelled examples, half of them of the same class.
+
+    In each batch half of the pairs are the same (the smaller half of an odd batch). The
+    first of a pair is any example that has a partner, the second any partner it has,
+    each with the same probability: of the same class another example, never itself.
+
+    Args:
+        x: examples, an array with a row for each.
+        labels: their classes, in one dimension.
+        batch_size: pairs in a batch.
+        batches: in an epoch; by default as many as give each example one pair.
+        redraw: whether each epoch has new pairs. For validation, where the loss should
+            move only with the model, `False`.
+        seed: integer seed of the draws.
+        **kwargs: the arguments of `keras.utils.PyDataset`.
+
+    Raises:
+        ValueError: if there are not as many labels as examples, if no class has two
+            examples or there is only one class, or if a count is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_dnn.pretraining import Pairs
+        >>> pairs = Pairs(np.arange(6), np.array([0, 0, 0, 1, 1, 1]), batch_size=4)
+        >>> (first, second), same = pairs[0]
+        >>> same.tolist()
+        [1.0, 1.0, 0.0, 0.0]
+        >>> ((first < 3) == (second < 3)).tolist()
+        [True, True, False, False]
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        labels: Any,
+        batch_size: int = 32,
+        *,
+        batches: int | None = None,
+        redraw: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_size = _arguments.count("batch_size", batch_size, least=2)
+        labels = np.asarray(labels)
+        if labels.ndim != 1 or len(labels) != len(x):
+            raise ValueError(
+                "labels must be one-dimensional, one for each example of x. Received: "
+                f"labels of shape {labels.shape} for {len(x)} examples"
+            )
+        _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        if len(counts) < 2 or counts.max() < 2:
+            raise ValueError(
+                "labels must have two classes at least, and two examples of one of "
+                f"them. Received: labels of {len(counts)} classes of "
+                f"{counts.max(initial=0)} examples at most"
+            )
+        self.redraw = _arguments.switch("redraw", redraw)
+        default = math.ceil(len(labels) / self.batch_size)
+        self.batches = (
+            default if batches is None else _arguments.count("batches", batches)
+        )
+        self.x = x
+        self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        self.epoch = 0
+        # Examples sorted by class: a class is a run, from its start on.
+        self._sorted = np.argsort(classes, kind="stable")
+        self._size = counts[classes[self._sorted]]
+        self._start = (np.cumsum(counts) - counts)[classes[self._sorted]]
+        self._with_twin = np.flatnonzero(self._size > 1)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __getitem__(self, index: int) -> Batch:
+        generator = np.random.default_rng((self.seed, self.epoch, index))
+        n_same = self.batch_size // 2
+        same = np.arange(self.batch_size) < n_same
+        first = np.concatenate(
+            [
+                generator.choice(self._with_twin, n_same),
+                generator.integers(len(self._sorted), size=self.batch_size - n_same),
+            ]
+        )
+        start, size = self._start[first], self._size[first]
+        # Steps ahead round the own class, or round all examples from its end on.
+        n_partners = np.where(same, size - 1, len(self._sorted) - size)
+        ahead = generator.integers(n_partners)
+        second = np.where(
+            same,
+            start + (first - start + 1 + ahead) % size,
+            (start + size + ahead) % len(self._sorted),
+        )
+        one, other = (np.asarray(self.x[self._sorted[i]]) for i in (first, second))
+        return (one, other), same.astype("float32")
+
+    def on_epoch_end(self) -> None:
+        """Moves on to new pairs."""
+        self.epoch += self.redraw

@@ -1,0 +1,80 @@
+"""Rotation: tell by how many quarters an image was turned.
+
+S. Gidaris, P. Singh and N. Komodakis, "Unsupervised representation learning by
+predicting image rotations", 2018.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from keras_dnn.pretraining._encoder import (
+    checked,
+    flat,
+    full_precision,
+    new_input,
+    square_images,
+)
+from keras_dnn.pretraining._targets import RightIsFirst
+from keras_dnn.pretraining._turns import TURNS, RandomTurns, RightFirst
+
+
+def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:
+    r"""Returns a model that trains an encoder to tell which way up an image is.
+
+    $$
+    \min_{f, W} \; \mathbb{E}\, {-\log} \operatorname{softmax}\big(W f(T^k x)\big)_k,
+    \qquad k \sim U\{0, 1, 2, 3\}
+    $$
+
+    $T$ turns by a quarter, against the clock. To see that a shoe lies on its side the
+    encoder must know what a shoe looks like. Where the images have no right way up
+    (cells, textures, stars) there is nothing to learn.
+
+    While training each image is turned by a draw of its own, at each step and on each
+    replica. Otherwise image `i` of a batch is turned by `i mod 4` quarters, so that a
+    validation loss is over all four and moves only with the model. A guess of chance is
+    right in a quarter of the cases.
+
+    Args:
+        encoder: a functional model, or a Sequential that begins with `keras.Input`,
+            that takes square images with their channels last. It is part of the model,
+            no copy.
+        seed: integer seed of the turns.
+
+    Returns:
+        A model to compile with `"sparse_categorical_crossentropy"`, with the metric
+        `"accuracy"` if wanted, and to train by `fit(x)`. It gives four probabilities,
+        that of the right turn first.
+
+    Raises:
+        ValueError: if the encoder has no graph, or doesn't take square images.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from keras_dnn.pretraining import rotation
+        >>> conv = keras.layers.Conv2D
+        >>> encoder = keras.Sequential(
+        ...     [keras.Input((8, 8, 1)), conv(4, 3, 2, activation="relu")]
+        ... )
+        >>> model = rotation(encoder)
+        >>> model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+        >>> history = model.fit(np.ones((16, 8, 8, 1)), verbose=0)
+        >>> sorted(history.history)
+        ['accuracy', 'loss']
+
+    Reference:
+        Gidaris, Singh and Komodakis, "Unsupervised representation learning by
+        predicting image rotations", 2018.
+    """
+    square_images(checked(encoder), "rotation")
+    inputs = new_input(encoder)
+    turned, turns = RandomTurns(seed=seed, name="turn")(inputs)
+    features = flat(encoder(turned))
+    precise = full_precision(features.dtype)
+    guesses = keras.layers.Dense(
+        TURNS, activation="softmax", dtype=precise, name="guesses"
+    )(features)
+    outputs = RightFirst(dtype=precise, name="right_first")(guesses, turns)
+    return RightIsFirst(inputs, outputs, name="rotation")

@@ -1,0 +1,63 @@
+"""Siamese networks: tell whether two examples are of the same class.
+
+G. Koch, R. Zemel and R. Salakhutdinov, "Siamese neural networks for one-shot image
+recognition", 2015.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from keras_dnn.pretraining._encoder import checked, flat, full_precision
+
+
+def siamese(encoder: keras.Model) -> keras.Model:
+    r"""Returns a model that trains an encoder to tell same from different.
+
+    $$
+    p(\text{same}) = \sigma\Big(b + \sum_j w_j \, \big|f_j(x_1) - f_j(x_2)\big|\Big)
+    $$
+
+    Both twins are the same encoder. A task with many classes and few examples of each
+    has a great many pairs; and what tells faces of strangers apart will do for those of
+    friends.
+
+    Args:
+        encoder: a functional model, or a Sequential that begins with `keras.Input`, of
+            one input and one output. It is part of the model, no copy.
+
+    Returns:
+        A model of two inputs to compile with `"binary_crossentropy"`, with the metric
+        `"accuracy"` if wanted, and to train by `fit(Pairs(x, labels))` or
+        `fit([first, second], same)`, where `same` is 1 or 0.
+
+    Raises:
+        ValueError: if the encoder has no graph, or several inputs or outputs.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from keras_dnn.pretraining import Pairs, siamese
+        >>> encoder = keras.Sequential(
+        ...     [keras.Input((8,)), keras.layers.Dense(4, "relu")]
+        ... )
+        >>> model = siamese(encoder)
+        >>> model.compile("adam", "binary_crossentropy", ["accuracy"])
+        >>> x, labels = np.ones((32, 8)), np.arange(32) % 4
+        >>> history = model.fit(Pairs(x, labels), verbose=0)
+        >>> sorted(history.history)
+        ['accuracy', 'loss']
+
+    Reference:
+        Koch, Zemel and Salakhutdinov, "Siamese neural networks for one-shot image
+        recognition", 2015.
+    """
+    checked(encoder)
+    shape, dtype = encoder.inputs[0].shape[1:], encoder.inputs[0].dtype
+    twins = [keras.Input(shape, dtype=dtype, name=name) for name in ("first", "second")]
+    one, other = (flat(encoder(twin)) for twin in twins)
+    distance = keras.ops.absolute(one - other)
+    same = keras.layers.Dense(
+        1, activation="sigmoid", dtype=full_precision(distance.dtype), name="same"
+    )(distance)
+    return keras.Model(twins, same, name="siamese")

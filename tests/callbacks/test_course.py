@@ -1,0 +1,272 @@
+"""Each check of a course begins at its threshold, no sooner and no later."""
+
+import numpy as np
+import pytest
+
+from keras_dnn.callbacks._course import Course
+from keras_dnn.callbacks._course_checks import CHECKS
+from keras_dnn.callbacks._first_bad_step import BadStep
+
+KERNELS = ["model/a/kernel", "model/b/kernel", "model/c/kernel"]
+NONE = np.empty((0, 0))
+
+
+def course(**changes):
+    """A healthy one: forty steps, eight records, three kernels, four epochs."""
+    values = {
+        "losses": np.linspace(2.0, 0.5, 40),
+        "steps": np.arange(0, 40, 5),
+        "norms": np.ones((8, 3)),
+        "kernels": KERNELS,
+        "global_norms": np.full(8, 3.0),
+        "ratios": np.full((8, 3), 1e-3),
+        "global_ratios": np.full(8, 1e-3),
+        "layers": ["model/a", "model/b", "model/c"],
+        "dead": np.zeros((5, 3)),
+        "saturated": np.full((5, 3), np.nan),
+        "epochs": np.array([1.8, 1.4, 1.0, 0.6]),
+        "validation": np.array([1.7, 1.4, 1.1, 0.9]),
+        "evaluation": np.array([1.6, 1.2, 0.9, 0.6]),
+        "verdict": "fine",
+        "advice": "",
+        "bad": None,
+    }
+    return Course(**{**values, **changes})
+
+
+def found(name, **changes):
+    check = CHECKS[name]
+    return list(check.find(course(**changes), check))
+
+
+def flat(*, at=2.0):
+    """Losses of a training that learns nothing."""
+    return np.full(40, at)
+
+
+def last_half(value, kernel, rest=1e-3):
+    ratios = np.full((8, 3), rest)
+    ratios[4:, kernel] = value
+    return ratios
+
+
+# What is just healthy, and what is just not, by its name.
+EDGES = {
+    "rate-too-high, median": (
+        "rate-too-high",
+        {"global_ratios": np.full(8, 0.0999)},
+        {"global_ratios": np.full(8, 0.1001)},
+    ),
+    "rate-too-high, one step": (
+        "rate-too-high",
+        {"global_ratios": np.array([0.999, *[1e-3] * 7])},
+        {"global_ratios": np.array([1.001, *[1e-3] * 7])},
+    ),
+    "rate-too-high, too late to tell": (
+        "rate-too-high",
+        {"global_ratios": np.array([*[1e-3] * 5, 2.0, 2.0, 2.0])},
+        {"global_ratios": np.array([1e-3, 1e-3, 2.0, *[1e-3] * 5])},
+    ),
+    "rate-too-high, risen": (
+        "rate-too-high",
+        {"losses": np.array([1.0] * 36 + [1.499] * 4)},
+        {"losses": np.array([1.0] * 36 + [1.501] * 4)},
+    ),
+    "exploding": (
+        "exploding",
+        {"global_norms": np.full(8, 999.0)},
+        {"global_norms": np.full(8, 1001.0)},
+    ),
+    "exploding, an outlier": (
+        "exploding",
+        {"global_norms": np.array([1e9, *[1.0] * 7])},
+        {"global_norms": np.array([1e9, 1.0, 1e9, *[1.0] * 5])},
+    ),
+    "dead-units": (
+        "dead-units",
+        {"dead": np.array([[0.9, 0.9, 0], [0.499, 0, 0.9]])},
+        {"dead": np.array([[0, 0, 0], [0.501, 0, 0]])},
+    ),
+    "saturated-units": (
+        "saturated-units",
+        {"saturated": np.array([[np.nan, 0.299, 0.9]])},
+        {"saturated": np.array([[np.nan, 0.301, 0.0]])},
+    ),
+    "vanishing": (
+        "vanishing",
+        {"norms": np.tile([1.001e-3, 1e-9, 1.0], (8, 1))},
+        {"norms": np.tile([0.999e-3, 1.0, 0.5], (8, 1))},
+    ),
+    "vanishing, an unknown kernel": (
+        "vanishing",
+        {"norms": np.tile([1e-9, np.nan, 1.0], (8, 1))},
+        {
+            "norms": np.tile([1e-9, np.nan, 1.0, 1.0], (8, 1)),
+            "kernels": [*KERNELS, "model/d/kernel"],
+        },
+    ),
+    "rate-too-low": (
+        "rate-too-low",
+        {"global_ratios": np.full(8, 1.001e-4), "losses": flat()},
+        {"global_ratios": np.full(8, 0.999e-4), "losses": flat()},
+    ),
+    "rate-too-low, at the end": (
+        "rate-too-low",
+        {"global_ratios": np.full(8, 1e-6), "losses": np.linspace(2, 0.5, 40)},
+        {"global_ratios": np.full(8, 1e-6), "losses": np.linspace(2, 1.5, 40)},
+    ),
+    "plateau": (
+        "plateau",
+        {"losses": flat(), "epochs": np.array([2.0, 2.0, 2.0, 1.979])},
+        {"losses": flat(), "epochs": np.array([2.0, 2.0, 2.0, 1.981])},
+    ),
+    "under-fitting, its share": (
+        "under-fitting",
+        {"evaluation": np.array([1.2, 1.0, 0.701]), "epochs": np.array([1.0])},
+        {
+            "evaluation": np.array([1.2, 1.0, 0.699]),
+            "validation": np.array([0.8]),
+            "epochs": np.array([2.0, 1.5, 1.0]),
+        },
+    ),
+    "under-fitting, its gain": (
+        "under-fitting",
+        {
+            "evaluation": np.array([0.7, 0.7, 0.6]),
+            "validation": np.array([0.801]),
+            "epochs": np.array([2.0, 1.5, 1.0]),
+        },
+        {
+            "evaluation": np.array([0.7, 0.7, 0.6]),
+            "validation": np.array([0.799]),
+            "epochs": np.array([2.0, 1.5, 1.0]),
+        },
+    ),
+    "under-fitting, learning still": (
+        "under-fitting",
+        {
+            "evaluation": np.array([1.201, 0.7, 0.6]),
+            "validation": np.array([0.6]),
+            "epochs": np.array([2.0, 1.5, 1.0]),
+        },
+        {
+            "evaluation": np.array([1.199, 0.7, 0.6]),
+            "validation": np.array([0.6]),
+            "epochs": np.array([2.0, 1.5, 1.0]),
+        },
+    ),
+    "over-fitting": (
+        "over-fitting",
+        {"validation": np.array([1.5, 1.0, 1.05, 1.099])},
+        {"validation": np.array([1.5, 1.0, 1.05, 1.101])},
+    ),
+    "over-fitting, beside training": (
+        "over-fitting",
+        {
+            "validation": np.array([1.5, 1.0, 1.2, 1.2]),
+            "evaluation": np.array([1.6, 1.2, 1.1, 1.001]),
+        },
+        {
+            "validation": np.array([1.5, 1.0, 1.2, 1.2]),
+            "evaluation": np.array([1.6, 1.2, 1.1, 0.999]),
+        },
+    ),
+    "over-fitting, of next to nothing": (
+        "over-fitting",
+        # The loss began at 2 - 0.0385 / 2: the first two of forty steps.
+        {
+            "losses": flat(),
+            "validation": np.array([1.0, 0.1, 0.15, 0.199]),
+            "evaluation": np.zeros(4),
+        },
+        {
+            "losses": flat(),
+            "validation": np.array([1.0, 0.1, 0.15, 0.201]),
+            "evaluation": np.zeros(4),
+        },
+    ),
+    "update-ratio, large": (
+        "update-ratio",
+        {"ratios": last_half(0.999e-2, 1)},
+        {"ratios": last_half(1.001e-2, 1)},
+    ),
+    "update-ratio, small": (
+        "update-ratio",
+        {"ratios": last_half(1.001e-4, 2), "losses": flat()},
+        {"ratios": last_half(0.999e-4, 2), "losses": flat()},
+    ),
+    "update-ratio, small at the end": (
+        "update-ratio",
+        {"ratios": last_half(1e-6, 2)},
+        {"ratios": last_half(1e-6, 2), "losses": flat()},
+    ),
+    "nonfinite": ("nonfinite", {}, {"bad": BadStep(3, np.nan, "model/a", "its")}),
+}
+
+
+@pytest.mark.parametrize(("name", "healthy", "sick"), EDGES.values(), ids=EDGES)
+def test_it_begins_at_its_threshold(name, healthy, sick):
+    assert not found(name, **healthy)
+    (finding,) = found(name, **sick)
+    assert finding.name == name
+
+
+def test_each_check_has_an_edge():
+    assert {name for name, *_ in EDGES.values()} == set(CHECKS)
+    assert not [f for name in CHECKS for f in found(name)]
+
+
+def test_the_layer_is_told():
+    norms = np.tile([1e-6, 1e-5, 1.0], (8, 1))
+    assert found("vanishing", norms=norms)[0].layer == "model/b"
+    norms = np.tile([1.0, 5.0, 2.0], (8, 1))
+    exploded = found("exploding", norms=norms, global_norms=np.full(8, 1e4))
+    assert exploded[0].layer == "model/b"
+    dead = np.array([[0, 0.25, 0], [0.6, 0.75, 0]])
+    (finding,) = found("dead-units", dead=dead)
+    assert finding.layer == "model/b"
+    assert finding.evidence == {"share": 0.75, "at_first": 0.25}
+
+
+def test_the_losses_of_the_beginning_and_the_end():
+    """A twentieth of the steps and no more than five; a tenth."""
+    some = course(losses=np.arange(60.0))
+    assert (some.first, some.last) == (1.0, 56.5)
+    assert course(losses=np.arange(1000.0)).first == 2.0
+    assert course(losses=np.array([3.0])).last == 3.0
+    # A third of the loss is gone, or not quite.
+    assert course(losses=np.array([3.0] * 36 + [1.99] * 4)).learnt
+    assert not course(losses=np.array([3.0] * 36 + [2.01] * 4)).learnt
+
+
+def test_courses_are_joined():
+    whole = course()
+    early = course(
+        **{
+            name: value[: len(value) // 2]
+            for name, value in vars(whole).items()
+            if isinstance(value, np.ndarray)
+        }
+    )
+    late = course(
+        **{
+            name: value[len(value) // 2 :]
+            for name, value in vars(whole).items()
+            if isinstance(value, np.ndarray)
+        },
+        verdict="unknown",
+        bad=BadStep(30, np.nan, None, ""),
+    )
+    joined = late.after(early)
+    for name, value in vars(whole).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(getattr(joined, name), value)
+    assert joined.verdict == "fine"
+    assert joined.bad.step == 30
+    assert late.after(course(bad=BadStep(2, 1.0, None, ""))).bad.step == 2
+    # Before the first step nothing is known of the layers.
+    empty = course(norms=NONE, kernels=[], dead=NONE, layers=[])
+    assert empty.after(whole).kernels == KERNELS
+    # Layers that joined later.
+    more = course(norms=np.ones((2, 4)), kernels=[*KERNELS, "model/d/kernel"])
+    assert more.after(whole).norms.shape == (2, 4)
