@@ -46,5 +46,5 @@ def test_it_trains_and_passes_masks_on():
 
 @pytest.mark.parametrize("shape", [3, (0, 2), (None, 2), (1.5,)])
 def test_bad_shapes_are_errors(shape):
-    with pytest.raises(ValueError, match="shape.*Received: shape="):
+    with pytest.raises(ValueError, match=r"shape.*Received: shape="):
         BiasMap(shape)
