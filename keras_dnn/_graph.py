@@ -193,6 +193,7 @@ def in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
     policy = keras.DTypePolicy("float32")
     policy._compute_dtype = "float64"
     vars(view).update(_dtype_policy=policy, activity_regularizer=None)
+    vars(view).update(_losses=[], _loss_ids=set())
     return view
 
 

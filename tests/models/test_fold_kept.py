@@ -19,6 +19,7 @@ from tests.models.fold_cases import (
 )
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class Block(layers.Layer):
     """One whose graph is not known."""
 
