@@ -13,8 +13,6 @@ whole network has these three epochs too. Nothing is tuned.
     python benchmarks/compare_pruning.py --draw     the picture anew from the numbers
 """
 
-import argparse
-import json
 import platform
 import runpy
 import time
@@ -25,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import record
 
 import keras_dnn
 from keras_dnn.models import prune
@@ -170,24 +169,9 @@ def draw(results, folder):
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "pruning.png", dpi=130)
     plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="A pruned network against the whole.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
-    parser.add_argument("--draw", action="store_true", help="only draw the picture")
-    given = parser.parse_args()
-    root = common.ROOT
-    folder = root / "runs" / "compare_pruning" if given.quick else root / "docs"
-    numbers = folder / "_data" / "pruning.json"
-    if not given.draw:
-        common.write(compare(given.quick), numbers)
-    draw(json.loads(numbers.read_text(encoding="utf-8")), folder / "_images")
-    print(f"{numbers}\n{folder / '_images'}")
-
-
 if __name__ == "__main__":
-    main()
+    record("pruning", "A pruned network against the whole.", compare, draw)

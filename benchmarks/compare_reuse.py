@@ -15,8 +15,6 @@ of three, by the images of the test set.
     python benchmarks/compare_reuse.py --draw     the picture anew from the numbers
 """
 
-import argparse
-import json
 import platform
 import runpy
 import time
@@ -27,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import record
 
 import keras_dnn
 from keras_dnn.callbacks import GradualUnfreezing
@@ -213,24 +212,9 @@ def draw(results, folder):
         axes.grid(axis="x", alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
-    folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "reusing_layers.png", dpi=130)
     plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Reused layers against none.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
-    parser.add_argument("--draw", action="store_true", help="only draw the picture")
-    given = parser.parse_args()
-    root = common.ROOT
-    folder = root / "runs" / "compare_reuse" if given.quick else root / "docs"
-    numbers = folder / "_data" / "reuse.json"
-    if not given.draw:
-        common.write(compare(given.quick), numbers)
-    draw(json.loads(numbers.read_text(encoding="utf-8")), folder / "_images")
-    print(f"{numbers}\n{folder / '_images'}")
-
-
 if __name__ == "__main__":
-    main()
+    record("reuse", "Reused layers against none.", compare, draw)
