@@ -13,8 +13,10 @@ bytes of these weights; what is above it are copies, and the start of operations
     python benchmarks/bench_hierarchical_softmax.py
 """
 
+import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,17 +141,25 @@ def memory(name):
     """Megabytes at the height of a step beyond what it began with, alone."""
     network = model(name, keras.optimizers.SGD(0.1))
     call = step(network, *batches("uniform", 2))
-    # The height so far is that of making the weights: begin anew.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = megabytes("VmRSS")
+    call()
+    before, seen, done = resident(), [], threading.Event()
+
+    def watch():
+        while not done.wait(0.002):
+            seen.append(resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     for _ in range(4):
         call()
-    return megabytes("VmHWM") - before
+    done.set()
+    watcher.join()
+    return max(seen) - before
 
 
-def megabytes(what):
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{what}:")[1].split()[0]) / 1024
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from keras_dnn.callbacks._course_check import RULE, course_check
 from keras_dnn.diagnostics.check import Check
 from keras_dnn.diagnostics.finding import Finding
 
+STEPS = 100
+"""Fewer are no plateau: training has hardly begun."""
+
 
 @course_check(
     "rate-too-high",
@@ -101,9 +104,10 @@ def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
     "less than 1 % better in the last half of the epochs",
 )
 def plateau(course: Course, check: Check) -> Iterator[Finding]:
-    """Of the reported loss, over four epochs at least."""
+    """Of the reported loss, over four epochs and a hundred steps at least."""
     epochs = course.epochs
-    if len(epochs) < 4 or course.learnt or not np.isfinite(epochs).all():
+    short = len(epochs) < 4 or len(course.losses) < STEPS
+    if short or course.learnt or not np.isfinite(epochs).all():
         return
     half = len(epochs) // 2
     before, after = float(epochs[:half].min()), float(epochs[half:].min())

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._graph import sublayers
 from keras_dnn.callbacks._course import Course
 from keras_dnn.callbacks._course_charts import charts
 from keras_dnn.callbacks._course_checks import CHECKS
@@ -211,7 +212,9 @@ class Doctor(Resumable):
 
     def _course(self) -> Course:
         gradients, units = self._gradients, self._units
-        model, _ = self._trained
+        model, optimizer = self._trained
+        if units is not None and not _settled(model, optimizer):
+            units = None
         shapes = {v.path: v.shape for v in getattr(model, "variables", ())}
         columns = [
             i
@@ -243,6 +246,20 @@ class Doctor(Resumable):
     def _batch(self) -> Any:
         """Some inputs, to find the layer with in which NaN began."""
         return None if self._units is None else first_batch(self._units.data)
+
+
+def _settled(model: Any, optimizer: Any) -> bool:
+    """Whether batch norms have seen enough for units to be looked at in inference mode.
+
+    Until then their moving statistics are largely those that they began with, by which
+    half of a layer may seem dead.
+    """
+    steps = int(optimizer.iterations) if optimizer is not None else 0
+    return all(
+        part.momentum**steps < 0.5
+        for part in sublayers(model)
+        if isinstance(part, keras.layers.BatchNormalization) and part.trainable
+    )
 
 
 def _some(data: Any, samples: int) -> Any:

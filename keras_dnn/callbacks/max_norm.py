@@ -169,7 +169,9 @@ class _Bound:
 
     def __call__(self, weights: Tensor) -> Tensor:
         weights = keras.ops.convert_to_tensor(weights)
-        return self.projected(weights if self.own is None else self.own(weights))
+        weights = weights if self.own is None else self.own(weights)
+        # Keras's optimizers give the variable, and Keras leaves it one.
+        return self.projected(tf.convert_to_tensor(weights))
 
     def projected(self, weights: Tensor) -> Tensor:
         leading = self.axes == tuple(range(len(self.axes)))

@@ -37,7 +37,7 @@ class BiasMap(keras.layers.Layer):
         >>> from keras_dnn.layers import BiasMap
         >>> layer = BiasMap((3, 1), activation="relu")
         >>> layer.build((None, 3, 2))
-        >>> layer.bias.assign([[-1.0], [0.0], [1.0]])
+        >>> _ = layer.bias.assign([[-1.0], [0.0], [1.0]])
         >>> layer(np.zeros((1, 3, 2))).numpy().tolist()
         [[[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]]
 

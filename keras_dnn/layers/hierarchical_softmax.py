@@ -45,6 +45,8 @@ class HierarchicalSoftmax(keras.layers.Layer):
         n_classes: how many classes there are; targets are integers below it.
         clusters: how many clusters, or a list with the cluster of each class, counted
             from 0; √`n_classes` by default. They are padded to the size of the largest.
+            Some times more train faster still, as
+            `benchmarks/bench_hierarchical_softmax.py` shows.
         frequencies: how often each class occurs. Classes are then put in clusters in
             the order of their frequency, so that a batch meets few clusters; without
             it in their own order, which is the same where classes are numbered by

@@ -108,16 +108,16 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
         ...     [
         ...         keras.Input((8, 8, 3)),
         ...         layers.Conv2D(4, 3, use_bias=False, name="conv"),
-        ...         layers.BatchNormalization(name="behind"),
+        ...         layers.BatchNormalization(name="norm1"),
         ...         layers.ReLU(),
-        ...         layers.BatchNormalization(name="in front"),
+        ...         layers.BatchNormalization(name="norm2"),
         ...         layers.Flatten(),
         ...         layers.Dense(3, name="dense"),
         ...     ]
         ... )
         >>> result = fold_batch_norm(model)
         >>> result.folded, result.kept
-        ({'behind': 'conv', 'in front': 'dense'}, {})
+        ({'norm1': 'conv', 'norm2': 'dense'}, {})
         >>> result.max_error < 1e-6
         True
 

@@ -39,9 +39,9 @@ def found(name, **changes):
     return list(check.find(course(**changes), check))
 
 
-def flat(*, at=2.0):
+def flat(steps=40):
     """Losses of a training that learns nothing."""
-    return np.full(40, at)
+    return np.full(steps, 2.0)
 
 
 def last_half(value, kernel, rest=1e-3):
@@ -117,8 +117,13 @@ EDGES = {
     ),
     "plateau": (
         "plateau",
-        {"losses": flat(), "epochs": np.array([2.0, 2.0, 2.0, 1.979])},
-        {"losses": flat(), "epochs": np.array([2.0, 2.0, 2.0, 1.981])},
+        {"losses": flat(100), "epochs": np.array([2.0, 2.0, 2.0, 1.979])},
+        {"losses": flat(100), "epochs": np.array([2.0, 2.0, 2.0, 1.981])},
+    ),
+    "plateau, too short to tell": (
+        "plateau",
+        {"losses": flat(99), "epochs": np.full(4, 2.0)},
+        {"losses": flat(100), "epochs": np.full(4, 2.0)},
     ),
     "under-fitting, its share": (
         "under-fitting",

@@ -61,6 +61,23 @@ def test_each_check_has_its_training():
     assert len(HEALTHY) >= 20
 
 
+@pytest.mark.parametrize(("momentum", "known"), [(0.9, True), (0.99, False)])
+def test_units_are_looked_at_once_batch_norms_have_settled(momentum, known):
+    """After twelve steps a tenth of the first statistics is left, or nine tenths."""
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            keras.layers.Dense(8),
+            keras.layers.BatchNormalization(momentum=momentum),
+            keras.layers.Activation("relu"),
+            keras.layers.Dense(4, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    course = trained(model, networks.digits(), 2)._course()
+    assert bool(course.dead.size) is known
+
+
 # Where it began -----------------------------------------------------------------------
 
 

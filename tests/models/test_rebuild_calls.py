@@ -55,10 +55,10 @@ def test_calls_in_a_sequential_in_a_nested_and_in_a_timed_model():
     parts = [layers.TimeDistributed(timed, name="t"), nested, last]
     model = keras.Sequential([keras.Input((2, 4)), *parts])
     calls = {
-        calls_of(timed, "s")[0]: [],
+        calls_of(timed, "s")[0]: [layers.Rescaling(11.0)],
         calls_of(nested, "s")[0]: [layers.Rescaling(2.0), layers.Rescaling(7.0)],
         calls_of(model, "s")[0]: [layers.Rescaling(1.0, 1.0)],
     }
     x = normal(3, 2, 4)
-    np.testing.assert_allclose(rebuild(model, calls=calls)(x), 14 * x + 1, rtol=1e-5)
+    np.testing.assert_allclose(rebuild(model, calls=calls)(x), 154 * x + 1, rtol=1e-5)
     np.testing.assert_allclose(rebuild(model)(x), 45 * x, rtol=1e-5)

@@ -6,8 +6,10 @@ import pytest
 
 @pytest.fixture
 def in_float64():
-    """`fit` casts data and losses to this type, whatever the layers have."""
-    before = keras.config.floatx()
+    """Layers, and what `fit` makes of data and losses."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])

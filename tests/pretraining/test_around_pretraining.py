@@ -106,12 +106,12 @@ def test_they_load_in_a_new_process_and_go_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["masking", "rotation", "gan"])
+@pytest.mark.parametrize("name", ["masking", "gan"])
 def test_xla_compiles_them(name):
     trained(name, jit_compile=True)
 
 
-@pytest.mark.parametrize("name", ["masking", "rotation", "gan"])
+@pytest.mark.parametrize("name", ["masking", "rotation"])
 def test_in_mixed_precision_outputs_and_weights_keep_full_precision(name):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
@@ -124,9 +124,8 @@ def test_in_mixed_precision_outputs_and_weights_keep_full_precision(name):
         keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", ["masking", "gan"])
-def test_gradient_norms_sees_every_step(name):
+def test_gradient_norms_sees_every_step():
     norms = GradientNorms()
-    model = trained(name, [norms], optimizer=optimizers.Momentum(0.01))
+    model = trained("gan", [norms], optimizer=optimizers.Momentum(0.01))
     assert norms.norms.shape == (2, len(model.trainable_variables))
     assert (norms.global_norms > 0).all()

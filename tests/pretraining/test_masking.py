@@ -56,22 +56,29 @@ def test_each_place_is_hidden_equally_often():
     assert both == pytest.approx(1 / 15, abs=4 * np.sqrt(1 / 15 / 20_000))
 
 
-def test_masks_move_in_training_and_else_stand_still(two_replicas):
+def test_masks_move_in_training_and_else_stand_still():
+    mask, x = RandomMask(0.5, 1, seed=1), np.zeros((40, 50), "float32")
+    first, second = (mask(x, training=True).numpy() for _ in range(2))
+    assert abs((first == second).mean() - 0.5) < 0.05
+    np.testing.assert_array_equal(mask(x), mask(x))
+
+
+def test_masks_differ_between_replicas(two_replicas):
     with two_replicas.scope():
         mask = RandomMask(0.5, 1, seed=1)
     x = np.zeros((40, 50), "float32")
     (a, b), (c, d) = on_replicas(two_replicas, mask, x)
     for one, other in ((a, b), (c, d), (a, c), (b, d), (a, d), (b, c)):
         assert abs((one == other).mean() - 0.5) < 0.05
-    np.testing.assert_array_equal(mask(x), mask(x))
 
 
 def test_hides_by_the_value_and_gives_the_rest_as_it_is():
     x = images()
-    model = masking(identity((8, 8, 1)), identity((8, 8, 1)), share=0.25, value=3.5)
+    one_more = layers.Rescaling(1.0, offset=1.0)
+    model = masking(identity((8, 8, 1)), one_more, share=0.25, value=3.5)
     for training in (False, True):
         given = model(x, training=training).numpy()
-        hidden = given == 3.5
+        hidden = given == 4.5
         assert hidden.mean() == 0.25
         np.testing.assert_array_equal(given[~hidden], x[~hidden].astype("float32"))
         # Patches of four by default.

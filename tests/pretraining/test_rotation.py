@@ -83,7 +83,9 @@ def test_learns_which_way_up_they_are():
     stack = [keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(8, "relu")]
     model = rotation(keras.Sequential(stack))
     model.compile(
-        keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", ["accuracy"]
+        keras.optimizers.Adam(0.02),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
     )
     model.fit(x, epochs=12, verbose=0)
     assert model.evaluate(x, verbose=0)[1] == 1

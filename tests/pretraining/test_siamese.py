@@ -83,7 +83,9 @@ def test_fit_takes_new_pairs_each_epoch_and_learns():
     x = 0.3 * normal(64, 6) + np.where(labels, 1, -1)[:, None]
     pairs = Pairs(x.astype("float32"), labels, 16, batches=30, seed=1)
     model = siamese(dense())
-    model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"]
+    )
     logs = model.fit(pairs, epochs=4, verbose=0).history
     assert pairs.epoch == 4
     assert logs["accuracy"][-1] > 0.98
