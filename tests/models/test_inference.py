@@ -1,5 +1,6 @@
 """`optimize_for_inference`: what the ladder says is so, and the fastest form serves."""
 
+import concurrent.futures
 import json
 import pickle
 import subprocess
@@ -140,6 +141,14 @@ def test_any_number_of_rows(measured):
     assert result(x[:0]).shape == (0, 3)
     for rows in (1, 7):
         np.testing.assert_allclose(result(x[:rows]), model(x[:rows]), atol=1e-5)
+
+
+def test_threads_do_not_disturb_one_another(measured):
+    *_, x, _, result = measured
+    rows = [x[i : i + 1] for i in range(64)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(result, rows))
+    np.testing.assert_array_equal(np.concatenate(found), [result(a)[0] for a in rows])
 
 
 def test_the_text_shows_the_ladder_and_the_reasons(measured):

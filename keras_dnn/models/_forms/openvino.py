@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,13 @@ def _open(files: Files, threads: int) -> Run:
     request = core.compile_model(model, "CPU", hints).create_infer_request()
     outputs = numbered(name for y in model.outputs for name in y.get_names())
 
+    # A request holds the tensors of one call.
+    lock = threading.Lock()
+
     def run(x: Sequence[np.ndarray]) -> list[Any]:
-        found = request.infer({f"x{i}": a for i, a in enumerate(x)})
-        return [found[name].copy() for name in outputs]
+        with lock:
+            found = request.infer({f"x{i}": a for i, a in enumerate(x)})
+            return [found[name].copy() for name in outputs]
 
     return run
 
