@@ -19,10 +19,8 @@ import json
 import math
 import os
 import platform
-import re
 import runpy
 import time
-from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -35,11 +33,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import ROOT, write
 
 import keras_dnn
 from keras_dnn import optimizers
 
-ROOT = Path(__file__).resolve().parent.parent
 EPOCHS, IMAGES, BATCH_SIZE = 10, 20_000, 128
 HIDDEN_LAYERS, UNITS = 4, 100
 GRID_SEED, SEEDS = 1, (11, 12, 13)
@@ -228,14 +226,6 @@ def compare(quick):
         "seconds": round(time.perf_counter() - start),
         "rules": rules,
     }
-
-
-def write(results, file):
-    text = json.dumps(results, indent=2)
-    # A list of numbers on one line.
-    text = re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), text)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text + "\n", encoding="utf-8")
 
 
 def looks():

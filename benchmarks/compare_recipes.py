@@ -14,8 +14,6 @@ are looked at once, at the end of each training.
     python benchmarks/compare_recipes.py --draw     the picture anew from the numbers
 """
 
-import argparse
-import json
 import os
 import platform
 import runpy
@@ -30,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import record
 
 import keras_dnn
 from keras_dnn import recipes, tuning
@@ -217,24 +216,9 @@ def draw(results, folder):
         right.tick_params(axis="x", labelsize=8)
         for axes in (left, right):
             axes.grid(axis="y", alpha=0.25)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "recipes.png", dpi=130)
+            figure.savefig(folder / "recipes.png", dpi=130)
         plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Recipes against Keras's defaults.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
-    parser.add_argument("--draw", action="store_true", help="only draw the picture")
-    given = parser.parse_args()
-    root = common.ROOT
-    folder = root / "runs" / "compare_recipes" if given.quick else root / "docs"
-    numbers = folder / "_data" / "recipes.json"
-    if not given.draw:
-        common.write(compare(given.quick), numbers)
-    draw(json.loads(numbers.read_text(encoding="utf-8")), folder / "_images")
-    print(f"{numbers}\n{folder / '_images'}")
-
-
 if __name__ == "__main__":
-    main()
+    record("recipes", "Recipes against Keras's defaults.", compare, draw)

@@ -13,8 +13,6 @@ once, at the end of each training.
     python benchmarks/compare_schedules.py --draw     the pictures anew from the numbers
 """
 
-import argparse
-import json
 import platform
 import time
 from typing import NamedTuple
@@ -24,6 +22,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from recording import record
 
 import keras_dnn
 from keras_dnn import plotting
@@ -294,7 +293,6 @@ def draw(results, folder):
         "axes.spines.right": False,
         "figure.constrained_layout.use": True,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(style):
         figures = {
             "range_test": draw_range_test(results["range_test"]),
@@ -306,19 +304,5 @@ def draw(results, folder):
             plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Trains one network four ways.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
-    parser.add_argument("--draw", action="store_true", help="only draw the pictures")
-    given = parser.parse_args()
-    root = common.ROOT
-    folder = root / "runs" / "compare_schedules" if given.quick else root / "docs"
-    numbers = folder / "_data" / "schedules.json"
-    if not given.draw:
-        common.write(compare(given.quick), numbers)
-    draw(json.loads(numbers.read_text(encoding="utf-8")), folder / "_images")
-    print(f"{numbers}\n{folder / '_images'}")
-
-
 if __name__ == "__main__":
-    main()
+    record("schedules", "Trains one network four ways.", compare, draw)

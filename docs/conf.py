@@ -51,7 +51,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     # What starts processes of its own is shown, not run.
     "filename_pattern": r"[/\\](plot_|train_fashion)",
-    "ignore_pattern": r"^(fashion_mnist|make_subset)\.py$",
+    "ignore_pattern": r"^(bible_text|fashion_mnist|make_\w+)\.py$",
     # What a page shows, it prints.
     "capture_repr": (),
     "image_scrapers": ("matplotlib",),
@@ -82,4 +82,4 @@ html_theme_options = {
     "footer_end": ["theme-version"],
 }
 # Pages that stand alone have nothing to show beside them.
-html_sidebars = {page: [] for page in ("index", "changelog", "development", "guides/*")}
+html_sidebars = {page: [] for page in ("index", "changelog", "development")}

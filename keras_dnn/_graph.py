@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+from keras.src.applications import convnext
 from keras.src.models import Functional
 
 from keras_dnn._typing import Tensor
@@ -25,12 +26,23 @@ class Node:
     outputs: tuple[Tensor, ...]
     _arguments: Any
 
+    @property
+    def data(self) -> Any:
+        """The first argument: what a layer works on, while others may be its mask."""
+        given = (*self._arguments.args, *self._arguments.kwargs.values())
+        return self._arguments.kwargs.get("inputs", given[0])
+
     def arguments(
         self, values: dict[int, Tensor]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call's arguments, with `values[id(tensor)]` for each symbolic one."""
         args, kwargs = self._arguments.fill_in(values)
         return args, kwargs
+
+    @property
+    def training(self) -> Any:
+        """What the call itself was given as `training`, whatever the model is."""
+        return self._arguments.kwargs.get("training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +174,32 @@ def sublayers_of(
         for sublayer in sublayers(layer)
     }
     return list(found.values())
+
+
+def layer_scale() -> type[keras.layers.Layer]:
+    """The layer of ConvNeXt that multiplies each channel by a weight."""
+    scale: type[keras.layers.Layer] = convnext.LayerScale
+    return scale
+
+
+def in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The same layer with the same variables, which computes in float64.
+
+    It reads a variable of another float type as float64. No call of it, which must be
+    in inference mode, leaves anything on the layer given.
+    """
+    view: keras.layers.Layer = object.__new__(type(layer))
+    vars(view).update(vars(layer))
+    policy = keras.DTypePolicy("float32")
+    policy._compute_dtype = "float64"
+    vars(view).update(_dtype_policy=policy, activity_regularizer=None)
+    vars(view).update(_losses=[], _loss_ids=set())
+    return view
+
+
+def has_seeds(layer: keras.layers.Layer) -> bool:
+    """Whether the layer itself draws random numbers in some mode."""
+    return bool(layer._seed_generators)
 
 
 def has_training_argument(operation: Any) -> bool:

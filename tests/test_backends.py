@@ -179,3 +179,21 @@ def test_initializers_have_their_variance_and_lsuv_its_target():
         np.testing.assert_allclose(result.after, 1.0, rtol=0.01)
         """
     )
+
+
+def test_a_hierarchical_softmax_is_a_distribution_with_its_loss():
+    on_numpy(
+        """
+        from keras_dnn import layers
+        rng = np.random.default_rng(0)
+        layer = layers.HierarchicalSoftmax(50, frequencies=rng.uniform(size=50))
+        x, y = rng.normal(size=(30, 4)).astype("float32"), rng.integers(0, 50, 30)
+        p = layer(x)
+        np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+        expected = -np.log(p[np.arange(30), y]).mean()
+        loss = layers.HierarchicalCrossentropy()
+        np.testing.assert_allclose(loss(y, p), expected, rtol=1e-5)
+        best, classes = layers.HierarchicalTopK(layer, k=3)(x)
+        np.testing.assert_array_equal(classes, np.argsort(-p)[:, :3])
+        """
+    )

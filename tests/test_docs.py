@@ -32,12 +32,17 @@ PAGES_WITH_EXAMPLES = (
     "docs/index.md",
     "docs/api/optimizers/adam.rst",
     "docs/guides/a_good_default.md",
+    "docs/guides/choosing_a_loss.md",
     "docs/guides/choosing_an_optimizer.md",
     "docs/guides/differences.md",
     "docs/guides/first_steps.md",
+    "docs/guides/folding_batch_norms.md",
     "docs/guides/learning_rate.md",
+    "docs/guides/many_classes.md",
+    "docs/guides/reusing_layers.md",
     "docs/guides/searching_and_comparing.md",
     "docs/guides/several_workers.md",
+    "docs/guides/shipping_a_fast_model.md",
     "docs/guides/what_the_model_does_not_know.md",
 )
 

@@ -10,7 +10,16 @@ from keras import layers, ops
 from keras.src.models import Functional
 
 from keras_dnn import _graph
-from keras_dnn._graph import flat_inputs, graph_of, output_layers, run, sublayers
+from keras_dnn._graph import (
+    flat_inputs,
+    graph_of,
+    has_seeds,
+    in_float64,
+    layer_scale,
+    output_layers,
+    run,
+    sublayers,
+)
 
 
 def ones(*shape):
@@ -39,6 +48,8 @@ def diamond():
         (lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)]), "_functional"),
         (lambda: layers.Dense(2), "_flatten_layers"),
         (lambda: layers.Dropout(0.5), "_call_has_training_arg"),
+        (lambda: layers.Dropout(0.5), "_seed_generators"),
+        (lambda: layers.Dense(2), "_dtype_policy"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -85,7 +96,65 @@ def test_a_mask_hangs_on_its_tensor():
     assert np.array(y._keras_mask).tolist() == [[True, False]]
 
 
+def test_a_call_keeps_its_mask_as_an_argument():
+    """So a layer's input is the first of them, and the mask comes from other calls."""
+    x = keras.Input((3,))
+    y = layers.Embedding(5, 2, mask_zero=True)(x)
+    y = layers.BatchNormalization()(layers.Dense(2)(y))
+    node = graph_of(keras.Model(x, y)).nodes[-1]
+    assert len(node.inputs) == 2, "Keras no longer passes masks as arguments"
+    assert node.data.shape == (None, 3, 2)
+
+
+def test_a_layer_reads_its_variables_as_float64():
+    dense = layers.Dense(3, activity_regularizer="l2")
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    dense(x)
+    losses = len(dense.losses)
+    dense.bias.assign([1, 2, 3])
+    found = in_float64(dense)(x)
+    assert found.dtype == "float64", "the private parts of a dtype policy have changed"
+    expected = x @ np.array(dense.kernel, "float64") + [1, 2, 3]
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert len(dense.losses) == losses, "the view leaves its losses on the layer"
+    assert dense(x).dtype == "float32"
+
+
+def test_convnext_still_has_its_layer_scale():
+    layer = layer_scale()(0.5, 3)
+    np.testing.assert_array_equal(layer(ones(2, 3)), 0.5 * ones(2, 3))
+    assert layer.gamma.shape == (3,)
+
+
+def test_seeds_are_found():
+    assert has_seeds(layers.Dropout(0.5))
+    assert not has_seeds(layers.Dense(2))
+
+
 # What is made of them
+
+
+def test_the_first_argument_of_a_call():
+    x, m = keras.Input((3, 4)), keras.Input((3,), dtype="bool")
+    for y in (
+        layers.BatchNormalization()(x, mask=m),
+        layers.BatchNormalization()(mask=m, inputs=x),
+        ops.where(x, m[..., None], 0.0),
+        ops.tanh(x=x),
+    ):
+        node = graph_of(keras.Model([x, m], y)).nodes[-1]
+        assert node.data.shape == (None, 3, 4)
+
+
+def test_the_training_argument_of_a_call():
+    x = keras.Input((4,))
+    for y, expected in (
+        (layers.BatchNormalization()(x), None),
+        (layers.BatchNormalization()(x, training=True), True),
+        (layers.Dropout(0.5)(x, training=False), False),
+        (ops.tanh(x), None),
+    ):
+        assert graph_of(keras.Model(x, y)).nodes[0].training is expected
 
 
 def test_calls_come_after_what_they_need():

@@ -79,6 +79,7 @@ def test_all_names_every_public_room_that_is_imported():
         "optimizers",
         "optimizers.schedules",
         "plotting",
+        "pretraining",
         "recipes",
         "tuning",
     ],

@@ -55,8 +55,8 @@ class GradientRow:
         self.ratios = ratios
         columns = variables if per_variable else 1
         self.table = Table(1 + KINDS * columns, steps_per_call)
-        # For gradients that are seen where nothing can be handed on from: inside a
-        # condition, in which Keras's optimizers make the update that ends micro-batches.
+        # For norms of gradients that cannot be handed on: Keras's optimizers make the
+        # update that ends micro-batches inside a condition.
         self._left = variable((2, variables))
         # Replicas are traced in turns, each in its own thread.
         self._here = threading.local()
@@ -102,7 +102,7 @@ class GradientRow:
         )
         if traced.left:
             left = tf.convert_to_tensor(self._left)
-            measured += tf.pad(left, [[0, KINDS - len(left)], [0, 0]])
+            measured += tf.pad(left, [[0, KINDS - 2], [0, 0]])
             self._left.assign(tf.zeros_like(left))
         if not self.per_variable:
             measured = length(measured)

@@ -50,7 +50,7 @@ class GradientNorms(Recorder):
         every: record each `every`-th update only.
         log_dir: folder for TensorBoard scalars and histograms, `None` for none.
         ratios: whether to record the ratios, which needs a copy of the weights while
-            the step runs.
+            the step runs and moves six times the memory that norms alone do.
         histograms: count the entries of each variable's gradient before clipping, at
             each update that is a multiple of this, whatever `per_variable` says; `None`
             for none.

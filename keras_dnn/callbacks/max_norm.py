@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras_dnn._graph import sublayers, sublayers_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._incoming import Axes, incoming_weights
+from keras_dnn.callbacks._norms import LARGE, on_this_cpu, sum_of_squares
 from keras_dnn.callbacks._probe import Probe
 
 
@@ -162,20 +164,47 @@ class _Bound:
         self.radius = radius
         self.axes = axes
         self.own = own
+        # Whether our optimizers may have XLA compile it with their update.
+        self.joins_update = own is None
 
     def __call__(self, weights: Tensor) -> Tensor:
         weights = keras.ops.convert_to_tensor(weights)
-        return self.projected(weights if self.own is None else self.own(weights))
+        weights = weights if self.own is None else self.own(weights)
+        # Keras's optimizers give the variable, and Keras leaves it one.
+        return self.projected(tf.convert_to_tensor(weights))
 
     def projected(self, weights: Tensor) -> Tensor:
+        leading = self.axes == tuple(range(len(self.axes)))
+        large = math.prod(weights.shape) > LARGE
+        if not (leading and large and on_this_cpu()):
+            return self._scaled(weights, _squares)
+
+        def compiled(weights: Tensor) -> Tensor:
+            return self._scaled(weights, _squares_for_xla)
+
+        return tf.function(compiled, jit_compile=True, autograph=False)(weights)
+
+    def _scaled(self, weights: Tensor, squares_of: Callable[..., Tensor]) -> Tensor:
         exact = tf.cast(
             weights, tf.float64 if weights.dtype == tf.float64 else "float32"
         )
         radius = tf.constant(self.radius, exact.dtype)
-        squares = tf.reduce_sum(tf.square(exact), self.axes, keepdims=True)
+        squares = squares_of(exact, self.axes)
         # Inside, the factor is exactly 1.
         factor = radius / tf.maximum(tf.sqrt(squares), radius)
         return tf.cast(exact * factor, weights.dtype)
+
+
+def _squares(tensor: Tensor, axes: Axes) -> Tensor:
+    return tf.reduce_sum(tf.square(tensor), axes, keepdims=True)
+
+
+def _squares_for_xla(tensor: Tensor, axes: Axes) -> Tensor:
+    """The same over leading axes."""
+    summed, kept = tensor.shape[: len(axes)], tensor.shape[len(axes) :]
+    matrix = tf.reshape(tensor, (math.prod(summed), math.prod(kept)))
+    squares = sum_of_squares(matrix, tensor.dtype.name)
+    return tf.reshape(squares, (*[1] * len(axes), *kept))
 
 
 def _axes(axis: Any) -> Axes:

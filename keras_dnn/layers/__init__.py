@@ -1,5 +1,9 @@
-"""Layers that stay random at inference."""
+"""Random layers that stay so at inference, and layers for many classes and places."""
 
+from keras_dnn.layers.bias_map import BiasMap
+from keras_dnn.layers.hierarchical_crossentropy import HierarchicalCrossentropy
+from keras_dnn.layers.hierarchical_softmax import HierarchicalSoftmax
+from keras_dnn.layers.hierarchical_top_k import HierarchicalTopK
 from keras_dnn.layers.mc_dropout import (
     MCAlphaDropout,
     MCDropout,
@@ -12,6 +16,10 @@ from keras_dnn.layers.monte_carlo import MonteCarlo
 from keras_dnn.layers.rrelu import RReLU
 
 __all__ = [
+    "BiasMap",
+    "HierarchicalCrossentropy",
+    "HierarchicalSoftmax",
+    "HierarchicalTopK",
     "MCAlphaDropout",
     "MCDropout",
     "MCGaussianDropout",

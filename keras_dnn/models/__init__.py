@@ -2,21 +2,34 @@
 
 from keras_dnn.models.calibration import Calibration, calibration
 from keras_dnn.models.conversion import from_monte_carlo, to_monte_carlo
+from keras_dnn.models.discriminative import discriminative_rates
 from keras_dnn.models.export_monte_carlo import export_monte_carlo
 from keras_dnn.models.folding import FoldResult, fold_batch_norm
+from keras_dnn.models.inference import optimize_for_inference
+from keras_dnn.models.inference_result import InferenceResult, Rung
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
+from keras_dnn.models.pruning import PruneResult, prune
 from keras_dnn.models.reusing import reuse_layers, unfreeze
+from keras_dnn.models.sparseness import Sparsity, sparsity
 
 __all__ = [
     "Calibration",
     "FoldResult",
+    "InferenceResult",
     "MCPrediction",
+    "PruneResult",
+    "Rung",
+    "Sparsity",
     "calibration",
+    "discriminative_rates",
     "export_monte_carlo",
     "fold_batch_norm",
     "from_monte_carlo",
     "mc_predict",
+    "optimize_for_inference",
+    "prune",
     "reuse_layers",
+    "sparsity",
     "to_monte_carlo",
     "unfreeze",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from keras_dnn._graph import output_layers, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.initializers._seeded import seeds
 from keras_dnn.models._coherent import foldable, folded
 from keras_dnn.models._cut import Cut
 from keras_dnn.models._gathering import Output, by_row, gathered
@@ -51,9 +52,9 @@ class Draws(NamedTuple):
 
     @classmethod
     def of(cls, task: Task) -> Draws:
-        """Of this task; without a seed, Keras's global one governs."""
-        state = keras.random.SeedGenerator(task.seed).state
-        seed = [int(s) % 2**64 for s in keras.ops.convert_to_numpy(state)]
+        """Of this task; without a seed, `keras.utils.set_random_seed` governs."""
+        # A `SeedGenerator` would make a variable, which takes a millisecond.
+        seed = next(seeds(None)) if task.seed is None else task.seed
         table: Any = strata(task.samples, seed) if task.masks == STRATIFIED else []
         return cls(seed_key(seed), tf.constant(table, tf.uint16))
 

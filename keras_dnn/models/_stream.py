@@ -234,7 +234,7 @@ class Stream(keras.random.SeedGenerator):
         return tf.bitwise.bitwise_xor(self.chunk.key, tf.constant(constant, tf.uint64))
 
 
-def strata(samples: int, seed: Sequence[int]) -> np.ndarray:
+def strata(samples: int, seed: int) -> np.ndarray:
     """Lower ends of `samples` strata of 2^16 in random orders, a column each."""
     ends = (np.arange(samples) * LEVELS // samples).astype("uint16")
     columns = np.repeat(ends[:, np.newaxis], PERMUTATIONS, axis=1)
@@ -275,7 +275,7 @@ def _product(shape: Sequence[Any]) -> Any:
     return math.prod(shape) if shape else 1
 
 
-def seed_key(seed: Sequence[int]) -> Tensor:
+def seed_key(seed: int) -> Tensor:
     """The key of a seed."""
     mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     return tf.constant(mixed, tf.uint64)

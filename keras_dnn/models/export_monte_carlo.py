@@ -21,6 +21,7 @@ from keras_dnn._graph import flat_inputs, output_layers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import LEVELS
+from keras_dnn.models._export import to_onnx, to_tflite, write_saved_model
 from keras_dnn.models._randomness import only, random_layers
 from keras_dnn.models._sampler import ROWS, Draws, Sampler, Task, tiled
 from keras_dnn.models._statistics import (
@@ -102,7 +103,7 @@ def export_monte_carlo(
             "model must be functional or Sequential and have one output. "
             f"Received: model={model.name!r}"
         )
-    write, make = WRITERS.get(Path(path).suffix, (_write_saved_model, _drawing))
+    write, make = WRITERS.get(Path(path).suffix, (write_saved_model, _drawing))
     function = make(sampler, Task(samples, seed, INDEPENDENT, False, ()))
     write(model, function, str(path))
 
@@ -291,31 +292,14 @@ def _structured(sampler: Sampler, inputs: Sequence[Tensor]) -> Any:
 # How it is written -------------------------------------------------------------------
 
 
-def _write_saved_model(model: keras.Model, function: Any, path: str) -> None:
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", function)
-    archive.write_out(path, verbose=False)
-
-
 def _write_tflite(model: keras.Model, function: Any, path: str) -> None:
-    # From a SavedModel: straight from the function the weights would be missing.
     with tempfile.TemporaryDirectory() as folder:
-        _write_saved_model(model, function, folder)
-        converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    Path(path).write_bytes(converted)
+        write_saved_model(model, function, folder)
+        Path(path).write_bytes(to_tflite(folder))
 
 
 def _write_onnx(model: keras.Model, function: Any, path: str) -> None:
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise ImportError(
-            "Writing .onnx needs tf2onnx: pip install 'keras_dnn[export]'"
-        ) from error
-    tf2onnx.convert.from_function(
-        function, input_signature=_signature(model), opset=17, output_path=path
-    )
+    Path(path).write_bytes(to_onnx(function, _signature(model)))
 
 
 WRITERS = {".tflite": (_write_tflite, _banked), ".onnx": (_write_onnx, _banked)}

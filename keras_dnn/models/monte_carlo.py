@@ -9,7 +9,7 @@ by the chunk, not by the number of samples.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn.models._batches import batches
 from keras_dnn.models._exact_head import exact
 from keras_dnn.models._randomness import random_layers, unmoved
 from keras_dnn.models._sampler import Draws, Task, sampler_of
@@ -232,7 +233,7 @@ def mc_predict(
     progress, rows = Progress(verbose), 0
     groups: list[list[dict[str, np.ndarray]]] = []
     with unmoved(model):
-        for batch, total in _batches(x, batch_size):
+        for batch, total in batches(x, batch_size):
             groups += sample(batch, rows)
             rows += int(keras.tree.flatten(batch)[0].shape[0])
             progress.after(None, total)
@@ -270,37 +271,3 @@ def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         for name in parts[0]
         if name in ("mean", "std", *ON_DEMAND) or (proper and name in MEASURES)
     }
-
-
-def _batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
-    """Batches of inputs, each with the number of batches if it is known."""
-    if isinstance(x, tf.data.Dataset):
-        size = int(x.cardinality())
-        for batch in x:
-            yield keras.utils.unpack_x_y_sample_weight(batch)[0], max(size, 0) or None
-    elif isinstance(x, keras.utils.PyDataset):
-        for i in range(len(x)):
-            batch = keras.utils.unpack_x_y_sample_weight(x[i])[0]
-            yield keras.tree.map_structure(tf.convert_to_tensor, batch), len(x)
-    else:
-        given, x = x, keras.tree.map_structure(np.asarray, x)
-        if not all(a.ndim for a in keras.tree.flatten(x)):
-            raise ValueError(
-                "x must hold arrays with a row for each input, or be a tf.data.Dataset "
-                f"or a keras.utils.PyDataset. Received: x={given!r}"
-            )
-        lengths = {len(a) for a in keras.tree.flatten(x)}
-        if len(lengths) != 1:
-            raise ValueError(
-                "x must hold arrays of the same length. Received arrays of lengths "
-                f"{sorted(lengths)}"
-            )
-        rows = lengths.pop()
-        for start in range(0, rows, batch_size):
-            part = slice(start, start + batch_size)
-            yield (
-                keras.tree.map_structure(
-                    lambda a, s=part: tf.convert_to_tensor(a[s]), x
-                ),
-                -(-rows // batch_size),
-            )

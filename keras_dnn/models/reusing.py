@@ -28,7 +28,7 @@ def reuse_layers(
 
     Frozen layers do not train, and a frozen batch norm works with the statistics that
     it has learnt, whatever the batch. Train the head first, then `unfreeze` some layers
-    and go on with a lower learning rate.
+    and go on with a lower learning rate, or with `discriminative_rates`.
 
     Args:
         model: a functional model or a built Sequential.

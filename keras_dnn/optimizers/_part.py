@@ -29,6 +29,7 @@ class Part:
         decays: which of the weights do.
         lazy: for each weight, which rows change; `False` for all, `True` for those
             whose gradient is not zero, where it is not known which were named.
+        bounds: for each weight, what brings it back after the update, or `None`.
     """
 
     block: Block
@@ -38,6 +39,7 @@ class Part:
     decay: Any
     decays: Sequence[bool]
     lazy: Sequence[Any]
+    bounds: Sequence[Callable[[Tensor], Tensor] | None]
 
     @property
     def numbers(self) -> int:
@@ -106,9 +108,12 @@ class Part:
         return same[0] if same and exact else change
 
     def add(self, change: Tensor) -> None:
-        """Adds the change to the weights."""
-        for weight, part in zip(self.weights, self.block.split(change), strict=True):
+        """Adds the change to the weights, and brings back those that have a bound."""
+        changes = self.block.split(change)
+        for weight, part, bound in zip(self.weights, changes, self.bounds, strict=True):
             weight.assign_add(part)
+            if bound is not None:
+                weight.assign(bound(tf.convert_to_tensor(weight)))
 
     @property
     def _decaying(self) -> bool:

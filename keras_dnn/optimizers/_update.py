@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers import _distribution, _part
+from keras_dnn.optimizers import _distribution, _gradients, _part
 from keras_dnn.optimizers._blocks import SMALL
 from keras_dnn.optimizers._part import Part
 from keras_dnn.optimizers._scalar import Scalar
@@ -96,9 +96,16 @@ class Update:
         for part in sparse:
             part.update_rows(rule, lazy=self.optimizer.sparse == "lazy")
 
+        bounded = {
+            i
+            for part in parts
+            for i, bound in zip(part.block.members, part.bounds, strict=True)
+            if bound is not None
+        }
         for i, constraint in self.constraints.items():
-            weight = state["weights"][i]
-            weight.assign(constraint(tf.convert_to_tensor(weight)))
+            if i not in bounded:
+                weight = state["weights"][i]
+                weight.assign(constraint(tf.convert_to_tensor(weight)))
         self._update_averages(state)
 
     def _parts(self, state: dict[str, Any], now: SimpleNamespace) -> Iterator[Part]:
@@ -117,7 +124,17 @@ class Update:
                 decay=decay,
                 decays=[self.decays[i] for i in block.members],
                 lazy=[state["named"].get(i, i in self.lazy) for i in block.members],
+                bounds=[self._bound(i, gradients.get(i)) for i in block.members],
             )
+
+    def _bound(self, index: int, gradient: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """The constraint of a weight, if it can be compiled with the update.
+
+        Rows alone are not brought back: the rest of the table may have moved too.
+        """
+        constraint = self.constraints.get(index)
+        joins = getattr(constraint, "joins_update", False)
+        return constraint if joins and not _gradients.is_sparse(gradient) else None
 
     def _fuses(self, part: Part) -> bool:
         """Whether XLA is to compile the update of this part."""

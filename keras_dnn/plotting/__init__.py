@@ -8,8 +8,10 @@ from keras_dnn.plotting.errors import error_parts
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.images import uncertain_images
+from keras_dnn.plotting.ladder import ladder
 from keras_dnn.plotting.rejection import rejection
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
+from keras_dnn.plotting.sparseness import zero_weights
 from keras_dnn.plotting.trials import trials
 from keras_dnn.plotting.uncertainty import (
     predicted_classes,
@@ -23,6 +25,7 @@ __all__ = [
     "charts",
     "error_parts",
     "gradient_norms",
+    "ladder",
     "paired_differences",
     "predicted_classes",
     "predicted_numbers",
@@ -35,4 +38,5 @@ __all__ = [
     "trials",
     "uncertain_images",
     "uncertainties",
+    "zero_weights",
 ]

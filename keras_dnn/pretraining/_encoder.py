@@ -69,11 +69,10 @@ def flat(features: Tensor) -> Tensor:
             "encoder must give features of a known shape; end it with a pooling over "
             f"all places. Received: an encoder of outputs of shape {features.shape}"
         )
-    return keras.layers.Reshape((math.prod(features.shape[1:]),), name="features")(
-        features
-    )
+    return keras.layers.Reshape((math.prod(features.shape[1:]),))(features)
 
 
 def full_precision(dtype: str) -> str:
     """The dtype for losses: at least float32, whatever the encoder computes in."""
-    return str(keras.backend.result_type(dtype, "float32"))
+    # Keras's own `result_type` gives no float64 but on TensorFlow.
+    return "float64" if dtype == "float64" else "float32"

@@ -68,7 +68,7 @@ def gan(
         ...     [keras.Input((8,)), dense(4, "relu"), dense(1, "sigmoid")]
         ... )
         >>> model = gan(generator, discriminator)
-        >>> model.compile("adam", "binary_crossentropy", ["accuracy"])
+        >>> model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
         >>> history = model.fit(np.ones((32, 8)), verbose=0)
         >>> sorted(history.history)
         ['accuracy', 'generator_loss', 'loss']

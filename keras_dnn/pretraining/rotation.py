@@ -59,7 +59,8 @@ def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:
         ...     [keras.Input((8, 8, 1)), conv(4, 3, 2, activation="relu")]
         ... )
         >>> model = rotation(encoder)
-        >>> model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+        >>> loss = "sparse_categorical_crossentropy"
+        >>> model.compile("adam", loss, metrics=["accuracy"])
         >>> history = model.fit(np.ones((16, 8, 8, 1)), verbose=0)
         >>> sorted(history.history)
         ['accuracy', 'loss']

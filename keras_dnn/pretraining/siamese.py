@@ -42,7 +42,7 @@ def siamese(encoder: keras.Model) -> keras.Model:
         ...     [keras.Input((8,)), keras.layers.Dense(4, "relu")]
         ... )
         >>> model = siamese(encoder)
-        >>> model.compile("adam", "binary_crossentropy", ["accuracy"])
+        >>> model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
         >>> x, labels = np.ones((32, 8)), np.arange(32) % 4
         >>> history = model.fit(Pairs(x, labels), verbose=0)
         >>> sorted(history.history)

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_dnn._graph import sublayers
+from keras_dnn.callbacks import GradualUnfreezing
 from keras_dnn.models import reuse_layers, unfreeze
 
 layers = keras.layers
@@ -102,6 +104,63 @@ def test_frozen_layers_do_not_move_and_batch_norm_stays_in_inference_mode():
     for was, v in zip(statistics, norm.variables, strict=True):
         np.testing.assert_array_equal(was, v.numpy())
     np.testing.assert_allclose(new(x, training=True), new(x), rtol=1e-6)
+
+
+def with_norms():
+    """A nested model, a wrapper and a shared layer, with norms and random states."""
+    base = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(5, name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(0.5),
+        ],
+        name="base",
+    )
+    x = keras.Input((3, 4))
+    y = layers.TimeDistributed(base, name="each")(x)
+    y = layers.TimeDistributed(layers.BatchNormalization(), name="norms")(y)
+    shared = layers.Dense(5, name="shared")
+    y = layers.Flatten()(shared(shared(y)))
+    return keras.Model(x, layers.Dense(2, name="top")(y))
+
+
+def test_shares_neither_weights_nor_layers_nor_states():
+    model = with_norms()
+    new = reuse_layers(model, -2, layers.Dense(1, name="new"))
+    for parts in (sublayers, lambda m: m.variables):
+        assert not {id(part) for part in parts(model)} & {id(p) for p in parts(new)}
+
+
+def test_batch_norms_inside_others_stay_in_inference_mode_when_all_is_free(tmp_path):
+    model = with_norms()
+    head = [layers.BatchNormalization(name="new_norm"), layers.Dense(1, name="new")]
+    new, x = reuse_layers(model, -2, head), 3 + digits((3, 4), 32)
+    # Of the wrapped model nothing is freed, since it holds a batch norm.
+    assert unfreeze(new, 9) == ["shared"]
+    new.save(tmp_path / "new.keras")
+    for one in (new, keras.models.load_model(tmp_path / "new.keras")):
+        names = ("each", "norms")
+        before = [w.copy() for n in names for w in one.get_layer(n).get_weights()]
+        own = one.get_layer("new_norm").moving_mean.numpy()
+        one.compile(keras.optimizers.SGD(0.01), "mse")
+        one.fit(x, x[:, 0, :1], verbose=0)
+        after = [w for n in names for w in one.get_layer(n).get_weights()]
+        for was, now in zip(before, after, strict=True):
+            np.testing.assert_array_equal(was, now)
+        assert np.abs(one.get_layer("new_norm").moving_mean.numpy() - own).max() > 0
+
+
+def test_gradual_unfreezing_by_names_leaves_batch_norms_as_they_were():
+    new, x = reuse_layers(donor(), "high", layers.Dense(1, name="new")), digits((4,))
+    norm = new.get_layer("norm")
+    before = [w.copy() for w in norm.get_weights()]
+    new.compile(keras.optimizers.SGD(0.1), "mse")
+    schedule = {0: ["new"], 1: ["high", "low"]}
+    new.fit(x, x[:, 0], epochs=2, verbose=0, callbacks=[GradualUnfreezing(schedule)])
+    assert [layer.trainable for layer in new.layers] == [True, False, True, True]
+    for was, now in zip(before, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
 
 
 def test_inputs_that_are_not_needed_are_left_out():

@@ -246,6 +246,15 @@ class Failing:
         return loss + tf.ensure_shape(zero, ())
 
 
+@pytest.fixture
+def _heeds_interrupts():
+    """A shell makes what it starts in the background ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_interrupts")
 @pytest.mark.parametrize(
     ("make", "error", "place"),
     [

@@ -1,0 +1,177 @@
+"""What a pruned network loses: the numbers and the picture of "Reusing layers".
+
+Not part of `make bench`: it compares how well networks answer, not how fast.
+
+A network of 300 and 100 hidden units, three seeds, learns 20,000 images of
+Fashion-MNIST for six epochs. Its smallest weights are set to zero, 50 to 95 % of them,
+in each layer or in all together; the test set is answered before and after three more
+epochs of training. So that further training is not taken for a merit of pruning, the
+whole network has these three epochs too. Nothing is tuned.
+
+    python benchmarks/compare_pruning.py            about three minutes on one core
+    python benchmarks/compare_pruning.py --quick    a try-out in `runs/`
+    python benchmarks/compare_pruning.py --draw     the picture anew from the numbers
+"""
+
+import platform
+import runpy
+import time
+
+import compare_optimizers as common
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from recording import record
+
+import keras_dnn
+from keras_dnn.models import prune
+from keras_dnn.optimizers import Adam
+
+IMAGES, BATCH_SIZE, EPOCHS, MORE = 20_000, 128, 6, 3
+SEEDS = (11, 12, 13)
+SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+SCOPES = ("layer", "global")
+COLOURS = {"layer": "#0072B2", "global": "#D55E00"}
+MEASURES = (
+    "accuracy",
+    "accuracy_after_training",
+    "max_difference",
+    "mean_difference",
+    "compressed_share",
+)
+
+
+def network():
+    he = {"activation": "relu", "kernel_initializer": "he_normal"}
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Flatten(),
+            layers.Dense(300, name="first", **he),
+            layers.Dense(100, name="second", **he),
+            layers.Dense(10, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def train(model, x, y, epochs):
+    model.compile(Adam(1e-3), "sparse_categorical_crossentropy")
+    model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
+
+
+def accuracy(model, x, y):
+    return float(np.mean(model.predict(x, 1000, verbose=0).argmax(axis=1) == y))
+
+
+def pruned(model, sparsity, scope, train_set, test_set):
+    """What is reported of one pruning, and the shares of the layers."""
+    result = prune(model, sparsity, scope=scope, data=test_set[0][:1000])
+    found = {
+        "accuracy": accuracy(result.model, *test_set),
+        "max_difference": result.max_difference,
+        "mean_difference": result.mean_difference,
+        "compressed_share": result.compressed_size / result.compressed_size_before,
+    }
+    train(result.model, *train_set, MORE)
+    found["accuracy_after_training"] = accuracy(result.model, *test_set)
+    print(scope, sparsity, found, flush=True)
+    return found, result.sparsity.by_layer
+
+
+def compare(quick):
+    start = time.perf_counter()
+    load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
+    (x, y), test_set = load(full=True)
+    train_set = x[:IMAGES], y[:IMAGES]
+    seeds = SEEDS[:1] if quick else SEEDS
+    whole = {"accuracy": [], "accuracy_after_training": []}
+    runs = {scope: {s: [] for s in SPARSITIES} for scope in SCOPES}
+    shares = {scope: {} for scope in SCOPES}
+    for seed in seeds:
+        keras.utils.set_random_seed(seed)
+        model = network()
+        train(model, *train_set, EPOCHS)
+        whole["accuracy"].append(accuracy(model, *test_set))
+        for scope in SCOPES:
+            for sparsity in SPARSITIES:
+                found, shares[scope][f"{sparsity:g}"] = pruned(
+                    model, sparsity, scope, train_set, test_set
+                )
+                runs[scope][sparsity].append(found)
+        train(model, *train_set, MORE)
+        whole["accuracy_after_training"].append(accuracy(model, *test_set))
+    return {
+        "setting": {
+            "data": "Fashion-MNIST",
+            "images": IMAGES,
+            "test_images": len(test_set[0]),
+            "weights": model.count_params(),
+            "epochs": EPOCHS,
+            "more_epochs": MORE,
+            "seeds": list(seeds),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "keras_dnn": keras_dnn.__version__,
+        },
+        "whole": {name: summary(values) for name, values in whole.items()},
+        "pruned": {
+            scope: {
+                f"{sparsity:g}": {
+                    name: summary([run[name] for run in found]) for name in MEASURES
+                }
+                for sparsity, found in by_sparsity.items()
+            }
+            for scope, by_sparsity in runs.items()
+        },
+        "zeros_by_layer_of_the_last_seed": keras.tree.map_structure(
+            lambda share: round(share, 4), shares
+        ),
+        "seconds": round(time.perf_counter() - start),
+    }
+
+
+def summary(values):
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {
+        "runs": [round(value, 5) for value in values],
+        "mean": round(float(np.mean(values)), 5),
+        "std": round(spread, 5),
+    }
+
+
+def draw(results, folder):
+    figure, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+    whole = 100 * results["whole"]["accuracy_after_training"]["mean"]
+    axes.axhline(whole, color="#6b6b6b", lw=1, label="whole, trained as long")
+    for scope, by_sparsity in results["pruned"].items():
+        for name, line, words in (
+            ("accuracy", ":", "at once"),
+            ("accuracy_after_training", "-", "trained on"),
+        ):
+            values = 100 * np.array([f[name]["runs"] for f in by_sparsity.values()])
+            places = np.arange(len(by_sparsity))
+            low, high = values.min(axis=1), values.max(axis=1)
+            colour = COLOURS[scope]
+            axes.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
+            label = f"by {scope}, {words}" if scope == "layer" else f"{scope}, {words}"
+            axes.plot(
+                places, values.mean(axis=1), line, marker=".", color=colour, label=label
+            )
+    axes.set_xticks(range(len(SPARSITIES)), [f"{100 * s:g} %" for s in SPARSITIES])
+    axes.set_xlabel("weights that are zero")
+    axes.set_title("Test accuracy (%), mean and range of the seeds", loc="left")
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(folder / "pruning.png", dpi=130)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    record("pruning", "A pruned network against the whole.", compare, draw)

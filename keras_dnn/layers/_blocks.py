@@ -1,0 +1,113 @@
+"""Examples of one cluster side by side, so that its weights are read once.
+
+Weights of its own for each example would be copied as often as a cluster occurs in the
+batch, and named as often in the gradient. Here examples are sorted by cluster and put
+in blocks of a few, each of one cluster: a batch of N examples reads the weights of no
+more than C + N / size of the C clusters, whatever the classes are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from keras import ops
+
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
+
+SIZE = 8
+"""Examples in a block: 4 copy more rows, 16 multiply more zeros."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """Where the examples of a batch stand.
+
+    Attributes:
+        clusters: the cluster of each block.
+        first: the first block of the cluster of each block.
+        examples: the example at each place, of shape blocks × size; any where none is.
+        places: the place of each example, counted through all blocks.
+    """
+
+    clusters: Tensor
+    first: Tensor
+    examples: Tensor
+    places: Tensor
+
+    def rows(self, table: Tensor) -> Tensor:
+        """The row of a table for each block."""
+        if tf is None:
+            return ops.take(table, self.clusters, axis=0)
+        # Not `ops.take`, which reads all of the table first: once rows of a variable
+        # have been updated in place, TensorFlow copies it at each such reading.
+        rows = tf.gather(getattr(table, "value", table), self.clusters)
+        return _name_once(rows, self.clusters, self.first)
+
+
+def look_up(table: Tensor, indices: Tensor) -> Tensor:
+    """Numbers from a short table; an index beyond it is an error where that can be.
+
+    Keras's function counts negative ones from the end.
+    """
+    return ops.take(table, indices) if tf is None else tf.gather(table, indices)
+
+
+def in_blocks(cluster: Tensor, n_clusters: int, size: int = SIZE) -> Blocks:
+    """Puts examples, given the cluster of each, in blocks of one cluster."""
+    n_examples = ops.shape(cluster)[0]
+    order = ops.cast(ops.argsort(cluster), "int32")
+    cluster = ops.take(ops.cast(cluster, "int32"), order)
+    counts = ops.segment_sum(ops.ones_like(cluster), cluster, n_clusters)
+    blocks = (counts + size - 1) // size
+    ends = ops.cumsum(blocks)
+    first, before = ends - blocks, ops.cumsum(counts) - counts
+    rank = ops.arange(n_examples, dtype="int32") - ops.take(before, cluster)
+    places = ops.take(first, cluster) * size + rank
+
+    most = n_clusters + n_examples // size
+    numbers = ops.arange(most, dtype="int32")
+    clusters = ops.searchsorted(ends, numbers, side="right")
+    clusters = ops.minimum(ops.cast(clusters, "int32"), n_clusters - 1)
+    examples = ops.zeros((most * size,), "int32")
+    examples = ops.scatter_update(examples, places[:, None], order)
+    examples = ops.reshape(examples, (most, size))
+    if tf is not None:
+        # Not a slice, whose length XLA would have to know.
+        used = numbers < ends[-1]
+        clusters = tf.boolean_mask(clusters, used)
+        examples = tf.boolean_mask(examples, used)
+    return Blocks(
+        clusters,
+        ops.take(first, clusters),
+        examples,
+        ops.scatter_update(ops.zeros_like(places), order[:, None], places),
+    )
+
+
+def _name_once(rows: Tensor, clusters: Tensor, first: Tensor) -> Tensor:
+    """Rows whose gradient is summed in the first block of each cluster.
+
+    Keras's optimizers square parts of a row's gradient before they sum them. What is
+    left of the other parts is zeros.
+    """
+    numbers = tf.range(tf.shape(clusters)[0])
+    others = tf.where(numbers != first)
+    heads = tf.gather_nd(first, others)[:, tf.newaxis]
+
+    def summed(upstream: Tensor) -> Tensor:
+        parts = tf.gather_nd(upstream, others)
+        kept = tf.tensor_scatter_nd_update(upstream, others, tf.zeros_like(parts))
+        return tf.tensor_scatter_nd_add(kept, heads, parts)
+
+    @tf.custom_gradient
+    def summed_backwards(rows: Tensor) -> Tensor:
+        def backwards(upstream: Tensor) -> Tensor:
+            # Most batches have none, and a sum copies all rows.
+            return tf.cond(
+                tf.size(others) > 0, lambda: summed(upstream), lambda: upstream
+            )
+
+        return tf.identity(rows), backwards
+
+    return summed_backwards(rows)

@@ -1,0 +1,74 @@
+"""A bias for each place, not only for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class BiasMap(keras.layers.Layer):
+    r"""Adds a weight to each place of its input, then applies an activation.
+
+    $$
+    y = f(x + b)
+    $$
+
+    `fold_batch_norm` puts one behind a convolution that pads with zeros, when it folds
+    a batch norm into it from the front: in the border, where the zeros are, the batch
+    norm's shift is missing, so that the bias differs from that inside.
+
+    Args:
+        shape: of the bias, without the batch, such as `(height, width, channels)`; an
+            axis of length 1 has the same bias everywhere.
+        activation: as `keras.layers.Dense` takes it.
+        **kwargs: the arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: if `shape` is not made of positive integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_dnn.layers import BiasMap
+        >>> layer = BiasMap((3, 1), activation="relu")
+        >>> layer.build((None, 3, 2))
+        >>> _ = layer.bias.assign([[-1.0], [0.0], [1.0]])
+        >>> layer(np.zeros((1, 3, 2))).numpy().tolist()
+        [[[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]]
+
+    Reference:
+        E. Yvinec, A. Dapogny and K. Bailly, "To fold or not to fold: a necessary and
+        sufficient condition on batch-normalization layers folding", 2022.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], activation: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        lengths = _arguments.several("shape", shape)
+        self.shape = tuple(_arguments.count("shape", n) for n in lengths)
+        self.activation = keras.activations.get(activation)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.bias = self.add_weight(name="bias", shape=self.shape, initializer="zeros")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return self.activation(keras.ops.add(inputs, self.bias))
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "shape": list(self.shape),
+            "activation": keras.activations.serialize(self.activation),
+        }

@@ -1,0 +1,94 @@
+"""The loss of a hierarchical softmax, which reads no more than it needs.
+
+It lives with its layer, as neither is of use without the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_dnn._typing import Tensor
+from keras_dnn.layers._deferred import deferred
+
+
+@keras.saving.register_keras_serializable(package="keras_dnn")
+class HierarchicalCrossentropy(keras.losses.Loss):
+    r"""Cross-entropy of a `HierarchicalSoftmax`, at the cost of √V classes.
+
+    $$
+    -\ln p(y \mid h) = -\ln p(c(y) \mid h) - \ln p(y \mid c(y), h)
+    $$
+
+    The number is that of `keras.losses.SparseCategoricalCrossentropy` on the layer's
+    output. But only the clusters and the classes in the cluster of each target are
+    computed: the layer notes on its output where it came from, as Keras notes a mask,
+    and in a compiled step the output itself, which then nobody reads, is left out.
+    On anything else, such as an array from `predict`, it is Keras's function.
+
+    Targets are integers of shape `(...)` or `(..., 1)` for outputs of shape
+    `(..., n_classes)`. Masks and sample weights count as in every loss of Keras.
+
+    Args:
+        reduction: as in Keras: `"sum_over_batch_size"`, `"sum"`, `"mean"`,
+            `"mean_with_sample_weight"` or `None`.
+        name: of the loss.
+        dtype: of its result.
+
+    Raises:
+        ValueError: if the targets are not one integer for each example.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> from keras_dnn.layers import HierarchicalCrossentropy, HierarchicalSoftmax
+        >>> layer, loss = HierarchicalSoftmax(10_000), HierarchicalCrossentropy()
+        >>> x, y = keras.random.normal((2, 16)), np.array([42, 4711])
+        >>> p = layer(x)
+        >>> expected = -np.log([p[0, 42], p[1, 4711]]).mean()
+        >>> bool(np.isclose(loss(y, p), expected))
+        True
+
+    Reference:
+        J. Goodman, "Classes for fast maximum entropy training", 2001.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "hierarchical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """The reduced loss."""
+        # Not as in Keras, which casts both first: a large class would be rounded, and
+        # what is noted on the output could be lost.
+        return keras.src.losses.loss.reduce_weighted_values(
+            self.call(y_true, y_pred),
+            sample_weight=sample_weight,
+            mask=keras.src.backend.common.masking.get_keras_mask(y_pred),
+            reduction=self.reduction,
+            dtype=self.dtype,
+        )
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss of each example."""
+        classes = ops.convert_to_tensor(y_true)
+        if len(classes.shape) == len(y_pred.shape) and classes.shape[-1] == 1:
+            classes = ops.squeeze(classes, -1)
+        if len(classes.shape) != len(y_pred.shape) - 1:
+            raise ValueError(
+                "y_true must hold an integer for each example, not a number for each "
+                f"class. Received: y_true of shape {tuple(classes.shape)} and y_pred "
+                f"of shape {tuple(y_pred.shape)}"
+            )
+        source = deferred(y_pred)
+        if source is None:
+            return keras.losses.sparse_categorical_crossentropy(classes, y_pred)
+        return -source.layer.log_probability(source.inputs, classes)

@@ -1,0 +1,1 @@
+"""The forms that a trained model can take for inference."""

@@ -1,0 +1,51 @@
+"""ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_dnn.models._export import to_onnx
+from keras_dnn.models._forms.form import Files, Form, Run, numbered
+from keras_dnn.models._forms.network import Network
+
+FILE = "model.onnx"
+
+
+def _make(network: Network) -> Files:
+    _runtime()
+    function = network.function(network.lean)
+    return {FILE: to_onnx(function, network.signature(None))}
+
+
+def _open(files: Files, threads: int) -> Run:
+    onnxruntime = _runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        files[FILE], options, providers=onnxruntime.get_available_providers()
+    )
+    outputs = numbered(output.name for output in session.get_outputs())
+
+    def run(x: Sequence[np.ndarray]) -> Sequence[Any]:
+        found: Sequence[Any] = session.run(
+            outputs, {f"x{i}": a for i, a in enumerate(x)}
+        )
+        return found
+
+    return run
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "needs ONNX Runtime: pip install 'keras_dnn[export]'"
+        ) from error
+    return onnxruntime
+
+
+FORM = Form("ONNX Runtime", 32, _make, _open, any_batch=True)

@@ -1,0 +1,43 @@
+"""A model for inference only: without what serves training."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.conversion import ALWAYS_ON
+from keras_dnn.models.folding import fold_batch_norm
+
+layers = keras.layers
+
+IDLE = (
+    *ALWAYS_ON,
+    layers.GaussianNoise,
+    layers.ActivityRegularization,
+    layers.Identity,
+)
+"""Layers that pass on their inputs at inference; not the subclasses that do not."""
+
+
+def lean_model(model: keras.Model) -> tuple[keras.Model | None, str]:
+    """The model without idle layers and batch norms, and what was done.
+
+    `None`, and why, if the model cannot be rebuilt.
+    """
+    dropped: list[str] = []
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        if type(layer) not in IDLE:
+            return layer
+        dropped.append(layer.name)
+        return None
+
+    try:
+        result = fold_batch_norm(rebuild(model, replace))
+    except Exception as error:
+        return None, f"Not folded: {error}"
+    norms = len(result.folded) + len(result.kept)
+    return result.model, (
+        f"Layers dropped that do nothing at inference: {len(dropped)}; batch norms "
+        f"folded: {len(result.folded)} of {norms}."
+    )

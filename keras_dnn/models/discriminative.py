@@ -1,0 +1,170 @@
+r"""Discriminative rates: the lower a layer, the smaller its learning rate.
+
+With $\eta$ the rate of the topmost group of layers, the $k$-th group below it has
+$\eta f^k$.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._graph import sublayers_of
+from keras_dnn.models._weighted import weighted_layers
+from keras_dnn.optimizers.schedules import Scaled
+
+Groups = Sequence[Sequence[str | keras.layers.Layer]]
+
+
+def discriminative_rates(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    factor: float,
+    groups: Groups | None = None,
+) -> keras.optimizers.MultiOptimizer:
+    r"""Returns an optimizer with a lower learning rate for each lower layer.
+
+    What the lower layers of a reused network know is general and is to change little;
+    the upper ones must learn more. With $\eta$ the rate of the given optimizer and $f$
+    the factor, the topmost layer learns at $\eta$ and the $k$-th below it at
+    $\eta f^k$. Only layers that train now count; give the model and its frozen layers
+    first, and after `unfreeze` ask for a new optimizer and compile again.
+
+    Each group has a copy of the optimizer, with a state and a schedule of its own. A
+    `global_clipnorm` is one for each group, not for the whole model.
+
+    Args:
+        model: a built model, as it is to be trained.
+        optimizer: of Keras or of `keras_dnn.optimizers`, new, with the rate of the
+            topmost group: a number or a schedule.
+        factor: what a group's rate is multiplied by to give that of the one below it,
+            above 0. Howard and Ruder divide by 2.6.
+        groups: lists of names or layers that share a rate, the lowest group first; a
+            nested model stands for all its layers. By default each layer is a group.
+
+    Returns:
+        A `keras.optimizers.MultiOptimizer` for `compile`.
+
+    Raises:
+        ValueError: if an argument is out of range, the model is not built or has
+            nothing to train, a group names no layer that trains, a layer that trains
+            is in no group or in two, or layers of two groups have the same name.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.models import discriminative_rates
+        >>> from keras_dnn.optimizers import Adam
+        >>> dense = keras.layers.Dense
+        >>> model = keras.Sequential([keras.Input((9,)), dense(8), dense(8), dense(2)])
+        >>> optimizer = discriminative_rates(model, Adam(0.01), factor=0.1)
+        >>> [f"{float(each.learning_rate):g}" for each in optimizer.optimizers]
+        ['0.0001', '0.001', '0.01']
+        >>> model.compile(optimizer, "mse")
+
+    Reference:
+        J. Howard and S. Ruder, "Universal Language Model Fine-tuning for Text
+        Classification", 2018.
+    """
+    factor = _arguments.number("factor", factor, bounds="()")
+    _check_optimizer(optimizer)
+    training = [layer for layer in weighted_layers(model) if layer.trainable_weights]
+    if not training:
+        raise ValueError(
+            "model must be built and have layers that train. "
+            f"Received: model={model.name!r}"
+        )
+    chosen = (
+        [[layer] for layer in training]
+        if groups is None
+        else _members(model, training, groups)
+    )
+    # What stands before a layer's name in the path of a variable changes with saving.
+    patterns = [
+        "(.*/)?(" + "|".join(re.escape(layer.name) for layer in group) + ")/.*"
+        for group in chosen
+    ]
+    _check_patterns(patterns, chosen)
+    copies = [_with_rate(optimizer, factor**k) for k in reversed(range(len(chosen)))]
+    # One entry for each group: a copy that stands in two is two when it is loaded.
+    optimizers = dict(zip(patterns, copies, strict=True))
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(copies[-1], optimizers)
+    )
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    usual = isinstance(optimizer, keras.optimizers.Optimizer)
+    several = isinstance(
+        optimizer,
+        keras.optimizers.MultiOptimizer | keras.optimizers.LossScaleOptimizer,
+    )
+    if not usual or several or optimizer.built:
+        raise ValueError(
+            "optimizer must be a new optimizer with one learning rate. "
+            f"Received: optimizer={optimizer!r}"
+        )
+
+
+def _members(
+    model: keras.Model, training: list[keras.layers.Layer], groups: Groups
+) -> list[list[keras.layers.Layer]]:
+    """The layers of each group that train."""
+    chosen = []
+    for group in _arguments.several("groups", groups):
+        named: set[int] = set()
+        for choice in _arguments.several("a group in groups", group):
+            inside = {id(layer) for layer in sublayers_of(model, choice)}
+            meant = {id(layer) for layer in training if id(layer) in inside}
+            if not meant:
+                raise ValueError(
+                    "groups must name layers of the model that train, of "
+                    f"{[layer.name for layer in training]}. Received: {choice!r}"
+                )
+            named |= meant
+        chosen.append([layer for layer in training if id(layer) in named])
+    for layer in training:
+        count = sum(any(layer is part for part in group) for group in chosen)
+        if count != 1:
+            raise ValueError(
+                "groups must hold each layer that trains once, and "
+                f"{layer.name} is there {count} times. Received: groups={groups!r}"
+            )
+    return chosen
+
+
+def _check_patterns(
+    patterns: list[str], chosen: list[list[keras.layers.Layer]]
+) -> None:
+    """A `MultiOptimizer` knows a variable by its path, so it must tell the group."""
+    for own, group in zip(patterns, chosen, strict=True):
+        for layer in group:
+            for variable in layer.trainable_weights:
+                matching = [p for p in patterns if re.fullmatch(p, variable.path)]
+                if matching != [own]:
+                    raise ValueError(
+                        "model must have layers whose names tell to which group they "
+                        f"belong; {layer.name!r}, with the variable {variable.path!r}, "
+                        "does not. Give its layers other names. "
+                        f"Received: a model with layers {_names(chosen)}"
+                    )
+
+
+def _names(chosen: list[list[keras.layers.Layer]]) -> list[list[str]]:
+    return [[layer.name for layer in group] for group in chosen]
+
+
+def _with_rate(
+    optimizer: keras.optimizers.Optimizer, factor: float
+) -> keras.optimizers.Optimizer:
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    if isinstance(rate, dict):
+        schedule = keras.optimizers.schedules.deserialize(rate)
+        rate = keras.optimizers.schedules.serialize(Scaled(schedule, factor))
+    else:
+        rate = float(rate) * factor
+    return type(optimizer).from_config({**config, "learning_rate": rate})

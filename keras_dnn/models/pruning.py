@@ -1,0 +1,216 @@
+r"""Magnitude pruning: the smallest weights become zero, and stay it.
+
+Of $n$ weights $w$ and a sparsity $s$, those with the $\lfloor s n \rceil$ smallest
+$|w|$ are set to zero, be it in each matrix or in all of them together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_dnn import _arguments
+from keras_dnn._progress import Progress
+from keras_dnn._result import Result
+from keras_dnn.models import sparseness
+from keras_dnn.models._difference import differences
+from keras_dnn.models._kernels import Kernel
+from keras_dnn.models._pruning_mask import PruningMask
+from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models._to_prune import to_prune
+from keras_dnn.models.sparseness import Sparsity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SCOPES = ("layer", "global")
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneResult(Result):
+    """What `prune` did, and the difference it makes.
+
+    Attributes:
+        model: the pruned model.
+        sparsity: what share of its weights is zero, layer by layer, those that were
+            not pruned included.
+        kept: for each layer with weights that were to be pruned and were not, why.
+        size: of all weights, in bytes, which pruning does not change.
+        compressed_size_before: after compression as gzip does it, before pruning.
+        compressed_size: after compression, after pruning.
+        max_difference: the largest difference between the outputs of the two models, as
+            a share of the standard deviation of those before pruning. NaN if no `data`
+            was given and the model does not run on random inputs.
+        mean_difference: the mean of these differences.
+    """
+
+    model: keras.Model
+    sparsity: Sparsity
+    kept: dict[str, str]
+    size: int
+    compressed_size_before: int
+    compressed_size: int
+    max_difference: float
+    mean_difference: float
+
+    def __str__(self) -> str:
+        lines = [str(self.sparsity)]
+        lines += [f"  {name} stays: {reason}" for name, reason in self.kept.items()]
+        empty = [name for name, share in self.sparsity.by_layer.items() if share == 1]
+        lines += [f"  nothing is left of {name}" for name in empty]
+        lines.append(
+            f"{self.size:,} bytes of weights, compressed {self.compressed_size:,}, "
+            f"before pruning {self.compressed_size_before:,}"
+        )
+        lines.append(
+            f"outputs differ by {self.mean_difference:.1e} of their spread on average, "
+            f"by {self.max_difference:.1e} at most"
+        )
+        return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draws what share of each layer is zero.
+
+        Args:
+            ax: where to draw; a new figure if `None`.
+
+        Returns:
+            The axes drawn on.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+        """
+        return self.sparsity.plot(ax)
+
+
+def prune(
+    model: keras.Model,
+    sparsity: float,
+    *,
+    scope: str = "layer",
+    layers: Sequence[str | keras.layers.Layer] | None = None,
+    data: Any = None,
+    verbose: int | str = "auto",
+) -> PruneResult:
+    r"""Returns a copy of a model with its smallest weights set to zero, for good.
+
+    Of $n$ weights the $\lfloor s n \rceil$ with the smallest $|w|$ become zero, where
+    $s$ is the sparsity. In the copy each pruned kernel has a constraint that puts the
+    zeros back after every update, so that it can be compiled and trained further to
+    make up for what it has lost. The constraint is saved with the model, and one that
+    the layer has already is applied too. The model given is untouched.
+
+    Pruned are the kernels of dense and convolutional layers of every kind (both parts
+    of a separable one) and of recurrent ones (kernel and recurrent kernel), also of
+    frozen layers and inside wrappers and nested models. Biases, normalisation and
+    embeddings are left alone. Attention is, too: its config has room for one constraint
+    where its four kernels need four. `kept` says which layers stay as they are. With
+    `use_ema` take an optimizer of this package: Keras's own ones average the weights
+    before constraints are applied, and leave averages that are not zero.
+
+    Zeros make a model smaller once it is compressed. They do not make it faster:
+    TensorFlow multiplies by zero as by any other number.
+
+    Args:
+        model: a functional model or a built Sequential.
+        sparsity: the share of the weights to set to zero, at least 0 and below 1. A
+            model that was pruned before keeps the zeros it has.
+        scope: `"layer"` takes that share from each kernel; `"global"` compares all
+            kernels with one another, so that those with small weights lose more. That
+            costs less at the same sparsity as a rule, but may take all of a layer.
+        layers: names or layers to prune, with what is inside them, embeddings too; by
+            default all.
+        data: inputs to measure the difference on, as `model.predict` takes them and in
+            the same order each time; random ones by default.
+        verbose: 0 shows nothing, 1 a progress bar, `"auto"` one when it takes long.
+
+    Returns:
+        A `PruneResult` with `model`, `sparsity`, `kept`, `size`, `compressed_size` and
+        `compressed_size_before`, `max_difference` and `mean_difference`.
+
+    Raises:
+        ValueError: if the model is subclassed or not built, has nothing to prune, a
+            named layer is not in it or can't be pruned, or an argument is out of range.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_dnn.models import prune
+        >>> model = keras.Sequential(
+        ...     [keras.Input((2,)), keras.layers.Dense(2, name="dense")]
+        ... )
+        >>> kernel = np.array([[0.5, -3.0], [-0.01, 2.0]])
+        >>> model.set_weights([kernel, np.zeros(2)])
+        >>> result = prune(model, sparsity=0.5)
+        >>> result.model.get_layer("dense").kernel.numpy().tolist()
+        [[0.0, -3.0], [0.0, 2.0]]
+        >>> result.sparsity.by_layer
+        {'dense': 0.5}
+
+    Reference:
+        S. Han et al., "Learning both Weights and Connections for Efficient Neural
+        Networks", 2015.
+    """
+    sparsity = _arguments.number("sparsity", sparsity, high=1.0)
+    scope = _arguments.choice("scope", scope, SCOPES)
+    pruned = rebuild(model)
+    chosen, kept = to_prune(model, pruned, layers)
+    progress, total = Progress(verbose), len(chosen) + 2 * len(model.weights) + 1
+    for kernel, mask in zip(chosen, _masks(chosen, sparsity, scope), strict=True):
+        constraint = PruningMask(mask, kernel.variable.constraint)
+        kernel.constrain(constraint)
+        w = keras.ops.convert_to_numpy(kernel.variable)
+        kernel.variable.assign(np.where(constraint.mask, w, 0))
+        progress.after(None, total)
+    size, before = _sizes(model, progress, total)
+    _, after = _sizes(pruned, progress, total)
+    largest, mean = progress.after(differences(model, pruned, data), total)
+    return PruneResult(
+        model=pruned,
+        sparsity=sparseness.sparsity(pruned),
+        kept=kept,
+        size=size,
+        compressed_size_before=before,
+        compressed_size=after,
+        max_difference=largest,
+        mean_difference=mean,
+    )
+
+
+def _masks(chosen: list[Kernel], sparsity: float, scope: str) -> list[np.ndarray]:
+    """For each kernel where it stays as it is."""
+    sizes = [
+        np.abs(keras.ops.convert_to_numpy(kernel.variable).astype("float64"))
+        for kernel in chosen
+    ]
+    if scope == "layer":
+        return [_largest(w.ravel(), sparsity).reshape(w.shape) for w in sizes]
+    stay = _largest(np.concatenate([w.ravel() for w in sizes]), sparsity)
+    ends = np.cumsum([w.size for w in sizes])
+    parts = np.split(stay, ends[:-1])
+    return [part.reshape(w.shape) for part, w in zip(parts, sizes, strict=True)]
+
+
+def _largest(sizes: np.ndarray, sparsity: float) -> np.ndarray:
+    """A mask of all but the smallest, exactly so many even where some are equal."""
+    stay = np.ones(len(sizes), bool)
+    count = round(sparsity * len(sizes))
+    if count:
+        stay[np.argpartition(sizes, count - 1)[:count]] = False
+    return stay
+
+
+def _sizes(model: keras.Model, progress: Progress, total: int) -> tuple[int, int]:
+    """Of all weights, in bytes, as they are and compressed as gzip does it."""
+    size = compressed = 0
+    compressor = zlib.compressobj()
+    for variable in model.weights:
+        content = keras.ops.convert_to_numpy(variable).tobytes()
+        size += len(content)
+        compressed += len(compressor.compress(content))
+        progress.after(None, total)
+    return size, compressed + len(compressor.flush())

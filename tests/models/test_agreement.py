@@ -1,0 +1,109 @@
+"""Differences and accuracy, against counting by hand; the pieces and the clock."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_dnn._progress import Progress
+from keras_dnn.models import _ladder
+from keras_dnn.models._agreement import accuracy, classes, differences
+from keras_dnn.models._predictor import in_pieces
+
+
+def test_differences_are_shares_of_the_spread():
+    expected = np.array([[0.0, 4.0], [8.0, 4.0]], "float32")  # spread √8
+    found = expected + np.array([[0.5, 0.0], [0.0, -0.1]], "float32")
+    largest, mean = differences([expected], [found])
+    assert largest == pytest.approx(0.5 / np.sqrt(8), rel=1e-6)
+    assert mean == pytest.approx(0.6 / 4 / np.sqrt(8), rel=1e-6)
+
+
+def test_of_several_outputs_the_one_that_differs_most_counts():
+    generator = np.random.default_rng(1)
+    expected = [generator.normal(scale=s, size=(50, 3)) for s in (1.0, 100.0)]
+    # Larger in the second output as numbers, in the first one as shares.
+    found = [expected[0] + 0.1, expected[1] + 1.0]
+    largest, mean = differences(expected, found)
+    assert largest == pytest.approx(0.1 / expected[0].std(), rel=1e-9)
+    assert mean == pytest.approx(0.1 / expected[0].std(), rel=1e-9)
+
+
+def test_what_is_not_a_number_differs_unless_both_are_alike():
+    expected = np.array([0.0, 2.0, np.nan, np.inf])
+    alike, other = expected.copy(), expected.copy()
+    alike[0] = 0.5
+    other[0] = np.nan
+    assert differences([expected], [alike]) == pytest.approx((0.5, 0.125))
+    assert np.isnan(differences([expected], [other])).all()
+    assert differences([expected], [-expected])[0] == np.inf
+
+
+def test_constant_outputs_are_compared_as_they_are():
+    assert differences([np.ones(4)], [np.full(4, 1.25)]) == (0.25, 0.25)
+
+
+def test_another_shape_is_told():
+    with pytest.raises(ValueError, match=r"\(2, 1\) instead of \(2,\)"):
+        differences([np.ones(2)], [np.ones((2, 1))])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "expected"),
+    [
+        ([[0.1, 0.9], [0.6, 0.4], [0.2, 0.8]], [1, 1, 1], 2 / 3),
+        ([[0.1, 0.9], [0.6, 0.4], [0.2, 0.8]], [[0, 1], [1, 0], [1, 0]], 2 / 3),
+        ([[0.1], [0.7], [0.9]], [0, 1, 0], 2 / 3),  # Probabilities.
+        ([[-0.1], [0.2], [3.0]], [[0], [1], [1]], 1.0),  # Logits.
+        ([[[0.1, 0.9], [0.6, 0.4]]], [[1, 1]], 0.5),  # A class for each position.
+    ],
+)
+def test_accuracy(outputs, labels, expected):
+    outputs = [np.array(outputs)]
+    assert accuracy(outputs, classes(labels, outputs)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "labels", "message"),
+    [
+        ([(3, 2)], np.zeros(4), r"\(3,\), \(3, 1\) or \(3, 2\).*\(4,\)"),
+        ([(3, 2), (3, 1)], np.zeros(3), "one output.*2 outputs"),
+        ([(3,)], np.zeros(3), "axis of classes"),
+    ],
+)
+def test_labels_that_do_not_fit(shapes, labels, message):
+    with pytest.raises(ValueError, match=message):
+        classes(labels, [np.zeros(shape) for shape in shapes])
+
+
+@settings(deadline=None)
+@given(rows=st.integers(0, 20), size=st.integers(1, 9))
+def test_any_number_of_rows_in_pieces_of_one_size(rows, size):
+    seen = []
+
+    def run(x):
+        seen.append([len(a) for a in x])
+        return [x[0] * 2, x[1].sum(axis=1)]
+
+    x = [np.arange(3 * rows).reshape(rows, 3), np.ones((rows, 2), "int32")]
+    first, second = in_pieces(run, x, size)
+    np.testing.assert_array_equal(first, 2 * x[0])
+    np.testing.assert_array_equal(second, x[1].sum(axis=1))
+    assert second.dtype == run(x)[1].dtype
+    assert all(lengths == [size, size] for lengths in seen[:-1])
+
+
+def test_calls_are_timed_in_turns(monkeypatch):
+    """On a clock that only the calls move: warm ones by what they last."""
+    now, order = [0.0], []
+    durations = {"a": iter([9, 1, 9, 5, 9, 3]), "b": iter([9, 10, 9, 30, 9, 80])}
+    monkeypatch.setattr(_ladder.time, "perf_counter", lambda: now[0])
+
+    def call(name):
+        now[0] += next(durations[name])
+        order.append(name)
+
+    calls = {name: lambda name=name: call(name) for name in durations}
+    found = _ladder.interleaved(calls, 3, Progress(0))
+    assert found == {"a": 3.0, "b": 30.0}
+    assert "".join(order) == "aabb" + "bbaa" + "aabb"
