@@ -22,12 +22,13 @@ import warnings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import compare_optimizers as common
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import ROOT, write
 
 import keras_dnn
 from keras_dnn.callbacks import Doctor, TrainingEvaluation
@@ -39,7 +40,7 @@ POINTS = 150
 
 
 def data(images):
-    load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
+    load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))["load"]
     (x, y), _ = load(full=True)
     return (x[:images], y[:images]), (x[-HELD_OUT:], y[-HELD_OUT:])
 
@@ -359,7 +360,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=CASES, help="the others stay")
     parser.add_argument("--draw", action="store_true", help="only draw the pictures")
     given = parser.parse_args()
-    folder = common.ROOT / ("runs/compare_cures" if given.quick else "docs")
+    folder = ROOT / ("runs/compare_cures" if given.quick else "docs")
     file = folder / "_data" / "cures.json"
     if not given.draw:
         with warnings.catch_warnings():
@@ -370,7 +371,7 @@ def main():
                 json.loads(file.read_text(encoding="utf-8"))["cases"] | results["cases"]
             )
             results["cases"] = {slug: known[slug] for slug in CASES if slug in known}
-        common.write(results, file)
+        write(results, file)
         (file.parent / "cures").mkdir(exist_ok=True)
         for slug, text in findings.items():
             (file.parent / "cures" / f"{slug}.txt").write_text(text, "utf-8")
