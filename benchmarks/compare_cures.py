@@ -7,7 +7,7 @@ differences are not those between seeds.
 
     python benchmarks/compare_cures.py              about three minutes on one core
     python benchmarks/compare_cures.py --quick      a try-out in `runs/`
-    python benchmarks/compare_cures.py --only nan   one of them anew; the rest stays
+    python benchmarks/compare_cures.py --only slow  one of them anew; the rest stays
     python benchmarks/compare_cures.py --draw       the pictures anew from the numbers
 """
 
@@ -78,18 +78,6 @@ def dense(units=100, depth=3, activation="relu", initializer="he_normal", rate=0
     return body
 
 
-class Standardised(layers.Layer):
-    """Mean 0 and deviation 1 in each picture, as one writes it without much thought."""
-
-    def call(self, x):
-        x = x - keras.ops.mean(x, axis=-1, keepdims=True)
-        return x / keras.ops.std(x, axis=-1, keepdims=True)
-
-
-def narrow(norm):
-    return network(*dense(64, 1), *dense(6, 1)[1:], norm(name="norm"))
-
-
 def adam(rate):
     return keras.optimizers.Adam(rate)
 
@@ -101,14 +89,6 @@ def descent(rate):
 # A symptom, the disease that is to be found, who finds it, the sick network and the
 # cured one, how many pictures and epochs.
 CASES = {
-    "nan": (
-        "nonfinite",
-        "Doctor",
-        lambda: narrow(Standardised),
-        lambda: narrow(layers.LayerNormalization),
-        IMAGES,
-        3,
-    ),
     "stays": (
         "vanishing",
         "preflight",
@@ -148,14 +128,6 @@ CASES = {
         lambda: network(*dense(256, rate=0.5)),
         1_000,
         30,
-    ),
-    "under_fitting": (
-        "under-fitting",
-        "Doctor",
-        lambda: network(*dense(depth=2, initializer="glorot_normal", rate=0.8)),
-        lambda: network(*dense(depth=2, initializer="glorot_normal", rate=0.1)),
-        IMAGES,
-        5,
     ),
     "badly": (
         "inputs-not-standardised",
@@ -285,7 +257,7 @@ def evidence(ax, slug, case):
             ax.lines[-1].set_color(colour)
             ax.set_yscale("log")
             ax.set_xlabel("step")
-        elif slug in ("nan", "badly"):
+        elif slug == "badly":
             ax.set_title("Norm of the gradient", loc="left")
             found = curves["gradient norm"]
             ax.plot(found["x"], floats(found["y"]), color=colour)
@@ -309,11 +281,7 @@ def evidence(ax, slug, case):
             ax.set_title("Loss by epoch: validation full, training dashed", loc="left")
             epochs = np.arange(1, len(curves["validation"]) + 1)
             ax.plot(epochs, floats(curves["validation"]), color=colour)
-            name = (
-                "training, dropout off"
-                if slug == "over_fitting"
-                else ("training, as reported")
-            )
+            name = "training, dropout off"
             ax.plot(epochs, floats(curves[name]), "--", color=colour)
             ax.set_xlabel("epoch")
     if slug in ("rises", "slow"):
