@@ -41,5 +41,5 @@ def _close_figures() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.MirroredStrategy:
-    """A strategy that trains on the two virtual CPUs."""
+    """Trains on the two virtual CPUs; another one beside it would upset its sums."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -6,7 +6,6 @@ import json
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_dnn.callbacks import Doctor, GradientNorms
 from keras_dnn.callbacks._course import Course
@@ -78,10 +77,9 @@ def test_fit_twice_adds_to_the_record_and_another_model_starts_anew():
     assert len(doctor._course().epochs) == 1
 
 
-def test_on_two_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_on_two_replicas(two_replicas):
     x, y = networks.digits()
-    with strategy.scope():
+    with two_replicas.scope():
         model = networks.network(depth=2)
         model.compile(Nesterov(0.01), "sparse_categorical_crossentropy")
     doctor = Doctor((x, y), verbose=0)

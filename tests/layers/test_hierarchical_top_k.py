@@ -19,8 +19,10 @@ def test_the_search_for_the_best_ends_early_where_the_model_is_sure():
     tried = []
 
     def classes_in(cluster, hidden):
-        tried.append((int(hidden[0]), int(cluster)))
-        return within[cluster], np.array([2, 3], "int32") * int(cluster)
+        # Not `int`, which TensorFlow turns into a cast inside its loop.
+        example, cluster = np.array(hidden).item(), np.array(cluster).item()
+        tried.append((example, cluster))
+        return within[cluster], np.array([2, 3], "int32") * cluster
 
     hidden = np.array([[0.0], [1.0]])
     best, classes = best_classes(tf.constant(clusters), hidden, classes_in, 2)

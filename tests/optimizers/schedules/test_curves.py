@@ -134,7 +134,8 @@ def test_pieces_may_change_later_than_the_dtype_of_the_step_can_tell(boundary, d
 @given(
     st.floats(1e-6, 10),
     st.integers(1, 10**9) | st.floats(0.5, 1e9),
-    st.floats(0, 1),
+    # Times a rate, smaller ones are subnormal, which TensorFlow makes zeros.
+    st.just(0.0) | st.floats(1e-30, 1),
 )
 @settings(deadline=None, max_examples=50, derandomize=True)
 def test_cosine_begins_and_ends_exactly_and_stays_there(rate, length, alpha):
