@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._typing import Tensor
+from keras_dnn.models._random_inputs import random_inputs
 
 
 def differences(
@@ -20,7 +20,7 @@ def differences(
     """
     if data is None:
         try:
-            return differences(model, changed, random_inputs(model))
+            return differences(model, changed, random_inputs(model, rows=32, size=32))
         except Exception:
             # The model does not run here, or not on inputs of that size.
             return float("nan"), float("nan")
@@ -30,21 +30,6 @@ def differences(
     ]
     largest = max(float(e.max(initial=0.0)) for e in errors)
     return largest, float(np.mean([e.mean() for e in errors]))
-
-
-def random_inputs(model: keras.Model, rows: int = 32, size: int = 32) -> Any:
-    """Normal numbers for a model, or zeros and ones where it takes whole ones."""
-    generator = np.random.default_rng(0)
-
-    def draw(tensor: Tensor) -> np.ndarray:
-        first, *others = tensor.shape
-        shape = (first or rows, *(n or size for n in others))
-        if keras.backend.is_float_dtype(tensor.dtype):
-            return generator.normal(size=shape).astype(tensor.dtype)
-        return generator.integers(0, 2, size=shape).astype(tensor.dtype)
-
-    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.tree.map_structure(draw, inputs)
 
 
 def _outputs(model: keras.Model, data: Any) -> list[np.ndarray]:

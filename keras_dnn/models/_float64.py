@@ -17,8 +17,9 @@ from keras_dnn._graph import (
     sublayers,
 )
 from keras_dnn._typing import Tensor
-from keras_dnn.models._affine import Array, float64
+from keras_dnn.models._affine import float64
 from keras_dnn.models._commuting import IDENTITIES
+from keras_dnn.models._random_inputs import random_inputs
 from keras_dnn.models._rebuild import rebuild
 
 
@@ -36,11 +37,11 @@ def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
         return _error(*(_outputs(m, data) for m in models))
     try:
         # Smaller images than the model is for, where it takes them: less work.
-        inputs = _random_inputs(model, largest=96)
+        inputs = random_inputs(model, largest=96)
         return _error(*(_outputs_in_float64(m, inputs) for m in models))
     except Exception:
         try:
-            inputs = _random_inputs(model)
+            inputs = random_inputs(model)
             return _error(*(_outputs(m, inputs) for m in models))
         except Exception:
             # The model does not run here, or not on images of that size.
@@ -131,31 +132,3 @@ def _as_float64(x: Tensor) -> Tensor:
     if x is None or not keras.backend.is_float_dtype(x.dtype):
         return x
     return keras.ops.cast(x, "float64")
-
-
-def _random_inputs(
-    model: keras.Model, largest: int | None = None, rows: int = 2, size: int = 64
-) -> Any:
-    """Normal numbers, or zeros and ones for whole-number inputs.
-
-    Args:
-        model: whose inputs to make.
-        largest: the length to which longer axes of images are cut.
-        rows: how many.
-        size: the length of open axes.
-    """
-    generator = np.random.default_rng(0)
-
-    def draw(tensor: Tensor) -> Array:
-        shape = [rows, *(size if n is None else n for n in tensor.shape[1:])]
-        if tensor.shape[0] is not None:
-            shape[0] = tensor.shape[0]
-        if largest is not None and len(shape) > 3:
-            shape[1:] = [min(n, largest) for n in shape[1:]]
-        if keras.backend.is_float_dtype(tensor.dtype):
-            return generator.normal(size=shape)
-        return generator.integers(0, 2, size=shape).astype(tensor.dtype)
-
-    graph = graph_of(model)
-    assert graph is not None
-    return keras.tree.map_structure(draw, graph.input_structure)
