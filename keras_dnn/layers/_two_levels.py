@@ -44,7 +44,7 @@ class TwoLevels:
 def two_levels(n_classes: int, clusters: Any, frequencies: Any) -> TwoLevels:
     """Puts classes in clusters as the arguments of `HierarchicalSoftmax` say."""
     if clusters is None:
-        clusters = math.isqrt(n_classes - 1) + 1
+        clusters = min(n_classes, math.isqrt(16 * n_classes - 1) + 1)
     if np.ndim(clusters):
         if frequencies is not None:
             raise ValueError(

@@ -34,8 +34,8 @@ class HierarchicalSoftmax(keras.layers.Layer):
     p(y \mid c, h) = \mathrm{softmax}_{y \in c}(w_y \cdot h + b_y)
     $$
 
-    With $\sqrt V$ clusters of $\sqrt V$ classes the logarithm of one probability costs
-    $2 \sqrt V$ products in place of $V$. Trained with
+    With a number of clusters in the order of $\sqrt V$ so is the cost of the logarithm
+    of one probability, which is $V$ products with one softmax. Trained with
     `keras_dnn.layers.HierarchicalCrossentropy` no more than these are computed; `fit`
     and `evaluate` are Keras's own. `predict` gives the exact distribution over all
     classes, in float32 under mixed precision. Another loss, or a metric such as
@@ -44,9 +44,10 @@ class HierarchicalSoftmax(keras.layers.Layer):
     Args:
         n_classes: how many classes there are; targets are integers below it.
         clusters: how many clusters, or a list with the cluster of each class, counted
-            from 0; √`n_classes` by default. They are padded to the size of the largest.
-            Some times more train faster still, as
-            `benchmarks/bench_hierarchical_softmax.py` shows.
+            from 0; 4 √`n_classes` by default. They are padded to the size of the
+            largest. One example alone is cheapest with √`n_classes`; a batch shares
+            the weights of the clusters, but reads those of all classes in each cluster
+            that it meets, and is cheapest with several times as many.
         frequencies: how often each class occurs. Classes are then put in clusters in
             the order of their frequency, so that a batch meets few clusters; without
             it in their own order, which is the same where classes are numbered by

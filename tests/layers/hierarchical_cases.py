@@ -40,10 +40,10 @@ def cases(draw):
     """Arguments, the cluster of each class by the rules, inputs, targets, a seed."""
     seed = draw(st.integers(0, 2**32))
     rng = np.random.default_rng(seed)
-    n = draw(st.integers(2, 40))
+    n = draw(st.integers(2, 60))
     kind = draw(st.sampled_from(["default", "number", "frequencies", "given"]))
     arguments, order = {}, np.arange(n)
-    count = int(np.ceil(np.sqrt(n)))
+    count = min(n, int(np.ceil(4 * np.sqrt(n))))
     if kind == "given":
         count = draw(st.integers(1, min(n, 6)))
         cluster_of = rng.permutation(np.r_[:count, rng.integers(0, count, n - count)])
@@ -88,7 +88,7 @@ def fitted(loss, jit_compile=False, masked=False, probabilities=True, **argument
     weight = rng.uniform(size=shape)
     if masked:
         x[::4, 1:] = 0
-    model = network(masked=masked, probabilities_in_training=probabilities)
+    model = network(masked=masked, clusters=8, probabilities_in_training=probabilities)
     model.compile(keras.optimizers.SGD(0.5), loss, jit_compile=jit_compile, **arguments)
     history = model.fit(
         x,

@@ -64,7 +64,7 @@ def test_gradients_are_those_of_differences():
 
 def test_a_gradient_names_the_clusters_of_the_batch_and_sums_each_once():
     rng = np.random.default_rng(0)
-    layer = randomised(HierarchicalSoftmax(100), rng)
+    layer = randomised(HierarchicalSoftmax(100, clusters=10), rng)
     y = np.array([3] * (2 * SIZE + 1) + [57])
     with tf.GradientTape() as tape:
         loss = HierarchicalCrossentropy()(y, layer(rng.normal(size=(len(y), UNITS))))

@@ -115,8 +115,20 @@ def test_config_creates_it_anew(arguments):
     assert HierarchicalCrossentropy.from_config(loss).get_config() == loss
 
 
+@pytest.mark.parametrize(
+    ("n_classes", "expected"), [(2, 2), (16, 16), (17, 17), (100, 40), (100_000, 1265)]
+)
+def test_four_times_the_root_of_the_classes_are_clusters_by_default(
+    n_classes, expected
+):
+    sizes = HierarchicalSoftmax(n_classes).levels.sizes
+    assert len(sizes) == expected
+    assert sizes.sum() == n_classes
+    assert sizes.max() - sizes.min() <= 1
+
+
 def test_initial_weights_are_glorots_for_each_softmax():
-    layer = HierarchicalSoftmax(40_000)
+    layer = HierarchicalSoftmax(40_000, clusters=200)
     layer.build((None, 50))
     assert layer.kernel.shape == (200, 200, 50)
     for kernel in (layer.kernel, layer.cluster_kernel):
