@@ -13,9 +13,10 @@ bytes of these weights; what is above it are copies, and the start of operations
     python benchmarks/bench_hierarchical_softmax.py
 """
 
-import resource
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -152,7 +153,9 @@ def memory(name):
 
 def resident():
     """The most megabytes that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not `getrusage`, which begins with those of the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+)", status).group(1)) / 1024
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ A network sees six words and gives the next one of some 12,800, as a distributio
 embedding, a hidden layer, and softmax over all words or a hierarchical one. The
 clusters of the latter are made by the frequency of words, or by the alphabet, which
 says nothing about them. Every tenth verse is held out. All else is the same, nothing is
-tuned: one epoch, one seed. The verses held out are looked at after each quarter of it
-and decide nothing.
+tuned: three epochs, one seed. The verses held out are looked at after each half epoch,
+and what is compared is the lowest perplexity of each.
 
-    python benchmarks/compare_hierarchical_softmax.py           in three minutes
+    python benchmarks/compare_hierarchical_softmax.py           in ten minutes
     python benchmarks/compare_hierarchical_softmax.py --quick   a try-out in `runs/`
     python benchmarks/compare_hierarchical_softmax.py --draw    the picture anew
 """
@@ -39,7 +39,7 @@ from keras_dnn.optimizers import Adam
 ROOT = Path(__file__).resolve().parent.parent
 
 CONTEXT, EMBEDDED, UNITS = 6, 48, 96
-BATCH_SIZE, RATE, SEED, PARTS = 512, 0.002, 11, 4
+BATCH_SIZE, RATE, SEED, EPOCHS, PARTS = 512, 0.002, 11, 3, 2
 FULL, FREQUENCY, ALPHABET = "full softmax", "by frequency", "by the alphabet"
 
 # Of Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -108,9 +108,10 @@ class Clock(keras.callbacks.Callback):
 def train(name, n_classes, training, held_out):
     keras.utils.set_random_seed(SEED)
     model, clock = network(name, n_classes, training[1]), Clock()
-    order = np.random.default_rng(SEED).permutation(len(training[1]))
+    rng = np.random.default_rng(SEED)
+    orders = [rng.permutation(len(training[1])) for _ in range(EPOCHS)]
     words, perplexity, seconds = [], [], []
-    for part in np.array_split(order, PARTS):
+    for part in (p for order in orders for p in np.array_split(order, PARTS)):
         model.fit(
             *(values[part] for values in training),
             batch_size=BATCH_SIZE,
@@ -130,7 +131,7 @@ def train(name, n_classes, training, held_out):
 def compare(quick):
     n_classes, training, held_out = data(full=not quick)
     trained = {name: train(name, n_classes, training, held_out) for name in LOOKS}
-    last = {name: run["perplexity"][-1] for name, run in trained.items()}
+    lowest = {name: min(run["perplexity"]) for name, run in trained.items()}
     return {
         "setting": {
             "data": "Gospel according to Mark" if quick else "King James Bible",
@@ -141,7 +142,7 @@ def compare(quick):
             "embedding": EMBEDDED,
             "units": UNITS,
             "batch_size": BATCH_SIZE,
-            "epochs": 1,
+            "epochs": EPOCHS,
             "optimizer": f'Adam({RATE}, sparse="lazy")',
             "seed": SEED,
         },
@@ -153,7 +154,7 @@ def compare(quick):
             "keras_dnn": keras_dnn.__version__,
         },
         "against_full": {
-            name: round(p / last[FULL] - 1, 4) for name, p in last.items()
+            name: round(p / lowest[FULL] - 1, 4) for name, p in lowest.items()
         },
         "runs": trained,
     }

@@ -12,6 +12,19 @@ import keras
 import pytest
 import tensorflow as tf
 
+_iterate = tf.data.Dataset.__iter__
+
+
+def _iterate_without_a_tuner(data: tf.data.Dataset) -> Iterator[object]:
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return _iterate(data.with_options(options))
+
+
+# An iterator that goes away waits for the thread that tunes it. That sleeps for up to a
+# minute, and does not wake where it is told to before it knows why.
+tf.data.Dataset.__iter__ = _iterate_without_a_tuner
+
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
