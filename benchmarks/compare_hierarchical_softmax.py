@@ -14,29 +14,24 @@ and what is compared is the lowest perplexity of each.
     python benchmarks/compare_hierarchical_softmax.py --draw    the picture anew
 """
 
-import argparse
-import json
 import os
 import platform
 import runpy
 import time
-from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import ROOT, record
 
 import keras_dnn
 from keras_dnn.layers import HierarchicalCrossentropy, HierarchicalSoftmax
 from keras_dnn.optimizers import Adam
-
-ROOT = Path(__file__).resolve().parent.parent
 
 CONTEXT, EMBEDDED, UNITS = 6, 48, 96
 BATCH_SIZE, RATE, SEED, EPOCHS, PARTS = 512, 0.002, 11, 3, 2
@@ -161,51 +156,26 @@ def compare(quick):
 
 
 def draw(results, folder):
-    style = {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-    }
-    with plt.rc_context(style):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
-        for place, (name, (colour, line)) in enumerate(LOOKS.items()):
-            run = results["runs"][name]
-            words = np.array(run["words"]) / 1000
-            left.plot(
-                words, run["perplexity"], line, color=colour, marker="o", label=name
-            )
-            right.bar(place, run["milliseconds"], 0.6, color=colour)
-            right.text(
-                place,
-                run["milliseconds"],
-                f"{run['milliseconds']:.0f}",
-                ha="center",
-                va="bottom",
-            )
-        left.set(xlabel="thousand words seen", ylabel="perplexity of verses held out")
-        left.legend(frameon=False)
-        right.set(ylabel="milliseconds a training step")
-        right.set_xticks(range(len(LOOKS)), list(LOOKS))
-        figure.savefig(folder / "many_classes.png", dpi=130)
-        plt.close(figure)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--draw", action="store_true")
-    arguments = parser.parse_args()
-    mpl.use("Agg")
-    numbers, pictures = ROOT / "docs" / "_data", ROOT / "docs" / "_images"
-    if arguments.quick:
-        numbers = pictures = ROOT / "runs"
-        numbers.mkdir(exist_ok=True)
-    file = numbers / "many_classes.json"
-    if not arguments.draw:
-        file.write_text(json.dumps(compare(arguments.quick), indent=2) + "\n")
-    draw(json.loads(file.read_text()), pictures)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    for place, (name, (colour, line)) in enumerate(LOOKS.items()):
+        run = results["runs"][name]
+        words = np.array(run["words"]) / 1000
+        left.plot(words, run["perplexity"], line, color=colour, marker="o", label=name)
+        right.bar(place, run["milliseconds"], 0.6, color=colour)
+        right.text(
+            place,
+            run["milliseconds"],
+            f"{run['milliseconds']:.0f}",
+            ha="center",
+            va="bottom",
+        )
+    left.set(xlabel="thousand words seen", ylabel="perplexity of verses held out")
+    left.legend(frameon=False)
+    right.set(ylabel="milliseconds a training step")
+    right.set_xticks(range(len(LOOKS)), list(LOOKS))
+    figure.savefig(folder / "many_classes.png", dpi=130)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    record("many_classes", "Words of the Bible.", compare, draw)

@@ -15,13 +15,13 @@ import platform
 import runpy
 
 import bench_inference
-import compare_optimizers as common
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from interleaved import machine
 from keras import layers
+from recording import ROOT, write
 
 import keras_dnn
 from keras_dnn.models import optimize_for_inference
@@ -29,7 +29,7 @@ from keras_dnn.optimizers import Nesterov
 from keras_dnn.optimizers.schedules import OneCycle, steps_in
 
 TRAINED_ON, MEASURED_ON, EPOCHS, BATCH_SIZE = 20_000, 5_000, 5, 128
-KEPT = common.ROOT / "runs" / "compare_inference" / "model.keras"
+KEPT = ROOT / "runs" / "compare_inference" / "model.keras"
 
 
 def block(filters):
@@ -57,7 +57,7 @@ def network():
 
 
 def images():
-    code = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))
+    code = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))
     (x, y), _ = code["load"](full=True)
     return (x[:TRAINED_ON], y[:TRAINED_ON]), (x[-MEASURED_ON:], y[-MEASURED_ON:])
 
@@ -90,7 +90,7 @@ def measure():
     }
     for name, result in results.items():
         print(f"\n{name}\n{result}", flush=True)
-    folder = common.ROOT / "docs" / "_images"
+    folder = ROOT / "docs" / "_images"
     for name, file in (("own, 1 image", "own"), ("MobileNetV2, 1 image", "mobilenet")):
         figure = results[name].plot()
         figure.savefig(folder / f"inference_{file}.png", dpi=110)
@@ -113,7 +113,7 @@ def measure():
         },
         "ladders": {name: result.to_dict() for name, result in results.items()},
     }
-    common.write(digits(found), common.ROOT / "docs" / "_data" / "inference.json")
+    write(digits(found), ROOT / "docs" / "_data" / "inference.json")
 
 
 def digits(found):

@@ -13,9 +13,7 @@ looked at once, at the end of these trainings.
     python benchmarks/compare_optimizers.py --draw     the picture anew from the numbers
 """
 
-import argparse
 import inspect
-import json
 import math
 import os
 import platform
@@ -33,7 +31,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from recording import ROOT, write
+from recording import ROOT, record
 
 import keras_dnn
 from keras_dnn import optimizers
@@ -373,37 +371,20 @@ def draw_rates(axes, rules):
     axes.set_title(title, loc="left")
 
 
-def draw(results, file):
+def draw(results, folder):
     rules = results["rules"]
-    style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    with plt.rc_context(style):
-        figure = plt.figure(figsize=(11, 9.5), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-        above, below = figure.subfigures(2, 1)
-        left, right = above.subplots(1, 2)
-        draw_losses(left, rules)
-        draw_validation(right, rules)
-        left, right = below.subplots(1, 2, width_ratios=(2.4, 1))
-        draw_rates(left, rules)
-        draw_tests(right, rules)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=150)
-        plt.close(figure)
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Trains one network with all rules.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
-    parser.add_argument("--draw", action="store_true", help="only draw the picture")
-    given = parser.parse_args()
-    folder = ROOT / "runs" / "compare_optimizers" if given.quick else ROOT / "docs"
-    numbers = folder / "_data" / "optimizers.json"
-    if not given.draw:
-        write(compare(given.quick), numbers)
-    picture = folder / "_images" / "choosing_an_optimizer.png"
-    draw(json.loads(numbers.read_text(encoding="utf-8")), picture)
-    print(f"{numbers}\n{picture}")
+    figure = plt.figure(figsize=(11, 9.5), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    above, below = figure.subfigures(2, 1)
+    left, right = above.subplots(1, 2)
+    draw_losses(left, rules)
+    draw_validation(right, rules)
+    left, right = below.subplots(1, 2, width_ratios=(2.4, 1))
+    draw_rates(left, rules)
+    draw_tests(right, rules)
+    figure.savefig(folder / "choosing_an_optimizer.png", dpi=150)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    record("optimizers", "Trains one network with all rules.", compare, draw)

@@ -22,12 +22,12 @@ import platform
 import runpy
 import time
 
-import compare_optimizers as common
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from recording import CHART, ROOT, write
 
 import keras_dnn
 from keras_dnn import pretraining
@@ -142,7 +142,7 @@ def drawn(labels, n, seed):
 
 class Comparison:
     def __init__(self, quick):
-        load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))
+        load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))
         (self.x, self.y), self.test = load["load"](full=True)
         self.epochs, self.steps, self.seeds = EPOCHS, STEPS, SEEDS
         if quick:
@@ -329,19 +329,12 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
     parser.add_argument("--draw", action="store_true", help="only draw the chart")
     given = parser.parse_args()
-    root = common.ROOT
-    folder = root / "runs" / "compare_pretraining" if given.quick else root / "docs"
+    folder = ROOT / "runs" / "compare_pretraining" if given.quick else ROOT / "docs"
     numbers, images = folder / "_data" / "pretraining.json", folder / "_images"
-    style = {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-    }
-    with plt.rc_context(style):
+    with plt.rc_context(CHART):
         if not given.draw:
             comparison = Comparison(given.quick)
-            common.write(comparison.results(), numbers)
+            write(comparison.results(), numbers)
             draw_images(comparison.pictures(), images)
         draw_scores(json.loads(numbers.read_text(encoding="utf-8")), images)
     print(f"{numbers}\n{images}")

@@ -17,13 +17,12 @@ import platform
 import runpy
 import time
 
-import compare_optimizers as common
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from recording import record
+from recording import ROOT, record
 
 import keras_dnn
 from keras_dnn.models import prune
@@ -82,7 +81,7 @@ def pruned(model, sparsity, scope, train_set, test_set):
 
 def compare(quick):
     start = time.perf_counter()
-    load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
+    load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))["load"]
     (x, y), test_set = load(full=True)
     train_set = x[:IMAGES], y[:IMAGES]
     seeds = SEEDS[:1] if quick else SEEDS

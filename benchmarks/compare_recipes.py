@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from recording import record
+from recording import ROOT, record
 
 import keras_dnn
 from keras_dnn import recipes, tuning
@@ -51,7 +51,7 @@ LOOKS = {
 
 def data(limit):
     """Training, validation and test images between 0 and 1, with labels."""
-    load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
+    load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))["load"]
     (x, y), (x_test, y_test) = load(full=True)
     held_out = len(x) // 6
     train = min(limit, len(x) - held_out)
@@ -186,38 +186,31 @@ def compared(scores, a, b):
 
 
 def draw(results, folder):
-    style = {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-    }
-    with plt.rc_context(style):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-        for place, (name, (colour, line)) in enumerate(LOOKS.items()):
-            runs = results["networks"][name]["runs"]
-            curves = 100 * np.array([run["validation_accuracy"] for run in runs])
-            epochs = np.arange(1, curves.shape[1] + 1)
-            spread = curves.min(axis=0), curves.max(axis=0)
-            left.fill_between(epochs, *spread, color=colour, alpha=0.12, lw=0)
-            left.plot(epochs, curves.mean(axis=0), line, color=colour, label=name)
-            tests = 100 * np.array([run["test_accuracy"] for run in runs])
-            right.plot(np.full(len(tests), place), tests, "o", color=colour, alpha=0.6)
-            right.hlines(tests.mean(), place - 0.25, place + 0.25, color=colour)
-        left.set_title("Validation accuracy (%)", loc="left")
-        left.set_xlabel("epoch")
-        left.set_xticks(epochs)
-        left.legend(frameon=False)
-        right.set_title("Test accuracy (%), a dot for each seed", loc="left")
-        right.set_xticks(
-            range(len(LOOKS)),
-            [name.replace(", ", ",\n").replace("g_", "g_\n") for name in LOOKS],
-        )
-        right.tick_params(axis="x", labelsize=8)
-        for axes in (left, right):
-            axes.grid(axis="y", alpha=0.25)
-            figure.savefig(folder / "recipes.png", dpi=130)
-        plt.close(figure)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for place, (name, (colour, line)) in enumerate(LOOKS.items()):
+        runs = results["networks"][name]["runs"]
+        curves = 100 * np.array([run["validation_accuracy"] for run in runs])
+        epochs = np.arange(1, curves.shape[1] + 1)
+        spread = curves.min(axis=0), curves.max(axis=0)
+        left.fill_between(epochs, *spread, color=colour, alpha=0.12, lw=0)
+        left.plot(epochs, curves.mean(axis=0), line, color=colour, label=name)
+        tests = 100 * np.array([run["test_accuracy"] for run in runs])
+        right.plot(np.full(len(tests), place), tests, "o", color=colour, alpha=0.6)
+        right.hlines(tests.mean(), place - 0.25, place + 0.25, color=colour)
+    left.set_title("Validation accuracy (%)", loc="left")
+    left.set_xlabel("epoch")
+    left.set_xticks(epochs)
+    left.legend(frameon=False)
+    right.set_title("Test accuracy (%), a dot for each seed", loc="left")
+    right.set_xticks(
+        range(len(LOOKS)),
+        [name.replace(", ", ",\n").replace("g_", "g_\n") for name in LOOKS],
+    )
+    right.tick_params(axis="x", labelsize=8)
+    for axes in (left, right):
+        axes.grid(axis="y", alpha=0.25)
+        figure.savefig(folder / "recipes.png", dpi=130)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

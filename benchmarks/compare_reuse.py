@@ -19,13 +19,12 @@ import platform
 import runpy
 import time
 
-import compare_optimizers as common
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from recording import record
+from recording import ROOT, record
 
 import keras_dnn
 from keras_dnn.callbacks import GradualUnfreezing
@@ -139,7 +138,7 @@ def accuracy(model, x, y, pair):
 
 def compare(quick):
     start = time.perf_counter()
-    load = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))["load"]
+    load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))["load"]
     train, test = load(full=True)
     seeds = SEEDS[:1] if quick else SEEDS
     pairs = {}

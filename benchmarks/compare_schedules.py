@@ -287,21 +287,14 @@ def draw_accuracies(schedules, rates):
 def draw(results, folder):
     schedules = results["schedules"]
     rates = [f"{rate:g}" for rate in results["setting"]["rates"]]
-    style = {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
+    figures = {
+        "range_test": draw_range_test(results["range_test"]),
+        "schedules": draw_rates(schedules, rates[-1]),
+        "accuracy": draw_accuracies(schedules, rates),
     }
-    with plt.rc_context(style):
-        figures = {
-            "range_test": draw_range_test(results["range_test"]),
-            "schedules": draw_rates(schedules, rates[-1]),
-            "accuracy": draw_accuracies(schedules, rates),
-        }
-        for name, figure in figures.items():
-            figure.savefig(folder / f"learning_rate_{name}.png", dpi=150)
-            plt.close(figure)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"learning_rate_{name}.png", dpi=150)
+        plt.close(figure)
 
 
 if __name__ == "__main__":

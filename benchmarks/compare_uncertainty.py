@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 from string import ascii_letters
 
-import compare_optimizers as common
 import keras
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -29,6 +28,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 from PIL import Image, ImageDraw, ImageFont
+from recording import ROOT, write
 
 import keras_dnn
 from keras_dnn import plotting
@@ -208,7 +208,7 @@ def answers(seed, count, epochs, clothes, foreign):
 
 def compare(quick, folder):
     start = time.perf_counter()
-    code = runpy.run_path(str(common.ROOT / "examples" / "fashion_mnist.py"))
+    code = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))
     clothes = code["load"](full=True)
     x_test, y_test = clothes[1]
     foreign = {"letters": letters(), "noise": noise(1000)}
@@ -306,10 +306,9 @@ def main():
     parser = argparse.ArgumentParser(description="Measures what uncertainty is worth.")
     parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
     given = parser.parse_args()
-    root = common.ROOT
-    folder = root / "runs" / "compare_uncertainty" if given.quick else root / "docs"
+    folder = ROOT / "runs" / "compare_uncertainty" if given.quick else ROOT / "docs"
     numbers = folder / "_data" / "uncertainty.json"
-    common.write(compare(given.quick, folder), numbers)
+    write(compare(given.quick, folder), numbers)
     print(f"{numbers}\n{folder / '_images'}")
 
 

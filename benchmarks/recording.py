@@ -7,7 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+
 ROOT = Path(__file__).resolve().parent.parent
+
+CHART = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
+"""How a chart looks, in matplotlib's parameters."""
 
 
 def record(
@@ -23,7 +33,8 @@ def record(
         description: of the script, for `--help`.
         compare: given whether a quick try-out is wanted, returns the numbers. Those of
             a try-out go to `runs` and leave what is recorded alone.
-        draw: given the numbers and a folder, writes pictures there.
+        draw: given the numbers and a folder, writes pictures there in the style of
+            `CHART`.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
@@ -34,7 +45,8 @@ def record(
     if not given.draw:
         write(compare(given.quick), numbers)
     pictures.mkdir(parents=True, exist_ok=True)
-    draw(json.loads(numbers.read_text(encoding="utf-8")), pictures)
+    with plt.rc_context(CHART):
+        draw(json.loads(numbers.read_text(encoding="utf-8")), pictures)
     print(f"{numbers}\n{pictures}")
 
 
