@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_dnn.models import InferenceResult, Rung, optimize_for_inference
+from keras_dnn.models import InferenceResult, Rung, _ladder, optimize_for_inference
 from keras_dnn.models._forms.network import Network
 from keras_dnn.models._ports import input_ports
 
@@ -25,6 +25,15 @@ TENSORFLOWS = [
     "TFLite float16",
     "TFLite int8",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_turns():
+    """One call that is not timed and one that is: what they last is not looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PAUSE", "WARM", "TIMED"):
+            patch.setattr(_ladder, name, 0.0)
+        yield
 
 
 def normal(*shape, seed=1):
@@ -82,6 +91,7 @@ def test_every_form_is_on_the_ladder(measured):
         *TENSORFLOWS,
         "ONNX Runtime",
         "OpenVINO",
+        "OpenVINO bfloat16",
     ]
     for name in ["model.predict", "model(x)", *TENSORFLOWS]:
         assert rung(result, name).failure == ""
@@ -345,17 +355,19 @@ def test_a_form_that_fails_says_why():
 
 def test_a_runtime_that_is_missing_is_named(monkeypatch, measured):
     model, x, *_ = measured
+    names = ["ONNX Runtime", "OpenVINO", "OpenVINO bfloat16"]
     for name in ("onnxruntime", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
     result = optimize_for_inference(
         model,
         x,
-        candidates=["folded tf.function", "ONNX Runtime", "OpenVINO"],
+        candidates=["folded tf.function", *names],
         rounds=1,
         verbose=0,
     )
     assert "keras_dnn[export]" in rung(result, "ONNX Runtime").failure
-    assert "pip install openvino" in rung(result, "OpenVINO").failure
+    for name in names[1:]:
+        assert "pip install openvino" in rung(result, name).failure
     assert result.fastest == "folded tf.function"
 
 
@@ -385,6 +397,36 @@ def test_the_other_runtimes(name, module, measured, tmp_path):
     result.save(tmp_path / "fast.zip")
     found = InferenceResult.load(tmp_path / "fast.zip")(x[:6])
     np.testing.assert_allclose(found, model(x[:6]), atol=1e-5)
+
+
+def test_openvino_in_bfloat16(measured):
+    """Eight bits of mantissa, where the processor computes with such numbers."""
+    openvino = pytest.importorskip("openvino")
+    *_, whole = measured
+    name = "OpenVINO bfloat16"
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in able:
+        assert "no instructions for bfloat16" in rung(whole, name).failure
+        return
+    wide, half = rung(whole, "OpenVINO"), rung(whole, name)
+    assert half.bits == 16
+    assert half.bytes < 0.6 * wide.bytes
+    assert 2**-11 < half.largest_difference < 2**-4
+
+
+def test_a_processor_without_bfloat16(measured, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+
+    class Core:
+        def get_property(self, *names):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    model, x, *_ = measured
+    result = optimize_for_inference(
+        model, x, candidates=["OpenVINO bfloat16"], rounds=1, verbose=0
+    )
+    assert "no instructions for bfloat16" in result.rungs[-1].failure
 
 
 def test_calibration_takes_batches_from_all_over_the_data(tmp_path):
