@@ -3,7 +3,8 @@
 What can be gained is bounded by what batch norm costs: its multiplications are few, but
 Keras runs them as a chain of operations, each of which moves all activations through
 memory once more and keeps TensorFlow from fusing convolution, bias and activation. How
-many convolutions it fuses is counted in the graph that it runs.
+many convolutions it fuses is counted in the graph that it runs. Where nothing but
+convolutions is left, their arithmetic is the limit: its least time is printed too.
 
     python benchmarks/bench_folding.py                   about five minutes
     python benchmarks/bench_folding.py MobileNetV2       one of the three networks
@@ -16,6 +17,7 @@ from collections import Counter
 import keras
 import numpy as np
 import tensorflow as tf
+from bench_inference import peak
 from interleaved import interleaved, machine
 from tensorflow.python.eager import context
 
@@ -23,6 +25,7 @@ from keras_dnn.models import fold_batch_norm
 
 # The least that a folded network is to be faster, as a factor.
 TARGETS = {"MobileNetV2": 1.4, "ResNet50": 1.2, "EfficientNetB0": 1.3}
+ELEMENTWISE = ("Mul", "AddV2", "AddN", "BiasAdd", "Sub", "Relu", "Relu6")
 
 
 def trained(model):
@@ -63,6 +66,17 @@ def fused(counts):
     return sum(n for op, n in counts.items() if "Fused" in op and "Conv" in op)
 
 
+def arithmetic(model):
+    """Multiplications and additions of the convolutions, for one image."""
+    return sum(
+        2 * np.prod(x.kernel.shape[:3]) * np.prod(x.output.shape[1:])
+        if not isinstance(x, keras.layers.DepthwiseConv2D)
+        else 2 * np.prod(x.kernel.shape[:2]) * np.prod(x.output.shape[1:])
+        for x in model.layers
+        if isinstance(x, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
+    )
+
+
 def main(names):
     print(machine())
     for name in names:
@@ -84,9 +98,11 @@ def main(names):
             if rows == 1:
                 for label, call in calls.items():
                     counts = operations(call, x)
+                    rest = sum(counts[op] for op in ELEMENTWISE)
                     print(
                         f"{label}: {fused(counts)} of {convolutions} convolutions "
-                        f"fused, {counts.total()} operations"
+                        f"fused, {counts.total()} operations, {rest} additions, "
+                        "multiplications and ReLUs by themselves"
                     )
             timings = interleaved(
                 {label: lambda f=f, x=x: f(x).numpy() for label, f in calls.items()},
@@ -96,6 +112,8 @@ def main(names):
             images = f"{rows} image{'s' * (rows > 1)}"
             print(f"tf.function, {images}: {faster:.2f} times as fast ", end="")
             print(f"(at least {TARGETS[name]} wanted)\n{timings}")
+            least = rows * arithmetic(model) / peak()
+            print(f"convolutions at the speed of a large product: {1e3 * least:.2f} ms")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def optimize_for_inference(
             are enough; the 8-bit form needs them to be typical.
         tolerance: the largest difference allowed between outputs, as a share of the
             standard deviation of the model's outputs. 1e-4 allows for rounding in
-            float32; weights of 16 bits need about 1e-2, of 8 bits 0.1 and more.
+            float32; weights of 16 bits need about 1e-2, bfloat16 and 8 bits 0.1 and
+            more.
         candidates: names of the forms to try; `None` for all.
         labels: true classes of `data`, integers or one-hot rows, for the accuracy of
             each form; for a model with one output.
