@@ -68,13 +68,16 @@ def fused(counts):
 
 def arithmetic(model):
     """Multiplications and additions of the convolutions, for one image."""
-    return sum(
-        2 * np.prod(x.kernel.shape[:3]) * np.prod(x.output.shape[1:])
-        if not isinstance(x, keras.layers.DepthwiseConv2D)
-        else 2 * np.prod(x.kernel.shape[:2]) * np.prod(x.output.shape[1:])
-        for x in model.layers
-        if isinstance(x, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
-    )
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            each = np.prod(layer.kernel.shape[:2])
+        elif isinstance(layer, keras.layers.Conv2D):
+            each = np.prod(layer.kernel.shape[:3])
+        else:
+            continue
+        total += 2 * each * np.prod(layer.output.shape[1:])
+    return total
 
 
 def main(names):
