@@ -83,6 +83,8 @@ def own_rounding(model, x):
 
 
 def of_dtype(layer, dtype):
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
     return type(layer).from_config({**layer.get_config(), "dtype": dtype})
 
 

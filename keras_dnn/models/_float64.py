@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_dnn._graph import (
+    Node,
     flat_inputs,
     graph_of,
     has_seeds,
@@ -92,7 +93,7 @@ def _run(model: keras.Model, inputs: list[Tensor], views: dict[int, Any]) -> lis
         else:
             if isinstance(operation, keras.layers.Layer):
                 if id(operation) not in views:
-                    views[id(operation)] = _view(operation, node.data.shape)
+                    views[id(operation)] = _view(operation, node)
                 operation = views[id(operation)]
             if has_training_argument(operation):
                 kwargs = {**kwargs, "training": False}
@@ -102,7 +103,7 @@ def _run(model: keras.Model, inputs: list[Tensor], views: dict[int, Any]) -> lis
     return [values[id(symbol)] for symbol in graph.outputs]
 
 
-def _view(layer: keras.layers.Layer, shape: Sequence[int]) -> keras.layers.Layer:
+def _view(layer: keras.layers.Layer, node: Node) -> keras.layers.Layer:
     """The layer in float64; where its groups are single channels, a depthwise one.
 
     XLA, in which TensorFlow runs all convolutions with groups on a processor, takes as
@@ -129,7 +130,7 @@ def _view(layer: keras.layers.Layer, shape: Sequence[int]) -> keras.layers.Layer
         depthwise_initializer="zeros",
         dtype="float64",
     )
-    depthwise.build(shape)
+    depthwise.build(node.data.shape)
     kernel, *bias = layer.get_weights()
     depthwise.set_weights([kernel.reshape(depthwise.kernel.shape), *bias])
     return depthwise

@@ -225,6 +225,17 @@ def test_groups_of_single_channels_in_float64(kind, options):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_layers_of_several_inputs_in_float64():
+    x = keras.Input((6, 6, 4))
+    y = layers.Conv2D(4, 3, padding="same", groups=4)(x)
+    y = layers.Concatenate()([layers.Add()([x, y]), keras.ops.abs(y)])
+    model = keras.Model(x, y)
+    data = np.random.default_rng(1).normal(size=(2, 6, 6, 4)).astype("float32")
+    (found,) = _outputs_in_float64(model, data)
+    expected = rebuild(model, dtype="float64")(data)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_an_output_that_is_no_number_is_not_hidden(monkeypatch):
     def wrong(linear, new):
         new.kernel.assign(np.full(new.kernel.shape, np.nan))

@@ -15,6 +15,8 @@ from keras import layers
 
 from keras_dnn.models import InferenceResult, Rung, _ladder, optimize_for_inference
 from keras_dnn.models._forms.network import Network
+from keras_dnn.models._forms.quantize import quantize
+from keras_dnn.models._forms.registry import FORMS
 from keras_dnn.models._ports import input_ports
 
 TENSORFLOWS = [
@@ -446,6 +448,21 @@ def test_calibration_takes_batches_from_all_over_the_data(tmp_path):
     np.testing.assert_allclose(np.diff(found.ravel()), 999 / 127, atol=1)
     np.testing.assert_array_equal(taken(5, 1).ravel(), [0, 1, 2, 3, 4])
     assert taken(300, 200).shape == (1, 200, 1)
+
+
+def test_eight_bits_span_the_range_of_the_calibration(tmp_path):
+    """What lies beyond is cut off there; 256 numbers lie in between."""
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0]])
+    ports, arrays = input_ports(model, np.linspace(0, 5, 20, dtype="float32")[:, None])
+    network = Network(model, None, ports, arrays, 1, tmp_path)
+    np.savez(tmp_path / "rows.npz", **network.calibration())
+    content = quantize(str(network.saved_for_batch), str(tmp_path / "rows.npz"))
+    run = FORMS["TFLite int8"].open({"model.tflite": content}, 1)
+    for x, y in ((10.0, 5.0), (2.5, 2.5), (-1.0, 0.0)):
+        (found,) = run([np.float32([[x]])])
+        assert found.item() == pytest.approx(y, abs=5 / 255)
+    assert run([np.float32([[10.0]])])[0].item() == pytest.approx(5.0, abs=0.01)
 
 
 def stateful():
