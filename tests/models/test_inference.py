@@ -413,7 +413,9 @@ def test_openvino_in_bfloat16(measured):
     wide, half = rung(whole, "OpenVINO"), rung(whole, name)
     assert half.bits == 16
     assert half.bytes < 0.6 * wide.bytes
-    assert 2**-11 < half.largest_difference < 2**-4
+    # Float16, in which the file keeps its weights, has three bits more.
+    rounded_weights = rung(whole, "TFLite float16").largest_difference
+    assert 2 * rounded_weights < half.largest_difference < 2**-4
 
 
 def test_a_processor_without_bfloat16(measured, monkeypatch):
