@@ -6,7 +6,7 @@ memory once more and keeps TensorFlow from fusing convolution, bias and activati
 many convolutions it fuses is counted in the graph that it runs. Where nothing but
 convolutions is left, their arithmetic is the limit: its least time is printed too.
 
-    python benchmarks/bench_folding.py                   about five minutes
+    python benchmarks/bench_folding.py                   about seven minutes
     python benchmarks/bench_folding.py MobileNetV2       one of the three networks
 """
 
@@ -92,7 +92,7 @@ def main(names):
         print(f" in {seconds:.1f} s, largest difference {result.max_error:.1e}")
         convolutions = sum("Conv" in type(x).__name__ for x in model.layers)
 
-        for rows in (1, 8):
+        for rows in (1, 8, 32):
             x = tf.random.stateless_normal((rows, 224, 224, 3), seed=(1, 2))
             calls = {
                 label: tf.function(lambda x, m=m: m(x, training=False))
@@ -109,7 +109,7 @@ def main(names):
                     )
             timings = interleaved(
                 {label: lambda f=f, x=x: f(x).numpy() for label, f in calls.items()},
-                rounds=15,
+                rounds=15 if rows < 32 else 5,
             )
             faster = 1 / timings.ratios[1][1]
             images = f"{rows} image{'s' * (rows > 1)}"

@@ -95,13 +95,17 @@ def compare(quick):
 
 def write_table(results, folder):
     lines = [
-        "| network | batch norms | folded | layers | difference | its own rounding |",
+        "| network | batch norms | others | layers | difference | its own rounding |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in results["networks"].items():
-        total = row["folded"] + row["kept"]
+        norms, others = (
+            f"{row[kind + 'folded']} of {total}" if total else "–"
+            for kind in ("", "affine_")
+            for total in [row[kind + "folded"] + row[kind + "kept"]]
+        )
         lines.append(
-            f"| {name} | {total} | {row['folded']} | {row['layers_before']} → "
+            f"| {name} | {norms} | {others} | {row['layers_before']} → "
             f"{row['layers_after']} | {row['max_error']:.0e} | "
             f"{row['own_rounding']:.0e} |"
         )
