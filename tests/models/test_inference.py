@@ -452,6 +452,7 @@ def test_calibration_takes_batches_from_all_over_the_data(tmp_path):
     assert taken(300, 200).shape == (1, 200, 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_eight_bits_span_the_range_of_the_calibration(tmp_path):
     """What lies beyond is cut off there; 256 numbers lie in between."""
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
