@@ -3,9 +3,10 @@
 What can be gained is bounded by what batch norm costs: its multiplications are few, but
 Keras runs them as a chain of operations, each of which moves all activations through
 memory once more and keeps TensorFlow from fusing convolution, bias and activation. How
-many convolutions it fuses is counted in the graph that it runs.
+many convolutions it fuses is counted in the graph that it runs. Where nothing but
+convolutions is left, their arithmetic is the limit: its least time is printed too.
 
-    python benchmarks/bench_folding.py                   about five minutes
+    python benchmarks/bench_folding.py                   about seven minutes
     python benchmarks/bench_folding.py MobileNetV2       one of the three networks
 """
 
@@ -16,6 +17,7 @@ from collections import Counter
 import keras
 import numpy as np
 import tensorflow as tf
+from bench_inference import peak
 from interleaved import interleaved, machine
 from tensorflow.python.eager import context
 
@@ -23,6 +25,7 @@ from keras_dnn.models import fold_batch_norm
 
 # The least that a folded network is to be faster, as a factor.
 TARGETS = {"MobileNetV2": 1.4, "ResNet50": 1.2, "EfficientNetB0": 1.3}
+ELEMENTWISE = ("Mul", "AddV2", "AddN", "BiasAdd", "Sub", "Relu", "Relu6")
 
 
 def trained(model):
@@ -63,6 +66,20 @@ def fused(counts):
     return sum(n for op, n in counts.items() if "Fused" in op and "Conv" in op)
 
 
+def arithmetic(model):
+    """Multiplications and additions of the convolutions, for one image."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            each = np.prod(layer.kernel.shape[:2])
+        elif isinstance(layer, keras.layers.Conv2D):
+            each = np.prod(layer.kernel.shape[:3])
+        else:
+            continue
+        total += 2 * each * np.prod(layer.output.shape[1:])
+    return total
+
+
 def main(names):
     print(machine())
     for name in names:
@@ -75,7 +92,7 @@ def main(names):
         print(f" in {seconds:.1f} s, largest difference {result.max_error:.1e}")
         convolutions = sum("Conv" in type(x).__name__ for x in model.layers)
 
-        for rows in (1, 8):
+        for rows in (1, 8, 32):
             x = tf.random.stateless_normal((rows, 224, 224, 3), seed=(1, 2))
             calls = {
                 label: tf.function(lambda x, m=m: m(x, training=False))
@@ -84,18 +101,22 @@ def main(names):
             if rows == 1:
                 for label, call in calls.items():
                     counts = operations(call, x)
+                    rest = sum(counts[op] for op in ELEMENTWISE)
                     print(
                         f"{label}: {fused(counts)} of {convolutions} convolutions "
-                        f"fused, {counts.total()} operations"
+                        f"fused, {counts.total()} operations, {rest} additions, "
+                        "multiplications and ReLUs by themselves"
                     )
             timings = interleaved(
                 {label: lambda f=f, x=x: f(x).numpy() for label, f in calls.items()},
-                rounds=15,
+                rounds=15 if rows < 32 else 5,
             )
             faster = 1 / timings.ratios[1][1]
             images = f"{rows} image{'s' * (rows > 1)}"
             print(f"tf.function, {images}: {faster:.2f} times as fast ", end="")
             print(f"(at least {TARGETS[name]} wanted)\n{timings}")
+            least = rows * arithmetic(model) / peak()
+            print(f"convolutions at the speed of a large product: {1e3 * least:.2f} ms")
 
 
 if __name__ == "__main__":

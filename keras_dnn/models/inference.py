@@ -35,7 +35,7 @@ def optimize_for_inference(
     labels: Any = None,
     max_accuracy_loss: float | None = None,
     batch_size: int = 1,
-    rounds: int = 20,
+    rounds: int = 10,
     threads: int | None = None,
     verbose: int | str = "auto",
 ) -> InferenceResult:
@@ -51,7 +51,8 @@ def optimize_for_inference(
       32 bits) and `"TFLite int8"` (weights and activations, with ranges from up to 128
       rows of `data`). They run in LiteRT where `ai-edge-litert` is installed, else in
       TensorFlow's own interpreter.
-    - `"ONNX Runtime"` and `"OpenVINO"`, where they are installed.
+    - `"ONNX Runtime"`, `"OpenVINO"` and, on processors with instructions for it,
+      `"OpenVINO bfloat16"` (weights and activations), where they are installed.
 
     A form that this model or machine does not have is listed with the reason. The
     fastest of those within the tolerance is what the result calls. The model is
@@ -65,7 +66,8 @@ def optimize_for_inference(
             are enough; the 8-bit form needs them to be typical.
         tolerance: the largest difference allowed between outputs, as a share of the
             standard deviation of the model's outputs. 1e-4 allows for rounding in
-            float32; weights of 16 bits need about 1e-2, of 8 bits 0.1 and more.
+            float32; weights of 16 bits need about 1e-2, bfloat16 and 8 bits 0.1 and
+            more.
         candidates: names of the forms to try; `None` for all.
         labels: true classes of `data`, integers or one-hot rows, for the accuracy of
             each form; for a model with one output.
@@ -73,7 +75,9 @@ def optimize_for_inference(
             model's, as a share of all rows. It counts instead of `tolerance`.
         batch_size: rows in a timed call. Other numbers of rows can be predicted later,
             but this is what the forms are made for.
-        rounds: how often each form is timed.
+        rounds: turns that each form has. It is timed for 0.05 s in each, for one call
+            at least, after a pause and calls that are not timed; the median of the
+            turns' medians counts.
         threads: for LiteRT, ONNX Runtime and OpenVINO; `None` for the number of
             processors that this process may use.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.

@@ -27,7 +27,8 @@ class Rung(Result):
     Attributes:
         name: of the form.
         bits: of a weight.
-        seconds: median duration of a call with one batch; NaN if the form failed.
+        seconds: median duration of a call with one batch, warm and undisturbed by the
+            other forms; NaN if the form failed.
         speed_up: how many times as fast as `model.predict`.
         largest_difference: from the outputs of the model, as a share of their standard
             deviation; of several outputs, of the one that differs most.

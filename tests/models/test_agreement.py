@@ -94,16 +94,36 @@ def test_any_number_of_rows_in_pieces_of_one_size(rows, size):
 
 
 def test_calls_are_timed_in_turns(monkeypatch):
-    """On a clock that only the calls move: warm ones by what they last."""
-    now, order = [0.0], []
-    durations = {"a": iter([9, 1, 9, 5, 9, 3]), "b": iter([9, 10, 9, 30, 9, 80])}
+    """On a clock that only calls and pauses move, against counting from its record."""
+    now, record = [0.0], []
+    generator = np.random.default_rng(1)
     monkeypatch.setattr(_ladder.time, "perf_counter", lambda: now[0])
 
-    def call(name):
-        now[0] += next(durations[name])
-        order.append(name)
+    def pass_by(name, seconds):
+        record.append((name, now[0], seconds))
+        now[0] += seconds
 
-    calls = {name: lambda name=name: call(name) for name in durations}
+    monkeypatch.setattr(_ladder.time, "sleep", lambda seconds: pass_by("", seconds))
+    scales = {"quick": 1e-3, "slow": 1.0}
+    calls = {
+        name: lambda name=name, s=s: pass_by(name, s * generator.uniform(1, 9))
+        for name, s in scales.items()
+    }
     found = _ladder.interleaved(calls, 3, Progress(0))
-    assert found == {"a": 3.0, "b": 30.0}
-    assert "".join(order) == "aabb" + "bbaa" + "aabb"
+
+    pauses = [i for i, (name, *_) in enumerate(record) if not name]
+    turns = [record[i:j] for i, j in zip(pauses, [*pauses[1:], None], strict=True)]
+    order = " ".join(turn[1][0] for turn in turns)
+    assert order == "quick slow slow quick quick slow"
+    medians = {name: [] for name in calls}
+    for (_, _, pause), *turn in turns:
+        assert pause == 0.02
+        assert len({name for name, *_ in turn}) == 1
+        warm_until = turn[0][1] + 0.03
+        warm = [call for call in turn if call[1] < warm_until]
+        timed = turn[len(warm) :]
+        assert len(warm) >= 1
+        assert timed[-1][1] - timed[0][1] < 0.05 <= sum(c[2] for c in timed) + 1e-9
+        medians[turn[0][0]].append(np.median([c[2] for c in timed]))
+    for name, values in medians.items():
+        assert found[name] == pytest.approx(np.median(values), rel=1e-9)

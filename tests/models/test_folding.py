@@ -8,7 +8,9 @@ import pytest
 from keras import layers
 
 from keras_dnn.models import fold_batch_norm
+from keras_dnn.models._float64 import _outputs_in_float64
 from keras_dnn.models._linear import Linear
+from keras_dnn.models._rebuild import rebuild
 from tests.models.fold_cases import (
     IMAGE,
     BatchNorm,
@@ -197,6 +199,41 @@ def test_the_error_is_a_share_of_the_spread():
         )
         errors.append(fold_batch_norm(randomised(model)).max_error)
     np.testing.assert_allclose(errors[0], errors[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (layers.Conv2D, {"filters": 8, "padding": "same", "activation": "tanh"}),
+        (layers.Conv2D, {"filters": 4, "strides": 2, "use_bias": False}),
+        (layers.Conv2D, {"filters": 12, "dilation_rate": 2}),
+        (layers.Conv2D, {"filters": 4, "strides": (2, 1)}),
+        (layers.Conv1D, {"filters": 8, "strides": 2, "padding": "same"}),
+        (layers.Conv1D, {"filters": 4, "padding": "causal"}),
+    ],
+)
+def test_groups_of_single_channels_in_float64(kind, options):
+    """Run as depthwise ones, against the layer itself made anew in float64."""
+    rank = 2 if kind is layers.Conv2D else 1
+    shape = (9, 8)[:rank]
+    conv = kind(kernel_size=3, groups=4, bias_initializer="normal", **options)
+    model = keras.Sequential([keras.Input((*shape, 4)), conv])
+    x = np.random.default_rng(1).normal(size=(2, *shape, 4)).astype("float32")
+    (found,) = _outputs_in_float64(model, x)
+    expected = rebuild(model, dtype="float64")(x)
+    assert keras.backend.standardize_dtype(found.dtype) == "float64"
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_layers_of_several_inputs_in_float64():
+    x = keras.Input((6, 6, 4))
+    y = layers.Conv2D(4, 3, padding="same", groups=4)(x)
+    y = layers.Concatenate()([layers.Add()([x, y]), keras.ops.abs(y)])
+    model = keras.Model(x, y)
+    data = np.random.default_rng(1).normal(size=(2, 6, 6, 4)).astype("float32")
+    (found,) = _outputs_in_float64(model, data)
+    expected = rebuild(model, dtype="float64")(data)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_an_output_that_is_no_number_is_not_hidden(monkeypatch):

@@ -13,8 +13,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_dnn.models import InferenceResult, Rung, optimize_for_inference
+from keras_dnn.models import InferenceResult, Rung, _ladder, optimize_for_inference
 from keras_dnn.models._forms.network import Network
+from keras_dnn.models._forms.quantize import quantize
+from keras_dnn.models._forms.registry import FORMS
 from keras_dnn.models._ports import input_ports
 
 TENSORFLOWS = [
@@ -25,6 +27,15 @@ TENSORFLOWS = [
     "TFLite float16",
     "TFLite int8",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_turns():
+    """One call that is not timed and one that is: what they last is not looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PAUSE", "WARM", "TIMED"):
+            patch.setattr(_ladder, name, 0.0)
+        yield
 
 
 def normal(*shape, seed=1):
@@ -82,6 +93,7 @@ def test_every_form_is_on_the_ladder(measured):
         *TENSORFLOWS,
         "ONNX Runtime",
         "OpenVINO",
+        "OpenVINO bfloat16",
     ]
     for name in ["model.predict", "model(x)", *TENSORFLOWS]:
         assert rung(result, name).failure == ""
@@ -345,17 +357,19 @@ def test_a_form_that_fails_says_why():
 
 def test_a_runtime_that_is_missing_is_named(monkeypatch, measured):
     model, x, *_ = measured
+    names = ["ONNX Runtime", "OpenVINO", "OpenVINO bfloat16"]
     for name in ("onnxruntime", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
     result = optimize_for_inference(
         model,
         x,
-        candidates=["folded tf.function", "ONNX Runtime", "OpenVINO"],
+        candidates=["folded tf.function", *names],
         rounds=1,
         verbose=0,
     )
     assert "keras_dnn[export]" in rung(result, "ONNX Runtime").failure
-    assert "pip install openvino" in rung(result, "OpenVINO").failure
+    for name in names[1:]:
+        assert "pip install openvino" in rung(result, name).failure
     assert result.fastest == "folded tf.function"
 
 
@@ -387,6 +401,38 @@ def test_the_other_runtimes(name, module, measured, tmp_path):
     np.testing.assert_allclose(found, model(x[:6]), atol=1e-5)
 
 
+def test_openvino_in_bfloat16(measured):
+    """Eight bits of mantissa, where the processor computes with such numbers."""
+    openvino = pytest.importorskip("openvino")
+    *_, whole = measured
+    name = "OpenVINO bfloat16"
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in able:
+        assert "no instructions for bfloat16" in rung(whole, name).failure
+        return
+    wide, half = rung(whole, "OpenVINO"), rung(whole, name)
+    assert half.bits == 16
+    assert half.bytes < 0.6 * wide.bytes
+    # Float16, in which the file keeps its weights, has three bits more.
+    rounded_weights = rung(whole, "TFLite float16").largest_difference
+    assert 2 * rounded_weights < half.largest_difference < 2**-4
+
+
+def test_a_processor_without_bfloat16(measured, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+
+    class Core:
+        def get_property(self, *names):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    model, x, *_ = measured
+    result = optimize_for_inference(
+        model, x, candidates=["OpenVINO bfloat16"], rounds=1, verbose=0
+    )
+    assert "no instructions for bfloat16" in result.rungs[-1].failure
+
+
 def test_calibration_takes_batches_from_all_over_the_data(tmp_path):
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
     x = np.arange(1000, dtype="float32")[:, None]
@@ -404,6 +450,22 @@ def test_calibration_takes_batches_from_all_over_the_data(tmp_path):
     np.testing.assert_allclose(np.diff(found.ravel()), 999 / 127, atol=1)
     np.testing.assert_array_equal(taken(5, 1).ravel(), [0, 1, 2, 3, 4])
     assert taken(300, 200).shape == (1, 200, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_eight_bits_span_the_range_of_the_calibration(tmp_path):
+    """What lies beyond is cut off there; 256 numbers lie in between."""
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0]])
+    ports, arrays = input_ports(model, np.linspace(0, 5, 20, dtype="float32")[:, None])
+    network = Network(model, None, ports, arrays, 1, tmp_path)
+    np.savez(tmp_path / "rows.npz", **network.calibration())
+    content = quantize(str(network.saved_for_batch), str(tmp_path / "rows.npz"))
+    run = FORMS["TFLite int8"].open({"model.tflite": content}, 1)
+    for x, y in ((10.0, 5.0), (2.5, 2.5), (-1.0, 0.0)):
+        (found,) = run([np.float32([[x]])])
+        assert found.item() == pytest.approx(y, abs=5 / 255)
+    assert run([np.float32([[10.0]])])[0].item() == pytest.approx(5.0, abs=0.01)
 
 
 def stateful():

@@ -1,5 +1,6 @@
 """The smallest weights go, and stay away."""
 
+import contextlib
 import gzip
 import json
 import subprocess
@@ -212,6 +213,27 @@ def test_trains_as_gradient_descent_on_the_weights_that_are_left():
     result.model.compile(keras.optimizers.SGD(0.125), loss)
     result.model.fit(x, y, batch_size=32, epochs=3, verbose=0)
     np.testing.assert_allclose(values(result.model)[0], w, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.slow
+def test_two_replicas_train_as_one_device_and_keep_the_zeros(two_replicas):
+    given, found = network(), []
+    for scope in (contextlib.nullcontext(), two_replicas.scope()):
+        with scope:
+            model = prune(given, 0.6).model
+            optimizer = optimizers.Momentum(0.05, momentum=0.9)
+            fitted(model, optimizer, batch_size=16, epochs=2)
+        found.append(values(model))
+    for one, two, w in zip(*found, values(given), strict=True):
+        np.testing.assert_array_equal(one == 0, two == 0)
+        np.testing.assert_array_equal(
+            two == 0, smallest_gone(w, round(0.6 * w.size)) == 0
+        )
+        assert np.abs(one - w)[one != 0].max() > 0.01
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+    for kernel in all_kernels(model).values():
+        first, second = two_replicas.experimental_local_results(kernel.value)
+        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.slow

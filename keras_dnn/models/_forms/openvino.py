@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,35 @@ from keras_dnn.models._forms.network import Network
 FILE, WEIGHTS = "model.xml", "model.bin"
 
 
-def _make(network: Network) -> Files:
+def _float32(network: Network) -> Files:
+    return _make(network, _runtime(), half=False)
+
+
+def _bfloat16(network: Network) -> Files:
     openvino = _runtime()
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in able:
+        raise ValueError("this processor has no instructions for bfloat16")
+    return _make(network, openvino, half=True)
+
+
+def _make(network: Network, openvino: Any, half: bool) -> Files:
     shapes = [
         (f"x{i}", [network.batch_size, *port.shape])
         for i, port in enumerate(network.ports.inputs)
     ]
     model = openvino.convert_model(str(network.saved), input=shapes)
-    openvino.save_model(model, network.folder / FILE, compress_to_fp16=False)
+    openvino.save_model(model, network.folder / FILE, compress_to_fp16=half)
     return {name: (network.folder / name).read_bytes() for name in (FILE, WEIGHTS)}
 
 
-def _open(files: Files, threads: int) -> Run:
+def _open(precision: str, files: Files, threads: int) -> Run:
     core = _runtime().Core()
     model = core.read_model(files[FILE], files[WEIGHTS])
     # By itself it computes in bfloat16 where the processor can.
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
     }
     request = core.compile_model(model, "CPU", hints).create_infer_request()
@@ -56,4 +68,7 @@ def _runtime() -> Any:
     return openvino
 
 
-FORM = Form("OpenVINO", 32, _make, _open, any_batch=False)
+FLOAT32 = Form("OpenVINO", 32, _float32, partial(_open, "f32"), any_batch=False)
+BFLOAT16 = Form(
+    "OpenVINO bfloat16", 16, _bfloat16, partial(_open, "bf16"), any_batch=False
+)

@@ -14,6 +14,7 @@ FORMS = {
         tflite.FLOAT16,
         tflite.INT8,
         onnx_runtime.FORM,
-        openvino.FORM,
+        openvino.FLOAT32,
+        openvino.BFLOAT16,
     )
 }
