@@ -14,6 +14,9 @@ from keras_dnn.diagnostics.finding import Finding
 STEPS = 100
 """Fewer are no plateau: training has hardly begun."""
 
+EPOCHS = 3
+"""So long dropout must have cost too much, and learning have been slow."""
+
 
 @course_check(
     "rate-too-high",
@@ -69,29 +72,34 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
 
 @course_check(
     "under-fitting",
-    "a network held back by its regularisation",
+    "a network held back by its dropout",
     "Regularise less, train longer, or make the network larger.",
-    0.3,
-    "dropout and penalties make three tenths of the loss, and the rest is high",
+    0.1,
+    "dropout makes a tenth of the loss for three epochs, and the rest is high",
 )
 def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
     """Where dropout costs more than the gap to validation that it could close."""
-    if not len(course.epochs) or course.bad is not None:
+    if len(course.evaluation) < EPOCHS or course.bad is not None:
         return
-    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
-    gap = float(course.validation[-1]) - without
-    cost = reported - without
-    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
+    without, limit = course.evaluation, check.threshold or 0.0
+    within = without + course.noise
+    gap = course.validation - without
+    cost = (course.noise > limit * abs(within)) & (course.noise > 2 * gap)
     # Dropout that costs much does no harm where the network learns all the same.
-    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
-    if held_back and stuck:
+    slow = without[-1] > 0.75 * without[-EPOCHS - 1 :][0]
+    known = np.isfinite(course.guess)
+    left = min(without[-1], within[-1]) / (course.guess if known else without[0])
+    # Where dropout lets nothing be learnt at all, it costs nothing either.
+    drowned = known and left > 0.8 and gap[-1] < limit * abs(within[-1])
+    costly = cost[-EPOCHS:].all() or (drowned and course.dropout >= 0.5)
+    if costly and slow and left > 0.5:
         yield check.finding(
             "warning",
-            "Dropout or penalties cost more than they can gain.",
+            "Dropout costs more than it can gain.",
             advice=course.advice if course.verdict == "under-fitting" else None,
-            reported=reported,
-            without=without,
-            gap=gap,
+            with_dropout=float(within[-1]),
+            without=float(without[-1]),
+            validation=float(course.validation[-1]),
         )
 
 

@@ -22,8 +22,10 @@ from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
 from keras_dnn.diagnostics import Report
 from keras_dnn.diagnostics._held_data import first_batch
+from keras_dnn.diagnostics._loss import guess_of, loss_of
 from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
+from keras_dnn.layers._stochastic import rates
 from keras_dnn.models._same_randomness import same_randomness
 
 
@@ -167,7 +169,7 @@ class Doctor(Resumable):
         with same_randomness():
             for part in self._parts():
                 part.on_epoch_end(epoch, own)
-        names = ("loss", "val_loss", "train_eval_loss")
+        names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
         self._epochs.append([float(own.get(name, np.nan)) for name in names])
         if self.verbose:
             self._tell(epoch)
@@ -223,7 +225,7 @@ class Doctor(Resumable):
             for i, name in enumerate(gradients.names)
             if len(shapes.get(name, ())) > 1 and not name.endswith("embeddings")
         ]
-        epochs = np.array(self._epochs, "float64").reshape(-1, 3)
+        epochs = np.array(self._epochs, "float64").reshape(-1, 4)
         evaluation = self._evaluation
         course = Course(
             losses=losses,
@@ -239,6 +241,9 @@ class Doctor(Resumable):
             epochs=epochs[:, 0],
             validation=epochs[:, 1],
             evaluation=epochs[:, 2],
+            noise=epochs[:, 3],
+            dropout=max((r for p in sublayers(model) for r in rates(p)), default=0.0),
+            guess=np.nan if model is None else guess_of(loss_of(model)),
             verdict=evaluation.verdict if evaluation is not None else "unknown",
             advice=evaluation.advice if evaluation is not None else "",
             bad=self._first_bad.look(self._batch),

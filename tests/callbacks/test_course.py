@@ -27,6 +27,9 @@ def course(**changes):
         "epochs": np.array([1.8, 1.4, 1.0, 0.6]),
         "validation": np.array([1.7, 1.4, 1.1, 0.9]),
         "evaluation": np.array([1.6, 1.2, 0.9, 0.6]),
+        "noise": np.full(4, 0.05),
+        "dropout": 0.3,
+        "guess": 2.0,
         "verdict": "fine",
         "advice": "",
         "bad": None,
@@ -48,6 +51,13 @@ def last_half(value, kernel, rest=1e-3):
     ratios = np.full((8, 3), rest)
     ratios[4:, kernel] = value
     return ratios
+
+
+def held_back(gap=0.0, **changes):
+    """Dropout costs 0.3, and much is left of the 2 that a guess has."""
+    values = {"evaluation": [1.5, 1.4, 1.3, 1.25], "noise": [0.3] * 4, **changes}
+    arrays = {k: np.array(v) if np.ndim(v) else v for k, v in values.items()}
+    return {**arrays, "validation": arrays["evaluation"] + gap}
 
 
 # What is just healthy, and what is just not, by its name.
@@ -74,13 +84,35 @@ EDGES = {
     ),
     "exploding": (
         "exploding",
-        {"global_norms": np.full(8, 999.0)},
-        {"global_norms": np.full(8, 1001.0)},
+        {"global_norms": np.full(8, 999.0), "steps": np.arange(0, 160, 20)},
+        {"global_norms": np.full(8, 1001.0), "steps": np.arange(0, 160, 20)},
     ),
-    "exploding, an outlier": (
+    "exploding, outliers": (
         "exploding",
-        {"global_norms": np.array([1e9, *[1.0] * 7])},
-        {"global_norms": np.array([1e9, 1.0, 1e9, *[1.0] * 5])},
+        {
+            "global_norms": np.array([1.0] * 5 + [1e9, 1.0, 1.0]),
+            "steps": np.arange(0, 160, 20),
+        },
+        {
+            "global_norms": np.array([1e9, 1.0, 1e9, 1.0, 1e9, 1e9, 1.0, 1e9]),
+            "steps": np.arange(0, 160, 20),
+        },
+    ),
+    "exploding, at the start": (
+        "exploding",
+        {
+            "global_norms": np.array([1e9] * 4 + [1.0] * 4),
+            "steps": np.arange(0, 160, 20),
+        },
+        {
+            "global_norms": np.array([1.0] * 4 + [1e9] * 4),
+            "steps": np.arange(0, 160, 20),
+        },
+    ),
+    "exploding, too short to tell": (
+        "exploding",
+        {"global_norms": np.full(8, 1e9), "steps": np.arange(42, 50)},
+        {"global_norms": np.full(8, 1e9), "steps": np.arange(43, 51)},
     ),
     "dead-units": (
         "dead-units",
@@ -127,38 +159,63 @@ EDGES = {
     ),
     "under-fitting, its share": (
         "under-fitting",
-        {"evaluation": np.array([1.2, 1.0, 0.701]), "epochs": np.array([1.0])},
-        {
-            "evaluation": np.array([1.2, 1.0, 0.699]),
-            "validation": np.array([0.8]),
-            "epochs": np.array([2.0, 1.5, 1.0]),
-        },
+        # A ninth of the loss without it is a tenth of that with it.
+        held_back(noise=[0.3, 0.3, 0.3, 0.1388]),
+        held_back(noise=[0.3, 0.3, 0.3, 0.139]),
+    ),
+    "under-fitting, for three epochs": (
+        "under-fitting",
+        held_back(noise=[0.3, 0.1, 0.3, 0.3]),
+        held_back(noise=[0.1, 0.3, 0.3, 0.3]),
+    ),
+    "under-fitting, too short to tell": (
+        "under-fitting",
+        held_back(evaluation=[1.3, 1.25], noise=[0.3, 0.3]),
+        held_back(evaluation=[1.4, 1.3, 1.25], noise=[0.3, 0.3, 0.3]),
     ),
     "under-fitting, its gain": (
         "under-fitting",
-        {
-            "evaluation": np.array([0.7, 0.7, 0.6]),
-            "validation": np.array([0.801]),
-            "epochs": np.array([2.0, 1.5, 1.0]),
-        },
-        {
-            "evaluation": np.array([0.7, 0.7, 0.6]),
-            "validation": np.array([0.799]),
-            "epochs": np.array([2.0, 1.5, 1.0]),
-        },
+        held_back(gap=[0.0, 0.0, 0.1501, 0.0]),
+        held_back(gap=[0.0, 0.0, 0.1499, 0.0]),
     ),
     "under-fitting, learning still": (
         "under-fitting",
-        {
-            "evaluation": np.array([1.201, 0.7, 0.6]),
-            "validation": np.array([0.6]),
-            "epochs": np.array([2.0, 1.5, 1.0]),
-        },
-        {
-            "evaluation": np.array([1.199, 0.7, 0.6]),
-            "validation": np.array([0.6]),
-            "epochs": np.array([2.0, 1.5, 1.0]),
-        },
+        held_back(evaluation=[1.667, 1.4, 1.3, 1.25]),
+        held_back(evaluation=[1.666, 1.4, 1.3, 1.25]),
+    ),
+    "under-fitting, learnt": (
+        "under-fitting",
+        held_back(guess=2.501),
+        held_back(guess=2.499),
+    ),
+    "under-fitting, learnt of another loss": (
+        "under-fitting",
+        held_back(
+            evaluation=[2.501, 1.5, 1.4, 1.3, 1.25], noise=[0.3] * 5, guess=np.nan
+        ),
+        held_back(
+            evaluation=[2.499, 1.5, 1.4, 1.3, 1.25], noise=[0.3] * 5, guess=np.nan
+        ),
+    ),
+    "under-fitting, nothing learnt": (
+        "under-fitting",
+        held_back(noise=[0.0] * 4, guess=1.563, dropout=0.5),
+        held_back(noise=[0.0] * 4, guess=1.562, dropout=0.5),
+    ),
+    "under-fitting, nothing learnt, its rate": (
+        "under-fitting",
+        held_back(noise=[0.0] * 4, guess=1.5, dropout=0.499),
+        held_back(noise=[0.0] * 4, guess=1.5, dropout=0.5),
+    ),
+    "under-fitting, nothing learnt, its gap": (
+        "under-fitting",
+        held_back(noise=[0.0] * 4, guess=1.5, dropout=0.5, gap=[0, 0, 0, 0.1251]),
+        held_back(noise=[0.0] * 4, guess=1.5, dropout=0.5, gap=[0, 0, 0, 0.1249]),
+    ),
+    "under-fitting, statistics that have not settled": (
+        "under-fitting",
+        held_back(noise=[-0.051] * 4, guess=1.5, dropout=0.5),
+        held_back(noise=[-0.049] * 4, guess=1.5, dropout=0.5),
     ),
     "over-fitting": (
         "over-fitting",
@@ -225,7 +282,14 @@ def test_the_layer_is_told():
     norms = np.tile([1e-6, 1e-5, 1.0], (8, 1))
     assert found("vanishing", norms=norms)[0].layer == "model/b"
     norms = np.tile([1.0, 5.0, 2.0], (8, 1))
-    exploded = found("exploding", norms=norms, global_norms=np.full(8, 1e4))
+    # What counts is the half that tells the disease.
+    norms[:4, 0] = 9.0
+    exploded = found(
+        "exploding",
+        norms=norms,
+        global_norms=np.full(8, 1e4),
+        steps=np.arange(0, 160, 20),
+    )
     assert exploded[0].layer == "model/b"
     dead = np.array([[0, 0.25, 0], [0.6, 0.75, 0]])
     (finding,) = found("dead-units", dead=dead)
