@@ -75,31 +75,37 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
     "a network held back by its dropout",
     "Regularise less, train longer, or make the network larger.",
     0.1,
-    "dropout makes a tenth of the loss for three epochs, and the rest is high",
+    "a tenth of the loss over three epochs, with half of a guess's loss left",
 )
 def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
     """Where dropout costs more than the gap to validation that it could close."""
     if len(course.evaluation) < EPOCHS or course.bad is not None:
         return
     without, limit = course.evaluation, check.threshold or 0.0
-    within = without + course.noise
-    gap = course.validation - without
-    cost = (course.noise > limit * abs(within)) & (course.noise > 2 * gap)
+    cost, gap, within = (
+        float(column[-EPOCHS:].mean())
+        for column in (course.noise, course.validation - without, without)
+    )
+    within += cost
+    costly = cost > limit * abs(within) and cost > 2 * gap
+    known = bool(np.isfinite(course.guess))
+    # Where dropout lets nothing through it costs nothing either. It shows in the first
+    # loss, which it makes far larger than that of a guess.
+    drowned = course.dropout >= 0.5 and course.first > 2 * course.guess
+    drowned = drowned and gap < limit * abs(within)
     # Dropout that costs much does no harm where the network learns all the same.
     slow = without[-1] > 0.75 * without[-EPOCHS - 1 :][0]
-    known = np.isfinite(course.guess)
-    left = min(without[-1], within[-1]) / (course.guess if known else without[0])
-    # Where dropout lets nothing be learnt at all, it costs nothing either.
-    drowned = known and left > 0.8 and gap[-1] < limit * abs(within[-1])
-    costly = cost[-EPOCHS:].all() or (drowned and course.dropout >= 0.5)
-    if costly and slow and left > 0.5:
+    left = without[-1] / (course.guess if known else without[0])
+    if (costly or drowned) and slow and left > 0.5:
         yield check.finding(
             "warning",
-            "Dropout costs more than it can gain.",
+            f"Dropout makes {cost / abs(within):.0%} of a high loss and gains nothing."
+            if costly
+            else "So much dropout lets hardly anything through.",
             advice=course.advice if course.verdict == "under-fitting" else None,
-            with_dropout=float(within[-1]),
-            without=float(without[-1]),
-            validation=float(course.validation[-1]),
+            with_dropout=within,
+            without=within - cost,
+            gap=gap,
         )
 
 
