@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -21,12 +21,15 @@ from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
 from keras_dnn.diagnostics import Report
-from keras_dnn.diagnostics._held_data import first_batch
+from keras_dnn.diagnostics._held_data import first_batches
 from keras_dnn.diagnostics._loss import guess_of, loss_of
 from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
 from keras_dnn.layers._stochastic import rates
 from keras_dnn.models._same_randomness import same_randomness
+
+BATCHES = 16
+"""So many of the data are gone through for an example on which a layer fails."""
 
 
 class Doctor(Resumable):
@@ -246,13 +249,15 @@ class Doctor(Resumable):
             guess=np.nan if model is None else guess_of(loss_of(model)),
             verdict=evaluation.verdict if evaluation is not None else "unknown",
             advice=evaluation.advice if evaluation is not None else "",
-            bad=self._first_bad.look(self._batch),
+            bad=self._first_bad.look(self._batches()),
         )
         return course if self._earlier is None else course.after(self._earlier)
 
-    def _batch(self) -> Any:
-        """Some inputs, to find the layer with in which NaN began."""
-        return None if self._units is None else first_batch(self._units.data)
+    def _batches(self) -> Iterator[Any]:
+        """Inputs, to find the layer with in which NaN began."""
+        if self.data is not None:
+            # It may be one example in thousands that a layer fails on.
+            yield from first_batches(self.data, BATCHES, self._samples)
 
 
 def _settled(model: Any, batches: int) -> bool:

@@ -114,6 +114,24 @@ EDGES = {
         {"global_norms": np.full(8, 1e9), "steps": np.arange(42, 50)},
         {"global_norms": np.full(8, 1e9), "steps": np.arange(43, 51)},
     ),
+    "exploding, signal and all": (
+        "exploding",
+        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess": 0.2001},
+        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess": 0.1999},
+    ),
+    "exploding, signal and all, in the first records": (
+        "exploding",
+        {
+            "global_norms": np.array([1e9, 999.0, 999.0, *[1e9] * 5]),
+            "losses": flat(),
+            "guess": 0.1,
+        },
+        {
+            "global_norms": np.array([1001.0, 999.0, 1001.0, *[0.0] * 5]),
+            "losses": flat(),
+            "guess": 0.1,
+        },
+    ),
     "dead-units": (
         "dead-units",
         {"dead": np.array([[0.9, 0.9, 0], [0.499, 0, 0.9]])},
