@@ -7,19 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_dnn.callbacks._course import Course
-from keras_dnn.callbacks._course_check import RULE, course_check
+from keras_dnn.callbacks._course_check import RULE, SETTLED, course_check
 from keras_dnn.diagnostics.check import Check
 from keras_dnn.diagnostics.finding import Finding
-
-SETTLED = 50
-"""Updates after which a large gradient is no matter of the start any more.
-
-With batch norm in each layer the gradient grows by a fifth or so from layer to layer on
-its way down (G. Yang et al., "A Mean Field Theory of Batch Normalization", 2019). That
-of ResNet50 has a norm of 4,800 to begin with. Adam has brought it under 1,000 after 20
-steps and to 100 after 40. Where it does harm it stays: fifty layers without skip
-connections have 40,000 after 120 steps and learn nothing.
-"""
 
 
 @course_check(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_dnn.callbacks._course import Course
-from keras_dnn.callbacks._course_check import RULE, course_check
+from keras_dnn.callbacks._course_check import RULE, SETTLED, course_check
 from keras_dnn.diagnostics.check import Check
 from keras_dnn.diagnostics.finding import Finding
 
@@ -34,14 +34,15 @@ def rate_too_high(course: Course, check: Check) -> Iterator[Finding]:
     ratio = float(np.nanmedian(early)) if known else 0.0
     # One step as large as the weights can leave all units dead, and small steps after.
     largest = float(np.nanmax(early)) if known else 0.0
-    risen = course.last > 1.5 * abs(course.first) and len(course.losses) >= 10
+    late = float(np.median(course.losses[-max(5, len(course.losses) // 10) :]))
+    risen = len(course.losses) >= SETTLED and late > 1.5 * abs(course.first)
     limit = check.threshold or 0.0
     if ratio > limit or largest > 10 * limit or risen:
         yield check.finding(
             "warning",
             "The loss rises." if risen else "Each step replaces much of the weights.",
             first=course.first,
-            last=course.last,
+            last=late,
             update_ratio=ratio,
             largest_ratio=largest,
         )

@@ -79,8 +79,18 @@ EDGES = {
     ),
     "rate-too-high, risen": (
         "rate-too-high",
-        {"losses": np.array([1.0] * 36 + [1.499] * 4)},
-        {"losses": np.array([1.0] * 36 + [1.501] * 4)},
+        {"losses": np.array([1.0] * 54 + [1.499] * 6)},
+        {"losses": np.array([1.0] * 54 + [1.501] * 6)},
+    ),
+    "rate-too-high, risen for a moment": (
+        "rate-too-high",
+        {"losses": np.array([1.0] * 54 + [9.0, 1.0, 9.0, 1.0, 1.0, 1.0])},
+        {"losses": np.array([1.0] * 54 + [9.0, 1.0, 9.0, 1.0, 9.0, 9.0])},
+    ),
+    "rate-too-high, too short to tell": (
+        "rate-too-high",
+        {"losses": np.array([1.0] * 45 + [9.0] * 4)},
+        {"losses": np.array([1.0] * 46 + [9.0] * 4)},
     ),
     "exploding": (
         "exploding",
