@@ -91,9 +91,9 @@ class UnitLength(layers.Layer):
 
 
 def of_unit_length(epsilon):
-    """Six ReLUs are few enough to be zero all at once."""
-    six = layers.Dense(6, "relu", kernel_initializer="he_normal", name="features")
-    return network(*dense(depth=2), six, UnitLength(epsilon))
+    """Eight ReLUs are few enough to be zero all at once."""
+    eight = layers.Dense(8, "relu", kernel_initializer="he_normal", name="features")
+    return network(*dense(depth=2), eight, UnitLength(epsilon))
 
 
 class Shortest(keras.callbacks.Callback):
@@ -322,8 +322,14 @@ def evidence(ax, slug, case):
             ax.set_xlabel("step")
         elif slug == "nan":
             ax.set_title("Shortest vector that is divided by its length", loc="left")
-            found = curves["shortest"]
-            ax.plot(found["x"], floats(found["y"]), color=colour)
+            found, loss = curves["shortest"], floats(curves["loss"]["y"])
+            # What NaN makes of it afterwards says nothing.
+            end = curves["loss"]["x"][np.flatnonzero(np.isfinite(loss))[-1]]
+            there = np.array(found["x"]) <= end
+            x, y = np.array(found["x"])[there], floats(found["y"])[there]
+            ax.plot(x, y, color=colour)
+            if not np.isfinite(loss[-1]):
+                ax.plot(x[-1], y[-1], "x", color=colour, ms=8)
             ax.set_xlabel("step")
         elif slug == "badly":
             ax.set_title("Norm of the gradient", loc="left")

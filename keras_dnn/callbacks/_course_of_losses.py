@@ -103,7 +103,9 @@ def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
             f"Dropout makes {cost / abs(within):.0%} of a high loss and gains nothing."
             if costly
             else "So much dropout lets hardly anything through.",
-            advice=course.advice if course.verdict == "under-fitting" else None,
+            advice=f"Lower the dropout rate (now {course.dropout:g} at most)."
+            if course.dropout
+            else None,
             with_dropout=within,
             without=within - cost,
             gap=gap,
