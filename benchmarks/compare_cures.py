@@ -327,8 +327,9 @@ def evidence(ax, slug, case):
             end = curves["loss"]["x"][np.flatnonzero(np.isfinite(loss))[-1]]
             there = np.array(found["x"]) <= end
             x, y = np.array(found["x"])[there], floats(found["y"])[there]
-            ax.plot(x, y, color=colour)
-            if not np.isfinite(loss[-1]):
+            ended = not np.isfinite(loss[-1])
+            ax.plot(x, y, color=colour, zorder=3 if ended else 2)
+            if ended:
                 ax.plot(x[-1], y[-1], "x", color=colour, ms=8)
             ax.set_xlabel("step")
         elif slug == "badly":
@@ -386,8 +387,10 @@ def draw(results, folder):
             for which, colour in (("sick", SICK), ("cured", CURED)):
                 found = case[which]["curves"]["loss"]
                 y = floats(found["y"])
-                left.plot(found["x"], y, color=colour, label=which)
-                if np.isfinite(y[0]) and not np.isfinite(y[-1]):
+                ended = np.isfinite(y[0]) and not np.isfinite(y[-1])
+                order = 3 if ended else 2
+                left.plot(found["x"], y, color=colour, label=which, zorder=order)
+                if ended:
                     last = int(np.flatnonzero(np.isfinite(y))[-1])
                     left.plot(found["x"][last], y[last], "x", color=colour, ms=8)
                     left.annotate(" NaN", (found["x"][last], y[last]), color=colour)
