@@ -74,7 +74,7 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
 @course_check(
     "under-fitting",
     "a network held back by its dropout",
-    "Regularise less, train longer, or make the network larger.",
+    "Lower the dropout rate.",
     0.1,
     "a tenth of the loss over three epochs, with half of a guess's loss left",
 )
@@ -88,7 +88,7 @@ def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
         for column in (course.noise, course.validation - without, without)
     )
     within += cost
-    costly = cost > limit * abs(within) and cost > 2 * gap
+    costly = cost > limit * abs(within) and cost > 2 * gap and course.dropout > 0
     known = bool(np.isfinite(course.guess))
     # Where dropout lets nothing through it costs nothing either. It shows in the first
     # loss, which it makes far larger than that of a guess.
@@ -103,9 +103,7 @@ def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
             f"Dropout makes {cost / abs(within):.0%} of a high loss and gains nothing."
             if costly
             else "So much dropout lets hardly anything through.",
-            advice=f"Lower the dropout rate (now {course.dropout:g} at most)."
-            if course.dropout
-            else None,
+            advice=f"Lower the dropout rate (now {course.dropout:g} at most).",
             with_dropout=within,
             without=within - cost,
             gap=gap,

@@ -31,6 +31,9 @@ from keras_dnn.models._same_randomness import same_randomness
 BATCHES = 16
 """So many of the data are gone through for an example on which a layer fails."""
 
+LEFT = 0.01
+"""Of the statistics that a batch norm began with, when they don't count any more."""
+
 
 class Doctor(Resumable):
     """Watches `fit` and names what goes wrong: the disease, its evidence, the cure.
@@ -220,7 +223,8 @@ class Doctor(Resumable):
         model, _ = self._trained
         losses = np.asarray(self._steps.losses, "float64")
         before = 0 if self._earlier is None else len(self._earlier.losses)
-        if not _settled(model, before + len(losses)):
+        settled = _settled(model, before + len(losses))
+        if not settled:
             units = None
         shapes = {v.path: v.shape for v in getattr(model, "variables", ())}
         columns = [
@@ -244,7 +248,7 @@ class Doctor(Resumable):
             epochs=epochs[:, 0],
             validation=epochs[:, 1],
             evaluation=epochs[:, 2],
-            noise=epochs[:, 3],
+            noise=epochs[:, 3] if settled else np.full(len(epochs), np.nan),
             dropout=max((r for p in sublayers(model) for r in rates(p)), default=0.0),
             guess=np.nan if model is None else guess_of(loss_of(model)),
             verdict=evaluation.verdict if evaluation is not None else "unknown",
@@ -261,13 +265,13 @@ class Doctor(Resumable):
 
 
 def _settled(model: Any, batches: int) -> bool:
-    """Whether batch norms have seen enough for units to be looked at in inference mode.
+    """Whether batch norms have seen enough for a look in inference mode.
 
-    Until then their moving statistics are largely those that they began with, by which
-    half of a layer may seem dead.
+    Until then their moving statistics are in part those that they began with. By such
+    half of a layer may seem dead: a variance of 1 is large beside that of many layers.
     """
     return all(
-        part.momentum**batches < 0.5
+        part.momentum**batches < LEFT
         for part in sublayers(model)
         if isinstance(part, keras.layers.BatchNormalization) and part.trainable
     )

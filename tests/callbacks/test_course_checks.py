@@ -157,6 +157,11 @@ EDGES = {
         held_back(noise=[9.0, 0.2, 0.2, 0.0499], evaluation=[1.5, 1.4, 1.4, 1.25]),
         held_back(noise=[0.0, 0.2, 0.2, 0.0501], evaluation=[1.5, 1.4, 1.4, 1.25]),
     ),
+    "under-fitting, by dropout": (
+        "under-fitting",
+        held_back(dropout=0.0),
+        held_back(dropout=0.01),
+    ),
     "under-fitting, too short to tell": (
         "under-fitting",
         held_back(evaluation=[1.3, 1.25], noise=[0.3, 0.3]),
