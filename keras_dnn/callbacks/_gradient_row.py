@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._norms import Difference, Vector, length, norms
+from keras_dnn.callbacks._norms import Difference, Vector, aside, length, norms
 from keras_dnn.callbacks._table import Table, variable
 
 KINDS = 4
@@ -135,7 +135,8 @@ class GradientRow:
     ) -> Tensor:
         if self.every == 1:
             return measure()
-        return tf.cond(self._wanted(step), measure, lambda: tf.zeros(shape, tf.float64))
+        nothing = tf.zeros(shape, tf.float64)
+        return tf.cond(self._wanted(step), aside(measure), lambda: nothing)
 
 
 def _graph() -> Any:
