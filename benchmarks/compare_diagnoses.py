@@ -239,6 +239,7 @@ def compare(wanted, seeds, numbers):
         # Some of the diseases are what Keras warns of.
         warnings.simplefilter("ignore")
         found = list(examined(wanted, seeds))
+    places = {case[:4]: i for i, case in enumerate(cases())}
     before = json.loads(numbers.read_text("utf-8"))["cases"] if numbers.exists() else []
     what = ("seed", "by", "network", "disease")
     kept = [case for case in before if not wanted(*(case[key] for key in what))]
@@ -249,7 +250,6 @@ def compare(wanted, seeds, numbers):
         "numpy": np.__version__,
         "keras_dnn": keras_dnn.__version__,
     }
-    places = {case[:4]: i for i, case in enumerate(cases())}
     what = ("by", "network", "disease", "word")
     order = sorted(
         [*kept, *found],
