@@ -77,11 +77,11 @@ EDGES = {
     "exploding, at the start": (
         "exploding",
         {
-            "global_norms": np.array([1e9] * 4 + [1.0] * 4),
+            "global_norms": np.array([1e9] * 4 + [500.0, 500.0, 1200.0, 1200.0]),
             "steps": np.arange(0, 160, 20),
         },
         {
-            "global_norms": np.array([1.0] * 4 + [1e9] * 4),
+            "global_norms": np.array([1.0] * 4 + [500.0, 900.0, 1200.0, 1200.0]),
             "steps": np.arange(0, 160, 20),
         },
     ),
