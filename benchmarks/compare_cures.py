@@ -78,6 +78,46 @@ def dense(units=100, depth=3, activation="relu", initializer="he_normal", rate=0
     return body
 
 
+class UnitLength(layers.Layer):
+    """Divides each example's features by their length, which may be zero."""
+
+    def __init__(self, epsilon, **options):
+        super().__init__(**options)
+        self.epsilon = epsilon
+
+    def call(self, x):
+        squares = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
+        return x / keras.ops.sqrt(squares + self.epsilon)
+
+
+def of_unit_length(epsilon):
+    """Eight ReLUs are few enough to be zero all at once."""
+    eight = layers.Dense(8, "relu", kernel_initializer="he_normal", name="features")
+    return network(*dense(depth=2), eight, UnitLength(epsilon))
+
+
+class Shortest(keras.callbacks.Callback):
+    """The smallest length of the vectors that `UnitLength` divides by."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+        self.steps, self.lengths = [], []
+
+    def on_train_begin(self, logs=None):
+        self.features = keras.Model(
+            self.model.inputs, self.model.get_layer("features").output
+        )
+        self.step = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.step % 4 == 0:
+            found = self.features.predict_on_batch(self.x)
+            self.steps.append(self.step)
+            self.lengths.append(np.linalg.norm(found, axis=1).min())
+        self.step += 1
+
+
 def adam(rate):
     return keras.optimizers.Adam(rate)
 
@@ -89,6 +129,14 @@ def descent(rate):
 # A symptom, the disease that is to be found, who finds it, the sick network and the
 # cured one, how many pictures and epochs.
 CASES = {
+    "nan": (
+        "nonfinite",
+        "Doctor",
+        lambda: of_unit_length(0.0),
+        lambda: of_unit_length(1e-6),
+        IMAGES,
+        3,
+    ),
     "stays": (
         "vanishing",
         "preflight",
@@ -129,6 +177,14 @@ CASES = {
         1_000,
         30,
     ),
+    "under_fitting": (
+        "under-fitting",
+        "Doctor",
+        lambda: network(*dense(rate=0.65)),
+        lambda: network(*dense(rate=0.2)),
+        IMAGES,
+        8,
+    ),
     "badly": (
         "inputs-not-standardised",
         "preflight",
@@ -149,13 +205,17 @@ def train(make, epochs, training, validation):
     before = preflight(model, *training, verbose=0)
     surest = model.predict(validation[0], batch_size=500, verbose=0).max(axis=1)
     doctor = Doctor(training, every=4, verbose=0)
+    callbacks = [TrainingEvaluation(training), doctor]
+    shortest = Shortest(training[0])
+    if any(isinstance(layer, UnitLength) for layer in model.layers):
+        callbacks.append(shortest)
     history = model.fit(
         *training,
         epochs=epochs,
         batch_size=BATCH_SIZE,
         validation_data=validation,
         validation_batch_size=500,
-        callbacks=[TrainingEvaluation(training), doctor],
+        callbacks=callbacks,
         verbose=0,
     ).history
     charts = {c.title: c for c in (*before.charts, *doctor.report.charts)}
@@ -173,12 +233,15 @@ def train(make, epochs, training, validation):
             np.histogram(surest, 20, (0, 1))[0] / len(surest)  # share of pictures
         ),
     }
+    if shortest.steps:
+        found = {"x": shortest.steps, "y": numbers(shortest.lengths)}
+        curves["shortest"] = found
     summary = {
         "first_loss": number(doctor.report.charts[0].curves["loss"][0]),
         "loss": number(history["train_eval_loss"][-1]),
         "validation_loss": number(history["val_loss"][-1]),
         "validation_accuracy": number(history["val_accuracy"][-1]),
-        "best_validation_loss": number(min(history["val_loss"])),
+        "best_validation_loss": number(np.nanmin([np.inf, *history["val_loss"]])),
     }
     return before, doctor.report, {"summary": summary, "curves": curves}
 
@@ -257,6 +320,18 @@ def evidence(ax, slug, case):
             ax.lines[-1].set_color(colour)
             ax.set_yscale("log")
             ax.set_xlabel("step")
+        elif slug == "nan":
+            ax.set_title("Shortest vector that is divided by its length", loc="left")
+            found, loss = curves["shortest"], floats(curves["loss"]["y"])
+            # What NaN makes of it afterwards says nothing.
+            end = curves["loss"]["x"][np.flatnonzero(np.isfinite(loss))[-1]]
+            there = np.array(found["x"]) <= end
+            x, y = np.array(found["x"])[there], floats(found["y"])[there]
+            ended = not np.isfinite(loss[-1])
+            ax.plot(x, y, color=colour, zorder=3 if ended else 2)
+            if ended:
+                ax.plot(x[-1], y[-1], "x", color=colour, ms=8)
+            ax.set_xlabel("step")
         elif slug == "badly":
             ax.set_title("Norm of the gradient", loc="left")
             found = curves["gradient norm"]
@@ -279,9 +354,12 @@ def evidence(ax, slug, case):
             ax.set_xlabel("largest probability")
         else:
             ax.set_title("Loss by epoch: validation full, training dashed", loc="left")
+            # What `fit` reports is what looks worse than validation.
+            name = "training, dropout off"
+            if slug == "under_fitting":
+                name = "training, as reported"
             epochs = np.arange(1, len(curves["validation"]) + 1)
             ax.plot(epochs, floats(curves["validation"]), color=colour)
-            name = "training, dropout off"
             ax.plot(epochs, floats(curves[name]), "--", color=colour)
             ax.set_xlabel("epoch")
     if slug in ("rises", "slow"):
@@ -309,8 +387,10 @@ def draw(results, folder):
             for which, colour in (("sick", SICK), ("cured", CURED)):
                 found = case[which]["curves"]["loss"]
                 y = floats(found["y"])
-                left.plot(found["x"], y, color=colour, label=which)
-                if np.isfinite(y[0]) and not np.isfinite(y[-1]):
+                ended = np.isfinite(y[0]) and not np.isfinite(y[-1])
+                order = 3 if ended else 2
+                left.plot(found["x"], y, color=colour, label=which, zorder=order)
+                if ended:
                     last = int(np.flatnonzero(np.isfinite(y))[-1])
                     left.plot(found["x"][last], y[last], "x", color=colour, ms=8)
                     left.annotate(" NaN", (found["x"][last], y[last]), color=colour)

@@ -9,6 +9,7 @@ the healthy ones come some that are too large for the tests.
 
     python benchmarks/compare_diagnoses.py                  half an hour on one core
     python benchmarks/compare_diagnoses.py --seeds 2 --by preflight --healthy
+    python benchmarks/compare_diagnoses.py --only U-Net plateau
                                                             a part, anew; the rest stays
     python benchmarks/compare_diagnoses.py --draw           the table from the numbers
 """
@@ -166,6 +167,11 @@ def trained(model, data, epochs, validation):
     return doctor.report
 
 
+def without_a_way_round(depth=50):
+    """Batch norm and no skip connections: the loss begins as it should."""
+    return networks.network(depth=depth, norm=True)
+
+
 def cases():
     """Who examines, of what kind, the disease or "healthy", a word, and how to ask."""
     for kind, name, word, make, data in sick_networks.diseases():
@@ -185,7 +191,9 @@ def cases():
             "",
             lambda m=make, d=data: preflight(m(), *d, verbose=0),
         )
-    for kind, name, word, make, *how in doctor_cases.diseases():
+    mlp = networks.digits(rows=doctor_cases.ROWS)
+    deep = ("mlp", "exploding", "50 layers", lambda _: without_a_way_round(), mlp, 2)
+    for kind, name, word, make, *how in [*doctor_cases.diseases(), (*deep, None)]:
         yield (
             "Doctor",
             kind,
@@ -207,11 +215,11 @@ def cases():
         )
 
 
-def examined(seeds, by, sick):
+def examined(wanted, seeds):
     for seed in seeds:
         networks.SEED = seed
         for examiner, kind, disease, word, ask in cases():
-            if examiner not in by or bool(disease) not in sick:
+            if not wanted(seed, examiner, kind, disease):
                 continue
             started = time.perf_counter()
             answer = said(ask())
@@ -225,20 +233,16 @@ def examined(seeds, by, sick):
             keras.backend.clear_session()
 
 
-def compare(seeds, by, sick, numbers):
+def compare(wanted, seeds, numbers):
     """The cases asked for, and those recorded before that were not."""
     with warnings.catch_warnings():
         # Some of the diseases are what Keras warns of.
         warnings.simplefilter("ignore")
-        found = list(examined(seeds, by, sick))
+        found = list(examined(wanted, seeds))
+    places = {case[:4]: i for i, case in enumerate(cases())}
     before = json.loads(numbers.read_text("utf-8"))["cases"] if numbers.exists() else []
-    kept = [
-        case
-        for case in before
-        if case["seed"] not in seeds
-        or case["by"] not in by
-        or bool(case["disease"]) not in sick
-    ]
+    what = ("seed", "by", "network", "disease")
+    kept = [case for case in before if not wanted(*(case[key] for key in what))]
     versions = {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -246,9 +250,10 @@ def compare(seeds, by, sick, numbers):
         "numpy": np.__version__,
         "keras_dnn": keras_dnn.__version__,
     }
+    what = ("by", "network", "disease", "word")
     order = sorted(
         [*kept, *found],
-        key=lambda c: (c["seed"], c["by"] == "Doctor", not c["disease"]),
+        key=lambda case: (case["seed"], places[tuple(case[key] for key in what)]),
     )
     setting = {"tested_seed": TESTED, "unseen_seeds": list(UNSEEN)}
     return {"setting": setting, "versions": versions, "cases": order}
@@ -299,13 +304,21 @@ def main():
     parser.add_argument("--sick", action="store_true", help="only these")
     parser.add_argument("--healthy", action="store_true", help="only these")
     parser.add_argument("--draw", action="store_true", help="only the table")
+    parser.add_argument("--only", nargs="+", help="diseases and healthy networks")
     given = parser.parse_args()
     numbers = ROOT / "docs" / "_data" / "diagnoses.json"
     if not given.draw:
-        sick = {True: [True], False: [False]}.get(
-            given.sick if given.sick != given.healthy else None, [True, False]
-        )
-        results = compare(given.seeds, given.by, sick, numbers)
+        both = given.sick == given.healthy
+
+        def wanted(seed, examiner, network, disease):
+            return (
+                seed in given.seeds
+                and examiner in given.by
+                and (both or bool(disease) is given.sick)
+                and (not given.only or (disease or network) in given.only)
+            )
+
+        results = compare(wanted, given.seeds, numbers)
         # A case a line, so that a change shows what has changed.
         lines = ",\n".join(f"    {json.dumps(case)}" for case in results.pop("cases"))
         head = json.dumps(results, indent=2)[:-2]

@@ -29,6 +29,9 @@ class Course:
         epochs: the reported loss of each epoch.
         validation: the validation loss of each epoch, NaN where there was none.
         evaluation: the training loss with dropout off, NaN where it is not known.
+        noise: how much higher it is with dropout on.
+        dropout: the highest rate of dropout in the network.
+        guess: the loss of a classifier that guesses, NaN where that can't be told.
         verdict: of `TrainingEvaluation`.
         advice: of `TrainingEvaluation`.
         bad: the first step that was not finite.
@@ -47,6 +50,9 @@ class Course:
     epochs: np.ndarray
     validation: np.ndarray
     evaluation: np.ndarray
+    noise: np.ndarray
+    dropout: float
+    guess: float
     verdict: str
     advice: str
     bad: BadStep | None

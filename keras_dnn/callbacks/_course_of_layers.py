@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_dnn.callbacks._course import Course
-from keras_dnn.callbacks._course_check import RULE, course_check
+from keras_dnn.callbacks._course_check import RULE, SETTLED, course_check
 from keras_dnn.diagnostics.check import Check
 from keras_dnn.diagnostics.finding import Finding
 
@@ -23,11 +23,14 @@ from keras_dnn.diagnostics.finding import Finding
 def nonfinite(course: Course, check: Check) -> Iterator[Finding]:
     """Says the step, and the layer if it can be found."""
     if course.bad is not None:
-        place = course.bad.layer or "the data of that step"
+        place = (
+            f"it began in {course.bad.layer} ({course.bad.reason})."
+            if course.bad.layer
+            else "no layer was seen to fail: see the data of that step."
+        )
         yield check.finding(
             "error",
-            f"Not finite from step {course.bad.step} on; it began in {place}"
-            + (f" ({course.bad.reason})." if course.bad.layer else "."),
+            f"Not finite from step {course.bad.step} on; {place}",
             course.bad.layer,
             step=course.bad.step,
             loss=course.bad.loss,
@@ -36,18 +39,23 @@ def nonfinite(course: Course, check: Check) -> Iterator[Finding]:
 
 @course_check(
     "exploding",
-    "gradients that are far too large",
+    "gradients that are far too large, and stay so",
     "Initialise by the activation (for_activation), standardise inputs and targets, "
-    "add batch norm, or clip by global_clipnorm.",
+    "add batch norm and skip connections, or clip by global_clipnorm.",
     1e3,
-    "norms of healthy networks lie between 0.01 and 10",
+    "norms of healthy networks lie between 0.01 and 10 once training is under way",
 )
 def exploding(course: Course, check: Check) -> Iterator[Finding]:
-    """In the median of the first records, so that a single outlier is none."""
-    early = course.global_norms[: max(3, len(course.global_norms) // 4)]
-    norm = float(np.median(early)) if len(early) else 0.0
+    """In the median of many records, so that an outlier is none."""
+    record = np.arange(len(course.steps))
+    first = record < max(3, len(record) // 4)
+    late = (record >= len(record) // 2) & (course.steps >= SETTLED)
+    # The gradient is large from the start if the signal explodes on its way up.
+    soaring = course.first > 10 * course.guess if len(course.losses) else False
+    seen = first if soaring and _median(course, first) > _median(course, late) else late
+    norm = _median(course, seen)
     if norm > (check.threshold or 0.0):
-        kernels, medians = _medians(course, course.norms)
+        kernels, medians = _medians(course, course.norms[seen])
         yield check.finding(
             "warning",
             f"The gradients have a norm of {norm:.3g}.",
@@ -148,6 +156,10 @@ def update_ratio(course: Course, check: Check) -> Iterator[Finding]:
                 ratio=float(medians[i]),
             )
             return
+
+
+def _median(course: Course, records: np.ndarray) -> float:
+    return float(np.median(course.global_norms[records])) if records.any() else 0.0
 
 
 def _medians(course: Course, records: np.ndarray) -> tuple[list[str], np.ndarray]:

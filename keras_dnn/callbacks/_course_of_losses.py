@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_dnn.callbacks._course import Course
-from keras_dnn.callbacks._course_check import RULE, course_check
+from keras_dnn.callbacks._course_check import RULE, SETTLED, course_check
 from keras_dnn.diagnostics.check import Check
 from keras_dnn.diagnostics.finding import Finding
 
 STEPS = 100
 """Fewer are no plateau: training has hardly begun."""
+
+EPOCHS = 3
+"""So long dropout must have cost too much, and learning have been slow."""
 
 
 @course_check(
@@ -31,14 +34,15 @@ def rate_too_high(course: Course, check: Check) -> Iterator[Finding]:
     ratio = float(np.nanmedian(early)) if known else 0.0
     # One step as large as the weights can leave all units dead, and small steps after.
     largest = float(np.nanmax(early)) if known else 0.0
-    risen = course.last > 1.5 * abs(course.first) and len(course.losses) >= 10
+    late = float(np.median(course.losses[-max(5, len(course.losses) // 10) :]))
+    risen = len(course.losses) >= SETTLED and late > 1.5 * abs(course.first)
     limit = check.threshold or 0.0
     if ratio > limit or largest > 10 * limit or risen:
         yield check.finding(
             "warning",
             "The loss rises." if risen else "Each step replaces much of the weights.",
             first=course.first,
-            last=course.last,
+            last=late,
             update_ratio=ratio,
             largest_ratio=largest,
         )
@@ -69,28 +73,39 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
 
 @course_check(
     "under-fitting",
-    "a network held back by its regularisation",
-    "Regularise less, train longer, or make the network larger.",
-    0.3,
-    "dropout and penalties make three tenths of the loss, and the rest is high",
+    "a network held back by its dropout",
+    "Lower the dropout rate.",
+    0.1,
+    "a tenth of the loss over three epochs, with half of a guess's loss left",
 )
 def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
     """Where dropout costs more than the gap to validation that it could close."""
-    if not len(course.epochs) or course.bad is not None:
+    if len(course.evaluation) < EPOCHS or course.bad is not None:
         return
-    reported, without = float(course.epochs[-1]), float(course.evaluation[-1])
-    gap = float(course.validation[-1]) - without
-    cost = reported - without
-    held_back = cost > (check.threshold or 0.0) * abs(reported) and cost > 2 * gap
+    without, limit = course.evaluation, check.threshold or 0.0
+    cost, gap, within = (
+        float(column[-EPOCHS:].mean())
+        for column in (course.noise, course.validation - without, without)
+    )
+    within += cost
+    costly = cost > limit * abs(within) and cost > 2 * gap and course.dropout > 0
+    known = bool(np.isfinite(course.guess))
+    # Where dropout lets nothing through it costs nothing either. It shows in the first
+    # loss, which it makes far larger than that of a guess.
+    drowned = course.dropout >= 0.5 and course.first > 2 * course.guess
+    drowned = drowned and gap < limit * abs(within)
     # Dropout that costs much does no harm where the network learns all the same.
-    stuck = len(course.epochs) > 2 and without > 0.5 * abs(course.evaluation[0])
-    if held_back and stuck:
+    slow = without[-1] > 0.75 * without[-EPOCHS - 1 :][0]
+    left = without[-1] / (course.guess if known else without[0])
+    if (costly or drowned) and slow and left > 0.5:
         yield check.finding(
             "warning",
-            "Dropout or penalties cost more than they can gain.",
-            advice=course.advice if course.verdict == "under-fitting" else None,
-            reported=reported,
-            without=without,
+            f"Dropout makes {cost / abs(within):.0%} of a high loss and gains nothing."
+            if costly
+            else "So much dropout lets hardly anything through.",
+            advice=f"Lower the dropout rate (now {course.dropout:g} at most).",
+            with_dropout=within,
+            without=within - cost,
             gap=gap,
         )
 

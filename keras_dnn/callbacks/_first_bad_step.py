@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._norms import entries
+from keras_dnn.callbacks._norms import aside, entries
 from keras_dnn.callbacks._probe import Probe
 from keras_dnn.models._outputs import watched
 from keras_dnn.models._same_randomness import same_randomness
@@ -98,19 +98,19 @@ class FirstBadStep(Probe):
 
             return tf.cond(bad, note, lambda: tf.constant(0))
 
-        tf.cond(suspect & ~state["bad"], keep, lambda: tf.constant(0))
+        tf.cond(suspect & ~state["bad"], aside(keep), lambda: tf.constant(0))
 
-    def look(self, batch: Callable[[], Any]) -> BadStep | None:
+    def look(self, batches: Iterable[Any]) -> BadStep | None:
         """What the first bad step was, if there was one.
 
         Args:
-            batch: gives inputs to find the layer with, or `None`.
+            batches: inputs to find the layer with.
         """
         if self.found is None and self._state and bool(self._state["bad"].numpy()):
-            self.found = self._explained(batch())
+            self.found = self._explained(batches)
         return self.found
 
-    def _explained(self, x: Any) -> BadStep:
+    def _explained(self, batches: Iterable[Any]) -> BadStep:
         step = int(self._state["step"].numpy())
         loss = float(self._state["loss"].numpy())
         flags = self._state["gradients"].numpy()
@@ -119,8 +119,8 @@ class FirstBadStep(Probe):
         for path, weight in zip(paths, weights, strict=True):
             if not np.isfinite(np.asarray(weight, "float64")).all():
                 return BadStep(step, loss, _layer_of(path), "its weights")
-        if x is not None and _all_finite(x):
-            found = self._replayed(x, weights)
+        for x in batches:
+            found = self._replayed(x, weights) if _all_finite(x) else None
             if found is not None:
                 return BadStep(step, loss, *found)
         if np.isfinite(loss) and flags.any():

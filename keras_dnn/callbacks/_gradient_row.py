@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._norms import Difference, Vector, length, norms
+from keras_dnn.callbacks._norms import Difference, Vector, aside, length, norms
 from keras_dnn.callbacks._table import Table, variable
 
 KINDS = 4
@@ -38,6 +38,7 @@ class GradientRow:
         every: measure each `every`-th update only.
         ratios: whether to measure updates and weights.
         steps_per_call: how many steps run before the host can look.
+        compiled: whether XLA compiles the step.
     """
 
     def __init__(
@@ -48,11 +49,14 @@ class GradientRow:
         every: int,
         ratios: bool,
         steps_per_call: int,
+        compiled: bool,
     ) -> None:
         self.live = np.zeros(variables, bool)
         self.per_variable = per_variable
         self.every = every
         self.ratios = ratios
+        # XLA takes no branches that give tensors of different shapes.
+        self.held_if_wanted = every > 1 and not compiled
         columns = variables if per_variable else 1
         self.table = Table(1 + KINDS * columns, steps_per_call)
         # For norms of gradients that cannot be handed on: Keras's optimizers make the
@@ -61,10 +65,22 @@ class GradientRow:
         # Replicas are traced in turns, each in its own thread.
         self._here = threading.local()
 
-    def before(self, variables: Sequence[keras.Variable]) -> None:
+    def before(self, variables: Sequence[keras.Variable], step: Tensor) -> None:
         """Keeps the weights for the ratio."""
-        # An update copies weights that somebody holds, so this need not.
-        weights = [tf.convert_to_tensor(v) for v in variables] if self.ratios else []
+
+        def held() -> list[Tensor]:
+            return [tf.convert_to_tensor(v) for v in variables]
+
+        def none() -> list[Tensor]:
+            return [tf.zeros([0] * len(v.shape), v.dtype) for v in variables]
+
+        weights: list[Tensor] = []
+        # An update copies weights that somebody holds, so this need not; but it copies
+        # them at every step, if they are not let go where they are not wanted.
+        if self.ratios and self.held_if_wanted:
+            weights = tf.cond(self._wanted(step), held, none)
+        elif self.ratios:
+            weights = held()
         self._here.step = _Traced(_graph(), weights)
 
     def see(
@@ -119,7 +135,8 @@ class GradientRow:
     ) -> Tensor:
         if self.every == 1:
             return measure()
-        return tf.cond(self._wanted(step), measure, lambda: tf.zeros(shape, tf.float64))
+        nothing = tf.zeros(shape, tf.float64)
+        return tf.cond(self._wanted(step), aside(measure), lambda: nothing)
 
 
 def _graph() -> Any:
@@ -141,7 +158,8 @@ def _measured(traced: _Traced, variables: Sequence[keras.Variable]) -> Tensor:
         places[1, i] = places[0, i]
         if clipped is not gradient:
             put(1, i, clipped)
-    for i, weight in enumerate(traced.before):
+    for i, held in enumerate(traced.before):
+        weight = tf.ensure_shape(held, variables[i].shape)
         put(2, i, Difference(tf.convert_to_tensor(variables[i]), weight))
         put(3, i, weight)
     found = tf.concat([norms(vectors, compiled=True), [0.0]], 0)

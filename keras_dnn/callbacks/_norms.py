@@ -56,7 +56,7 @@ def norms(vectors: Sequence[Vector], compiled: bool = False) -> Tensor:
     squares = 2.0 * _vector([tf.nn.l2_loss(t) for t in tensors])
     safe = tf.reduce_all((squares > SMALLEST) & (squares < LARGEST))
     return tf.cond(
-        safe, lambda: tf.sqrt(squares), lambda: _aside(_scaled)(squares, tensors)
+        safe, lambda: tf.sqrt(squares), lambda: aside(_scaled)(squares, tensors)
     )
 
 
@@ -145,7 +145,7 @@ def _first(vector: Vector) -> Tensor:
     return vector.left if isinstance(vector, Difference) else vector
 
 
-def _aside(python_function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def aside(python_function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """What hardly a step needs, as one operation: idle ones cost their time too."""
     function: Callable[..., Tensor] = tf.function(
         python_function, autograph=False, experimental_attributes={"_noinline": True}

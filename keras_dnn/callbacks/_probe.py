@@ -39,8 +39,13 @@ class Probe(keras.callbacks.Callback):
     def _see_loss(self, loss: Tensor) -> None:
         """Sees the loss of every batch, all replicas' together, before the update."""
 
-    def _before_update(self, variables: Sequence[keras.Variable]) -> None:
-        """Sees the weights before the step."""
+    def _before_update(self, variables: Sequence[keras.Variable], step: Tensor) -> None:
+        """Sees the weights before the step.
+
+        Args:
+            variables: the weights.
+            step: the count of updates so far.
+        """
 
     def _see_gradients(
         self,
@@ -230,7 +235,7 @@ class _Tap:
         step = tf.convert_to_tensor(self.optimizer.iterations)
         counts = [part.updates() for part in self.parts]
         for probe in self.probes:
-            probe._before_update(variables)
+            probe._before_update(variables, step)
         self._apply(grads, trainable_variables)
         moved = [part.updates() > n for part, n in zip(self.parts, counts, strict=True)]
         updated = moved[0] if len(moved) == 1 else tf.reduce_any(moved)

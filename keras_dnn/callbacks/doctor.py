@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -21,10 +21,18 @@ from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
 from keras_dnn.diagnostics import Report
-from keras_dnn.diagnostics._held_data import first_batch
+from keras_dnn.diagnostics._held_data import first_batches
+from keras_dnn.diagnostics._loss import guess_of, loss_of
 from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
+from keras_dnn.layers._stochastic import rates
 from keras_dnn.models._same_randomness import same_randomness
+
+BATCHES = 16
+"""So many of the data are gone through for an example on which a layer fails."""
+
+LEFT = 0.01
+"""Of the statistics that a batch norm began with, when they don't count any more."""
 
 
 class Doctor(Resumable):
@@ -167,7 +175,7 @@ class Doctor(Resumable):
         with same_randomness():
             for part in self._parts():
                 part.on_epoch_end(epoch, own)
-        names = ("loss", "val_loss", "train_eval_loss")
+        names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
         self._epochs.append([float(own.get(name, np.nan)) for name in names])
         if self.verbose:
             self._tell(epoch)
@@ -215,7 +223,8 @@ class Doctor(Resumable):
         model, _ = self._trained
         losses = np.asarray(self._steps.losses, "float64")
         before = 0 if self._earlier is None else len(self._earlier.losses)
-        if not _settled(model, before + len(losses)):
+        settled = _settled(model, before + len(losses))
+        if not settled:
             units = None
         shapes = {v.path: v.shape for v in getattr(model, "variables", ())}
         columns = [
@@ -223,7 +232,7 @@ class Doctor(Resumable):
             for i, name in enumerate(gradients.names)
             if len(shapes.get(name, ())) > 1 and not name.endswith("embeddings")
         ]
-        epochs = np.array(self._epochs, "float64").reshape(-1, 3)
+        epochs = np.array(self._epochs, "float64").reshape(-1, 4)
         evaluation = self._evaluation
         course = Course(
             losses=losses,
@@ -239,25 +248,30 @@ class Doctor(Resumable):
             epochs=epochs[:, 0],
             validation=epochs[:, 1],
             evaluation=epochs[:, 2],
+            noise=epochs[:, 3] if settled else np.full(len(epochs), np.nan),
+            dropout=max((r for p in sublayers(model) for r in rates(p)), default=0.0),
+            guess=np.nan if model is None else guess_of(loss_of(model)),
             verdict=evaluation.verdict if evaluation is not None else "unknown",
             advice=evaluation.advice if evaluation is not None else "",
-            bad=self._first_bad.look(self._batch),
+            bad=self._first_bad.look(self._batches()),
         )
         return course if self._earlier is None else course.after(self._earlier)
 
-    def _batch(self) -> Any:
-        """Some inputs, to find the layer with in which NaN began."""
-        return None if self._units is None else first_batch(self._units.data)
+    def _batches(self) -> Iterator[Any]:
+        """Inputs, to find the layer with in which NaN began."""
+        if self.data is not None:
+            # It may be one example in thousands that a layer fails on.
+            yield from first_batches(self.data, BATCHES, self._samples)
 
 
 def _settled(model: Any, batches: int) -> bool:
-    """Whether batch norms have seen enough for units to be looked at in inference mode.
+    """Whether batch norms have seen enough for a look in inference mode.
 
-    Until then their moving statistics are largely those that they began with, by which
-    half of a layer may seem dead.
+    Until then their moving statistics are in part those that they began with. By such
+    half of a layer may seem dead: a variance of 1 is large beside that of many layers.
     """
     return all(
-        part.momentum**batches < 0.5
+        part.momentum**batches < LEFT
         for part in sublayers(model)
         if isinstance(part, keras.layers.BatchNormalization) and part.trainable
     )

@@ -171,14 +171,15 @@ class GradientNorms(Recorder):
             every=self.every,
             ratios=self._with_ratios,
             steps_per_call=block,
+            compiled=bool(self.model.jit_compile),
         )
         self._table = self._row.table
         if self._histograms is not None:
             self._histograms.create(block)
 
-    def _before_update(self, variables: Sequence[keras.Variable]) -> None:
+    def _before_update(self, variables: Sequence[keras.Variable], step: Tensor) -> None:
         """Keeps the weights for the ratio."""
-        self._row.before(variables)
+        self._row.before(variables, step)
 
     def _see_gradients(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -16,6 +17,28 @@ def first_batch(data: Any) -> Any:
         data = data[0]
     elif isinstance(data, tf.data.Dataset):
         data = next(iter(data))
+    return _inputs(data)
+
+
+def first_batches(data: Any, most: int, batch_size: int) -> Iterator[Any]:
+    """The inputs of no more than so many batches, made of so many if there are none."""
+    if isinstance(data, tf.data.Dataset):
+        yield from map(_inputs, data.take(most))
+    elif isinstance(data, keras.utils.PyDataset):
+        yield from (_inputs(data[i]) for i in range(min(most, data.num_batches)))
+    else:
+        rows = min(len(keras.tree.flatten(data)[0]), most * batch_size)
+        for i in range(0, rows, batch_size):
+            yield _inputs(_rows(data, slice(i, i + batch_size)))
+
+
+def _rows(data: Any, rows: slice) -> Any:
+    return keras.tree.map_structure(
+        lambda part: None if part is None else part[rows], data
+    )
+
+
+def _inputs(data: Any) -> Any:
     inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     return keras.tree.map_structure(_as_tensor, inputs)
 

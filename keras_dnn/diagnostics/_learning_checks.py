@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from keras_dnn.diagnostics._loss import CROSSENTROPIES
+from keras_dnn.diagnostics._loss import guess_of
 from keras_dnn.diagnostics._tiny_batch import learn
 from keras_dnn.diagnostics.check import Check, register_check
 from keras_dnn.diagnostics.examination import Examination
@@ -51,12 +50,10 @@ def regularisation(look: Examination, check: Check) -> Iterator[Finding]:
 )
 def initial_loss(look: Examination, check: Check) -> Iterator[Finding]:
     """A new classifier knows nothing, and should not be sure of anything."""
-    if len(look.losses) != 1 or not np.isfinite(look.loss):
+    guess = guess_of(look.losses)
+    if not np.isfinite([guess, look.loss]).all():
         return
-    loss = look.losses[0]
-    if loss.name not in CROSSENTROPIES or not loss.classes:
-        return
-    guess = math.log(2 if loss.name == "binary_crossentropy" else loss.classes)
+    layer = look.losses[0].layer
     # Logits of a He-initialised last layer have a deviation of 1 to 1.5, which costs
     # about half of its square.
     limit = max((check.threshold or 0.0) * guess, guess + (check.threshold or 0.0))
@@ -66,7 +63,7 @@ def initial_loss(look: Examination, check: Check) -> Iterator[Finding]:
         yield check.finding(
             "warning",
             f"The first loss is {first:.3g}; a guess has {guess:.3g}.",
-            loss.layer,
+            layer,
             loss=first,
             guess=guess,
         )
@@ -74,7 +71,7 @@ def initial_loss(look: Examination, check: Check) -> Iterator[Finding]:
         yield check.finding(
             "note",
             f"The first loss is {first:.3g}, far below the {guess:.3g} of a guess.",
-            loss.layer,
+            layer,
             advice="Fine for a network that is trained already; else the inputs may "
             "hold the answer.",
             loss=first,

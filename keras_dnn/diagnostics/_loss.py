@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -57,6 +58,14 @@ def loss_of(model: keras.Model) -> list[Loss]:
         return []
     pairs = zip(losses, final or [None] * len(losses), strict=True)
     return [_loss(loss, layer) for loss, layer in pairs]
+
+
+def guess_of(losses: list[Loss]) -> float:
+    """The loss of a classifier that guesses; NaN where that can't be told."""
+    if len(losses) != 1 or losses[0].name not in CROSSENTROPIES:
+        return math.nan
+    binary = losses[0].name == "binary_crossentropy"
+    return math.log(2 if binary else losses[0].classes or 1) or math.nan
 
 
 def _loss(loss: Any, layer: Any) -> Loss:

@@ -226,6 +226,6 @@ def test_frozen_and_small_models_are_no_trouble():
     model.compile(keras.optimizers.SGD(1e-9), "mse")
     doctor = Doctor(every=1, verbose=0)
     x = np.arange(64.0)[:, None]
-    model.fit(x, 1e6 * x, verbose=0, callbacks=[doctor])
+    model.fit(x, 1e6 * x, batch_size=1, verbose=0, callbacks=[doctor])
     (finding,) = doctor.report.named("exploding")
     assert finding.layer is None

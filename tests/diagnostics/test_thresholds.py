@@ -187,8 +187,8 @@ EDGES = {
     ),
     "initial loss, yes or no": (
         "initial-loss",
-        crossentropy(1, math.log(2) + 1.99, name="binary_crossentropy"),
-        crossentropy(1, math.log(2) + 2.01, name="binary_crossentropy"),
+        crossentropy(1, math.log(2) + 1.999, name="binary_crossentropy"),
+        crossentropy(1, math.log(2) + 2.001, name="binary_crossentropy"),
     ),
     "initial loss, low": (
         "initial-loss",
