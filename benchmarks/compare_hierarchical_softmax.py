@@ -69,7 +69,7 @@ def data(full):
 
 
 def clusters_by_words_before(before, words, n_classes, features=500):
-    """Halves the words by what stands before them, again and again."""
+    """How often a word follows each of the most frequent ones decides its cluster."""
     frequent = np.argsort(-np.bincount(before, minlength=n_classes))[:features]
     feature = np.full(n_classes, -1)
     feature[frequent] = np.arange(features)
@@ -77,20 +77,23 @@ def clusters_by_words_before(before, words, n_classes, features=500):
     counts = np.zeros((n_classes, features))
     np.add.at(counts, (words[known], feature[before[known]]), 1)
     shares = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-    groups = [np.arange(n_classes)]
-    for _ in range(round(np.log2(4 * np.sqrt(n_classes)))):
-        groups = [half for group in groups for half in halves(group, shares[group])]
-    clusters = np.empty(n_classes, int)
+    return halved(shares, round(np.log2(4 * np.sqrt(n_classes))))
+
+
+def halved(rows, times):
+    """Cuts in two, across the direction in which it varies most, again and again."""
+    groups = [np.arange(len(rows))]
+    for _ in range(times):
+        cut = []
+        for group in groups:
+            centred = rows[group] - rows[group].mean(axis=0)
+            direction = np.linalg.svd(centred, full_matrices=False)[2][0]
+            cut += np.array_split(group[np.argsort(centred @ direction)], 2)
+        groups = cut
+    clusters = np.empty(len(rows), int)
     for number, group in enumerate(groups):
         clusters[group] = number
     return clusters
-
-
-def halves(group, rows):
-    """Cut across the direction in which the rows differ most."""
-    centred = rows - rows.mean(axis=0)
-    direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    return np.array_split(group[np.argsort(centred @ direction, kind="stable")], 2)
 
 
 def network(name, n_classes, x, y):
