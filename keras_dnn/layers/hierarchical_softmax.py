@@ -45,8 +45,8 @@ class HierarchicalSoftmax(keras.layers.Layer):
         n_classes: how many classes there are; targets are integers below it.
         clusters: how many clusters, or a list with the cluster of each class, counted
             from 0; 4 √`n_classes` by default. Clusters of classes that are alike train
-            best: the guide "Many classes" makes some. They are padded to the size of the
-            largest. One example alone is cheapest with √`n_classes`; a batch shares
+            best: the guide "Many classes" makes some. They are padded to the size of
+            the largest. One example alone is cheapest with √`n_classes`; a batch shares
             the weights of the clusters, but reads those of all classes in each cluster
             that it meets, and is cheapest with several times as many.
         frequencies: how often each class occurs. Classes are then put in clusters in
