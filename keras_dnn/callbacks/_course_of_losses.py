@@ -140,20 +140,20 @@ def plateau(course: Course, check: Check) -> Iterator[Finding]:
     "a validation loss that rises while the training loss falls",
     "Stop early, regularise (dropout, l2), or get more data.",
     0.1,
-    "a tenth above its lowest",
+    "a tenth above its lowest, in two epochs: one alone may be chance",
 )
 def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
     """It must have risen again: a gap alone may be harmless."""
     validation = course.validation
     if len(validation) < 3 or not np.isfinite(validation).all():
         return
-    lowest = float(validation.min())
+    lowest, now = float(validation.min()), float(validation[-2:].min())
     training = course.evaluation[-1]
     training = float(training if np.isfinite(training) else course.epochs[-1])
-    risen = validation[-1] > (1 + (check.threshold or 0.0)) * lowest
+    risen = now > (1 + (check.threshold or 0.0)) * lowest
     # Where next to nothing is left of the loss, a tenth of it is nothing either.
-    matters = validation[-1] - lowest > 0.05 * abs(course.first)
-    if risen and matters and validation[-1] > 1.2 * training:
+    matters = now - lowest > 0.05 * abs(course.first)
+    if risen and matters and now > 1.2 * training:
         yield check.finding(
             "warning",
             f"The validation loss has risen from {lowest:.3g} to {validation[-1]:.3g}.",

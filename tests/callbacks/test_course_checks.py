@@ -209,8 +209,13 @@ EDGES = {
     ),
     "over-fitting": (
         "over-fitting",
-        {"validation": np.array([1.5, 1.0, 1.05, 1.099])},
-        {"validation": np.array([1.5, 1.0, 1.05, 1.101])},
+        {"validation": np.array([1.5, 1.0, 1.2, 1.099])},
+        {"validation": np.array([1.5, 1.0, 1.2, 1.101])},
+    ),
+    "over-fitting, for one epoch": (
+        "over-fitting",
+        {"validation": np.array([1.5, 1.0, 1.099, 1.5])},
+        {"validation": np.array([1.5, 1.0, 1.101, 1.5])},
     ),
     "over-fitting, beside training": (
         "over-fitting",
@@ -228,12 +233,12 @@ EDGES = {
         # The loss began at 2 - 0.0385 / 2: the first two of forty steps.
         {
             "losses": flat(),
-            "validation": np.array([1.0, 0.1, 0.15, 0.199]),
+            "validation": np.array([1.0, 0.1, 0.3, 0.199]),
             "evaluation": np.zeros(4),
         },
         {
             "losses": flat(),
-            "validation": np.array([1.0, 0.1, 0.15, 0.201]),
+            "validation": np.array([1.0, 0.1, 0.3, 0.201]),
             "evaluation": np.zeros(4),
         },
     ),
