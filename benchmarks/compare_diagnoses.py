@@ -39,7 +39,7 @@ from tests.diagnostics import networks, sick_networks
 
 layers = keras.layers
 ROOT = Path(__file__).resolve().parent.parent
-TESTED, UNSEEN = 1, (2,)
+TESTED, UNSEEN = 1, (2, 3)
 
 
 # Healthy networks that are too large for the tests ------------------------------------
