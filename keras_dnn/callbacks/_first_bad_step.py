@@ -10,9 +10,8 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._norms import entries
+from keras_dnn.callbacks._norms import aside, entries
 from keras_dnn.callbacks._probe import Probe
-from keras_dnn.callbacks._seldom import seldom
 from keras_dnn.models._outputs import watched
 from keras_dnn.models._same_randomness import same_randomness
 from keras_dnn.models._state import moving_variables, restored
@@ -99,7 +98,7 @@ class FirstBadStep(Probe):
 
             return tf.cond(bad, note, lambda: tf.constant(0))
 
-        seldom(suspect & ~state["bad"], keep, lambda: tf.constant(0))
+        tf.cond(suspect & ~state["bad"], aside(keep), lambda: tf.constant(0))
 
     def look(self, batches: Iterable[Any]) -> BadStep | None:
         """What the first bad step was, if there was one.

@@ -12,8 +12,7 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._norms import Difference, Vector, length, norms
-from keras_dnn.callbacks._seldom import seldom
+from keras_dnn.callbacks._norms import Difference, Vector, aside, length, norms
 from keras_dnn.callbacks._table import Table, variable
 
 KINDS = 4
@@ -79,7 +78,7 @@ class GradientRow:
         # An update copies weights that somebody holds, so this need not; but it copies
         # them at every step, if they are not let go where they are not wanted.
         if self.ratios and self.held_if_wanted:
-            weights = seldom(self._wanted(step), held, none)
+            weights = tf.cond(self._wanted(step), held, none)
         elif self.ratios:
             weights = held()
         self._here.step = _Traced(_graph(), weights)
@@ -137,8 +136,7 @@ class GradientRow:
         if self.every == 1:
             return measure()
         nothing = tf.zeros(shape, tf.float64)
-        row: Tensor = seldom(self._wanted(step), measure, lambda: nothing)
-        return row
+        return tf.cond(self._wanted(step), aside(measure), lambda: nothing)
 
 
 def _graph() -> Any:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._seldom import seldom
 
 # Between these a sum of squares in float32 has lost nothing to either end.
 SMALLEST, LARGEST = 1e-30, 1e30
@@ -56,10 +55,9 @@ def norms(vectors: Sequence[Vector], compiled: bool = False) -> Tensor:
     # `l2_loss`, half the sum of squares, reads a tensor once and writes nothing.
     squares = 2.0 * _vector([tf.nn.l2_loss(t) for t in tensors])
     safe = tf.reduce_all((squares > SMALLEST) & (squares < LARGEST))
-    found: Tensor = seldom(
-        ~safe, lambda: _scaled(squares, tensors), lambda: tf.sqrt(squares)
+    return tf.cond(
+        safe, lambda: tf.sqrt(squares), lambda: aside(_scaled)(squares, tensors)
     )
-    return found
 
 
 def length(norms: Tensor) -> Tensor:
@@ -145,6 +143,14 @@ def _kind(vector: Vector) -> tuple[bool, tuple[int, ...]]:
 
 def _first(vector: Vector) -> Tensor:
     return vector.left if isinstance(vector, Difference) else vector
+
+
+def aside(python_function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """What hardly a step needs, as one operation: idle ones cost their time too."""
+    function: Callable[..., Tensor] = tf.function(
+        python_function, autograph=False, experimental_attributes={"_noinline": True}
+    )
+    return function
 
 
 def _scaled(squares: Tensor, tensors: Sequence[Tensor]) -> Tensor:
