@@ -104,8 +104,9 @@ def optimize_for_inference(
         ...     ]
         ... )
         >>> x = np.random.default_rng(1).normal(size=(50, 4)).astype("float32")
-        >>> forms = ["TFLite float32"]
-        >>> result = optimize_for_inference(model, x, candidates=forms, rounds=3)
+        >>> result = optimize_for_inference(
+        ...     model, x, candidates=["TFLite float32"], rounds=3, verbose=0
+        ... )
         >>> result(x[:10]).shape
         (10, 3)
         >>> result.rungs[-1].largest_difference < 1e-4
