@@ -1,4 +1,4 @@
-"""What probes cost an epoch: an MLP, a convolutional network and a small transformer.
+"""What probes cost an epoch: an MLP, two convolutional networks, a small transformer.
 
 Every variant is a training of its own that is held between epochs: each round lets
 each of them go on for one. The first epoch, which traces the step, is not counted. The
@@ -41,6 +41,20 @@ def cnn():
         layers.Conv2D(32, 3, strides=2, activation="relu"),
         layers.Flatten(),
         layers.Dense(64, activation="relu"),
+        layers.Dense(10, activation="softmax"),
+    ]
+
+
+def deeper():
+    """More arithmetic for each weight, as most networks have."""
+    convolutions = [
+        layers.Conv2D(32, 3, padding="same", activation="relu") for _ in range(3)
+    ]
+    return [
+        keras.Input((32, 32, 3)),
+        *convolutions,
+        layers.MaxPooling2D(4),
+        layers.Flatten(),
         layers.Dense(10, activation="softmax"),
     ]
 
@@ -129,7 +143,12 @@ def parameters(network):
 
 print(machine())
 bandwidth = copy_bandwidth()
-for network, steps, rounds in ((mlp, 128, 40), (cnn, 32, 12), (transformer, 16, 12)):
+for network, steps, rounds in (
+    (mlp, 128, 40),
+    (cnn, 32, 12),
+    (deeper, 12, 9),
+    (transformer, 16, 12),
+):
     epochs = variants(network, 64 * steps)
     seconds = np.empty((rounds + 1, len(epochs), 2))
     order = list(enumerate(epochs.values()))
