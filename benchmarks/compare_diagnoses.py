@@ -4,10 +4,10 @@ Not part of `make bench`: it counts right diagnoses, and the guide "When trainin
 wrong" shows the table.
 
 The networks are those of the tests, which were at hand when thresholds were chosen. So
-each is also made with draws that nobody had looked at: other weights, other data. To
-the healthy ones come some that are too large for the tests.
+each is also made with other draws, of weights and of data; the last was counted once,
+when the rules stood. To the healthy ones come some that are too large for the tests.
 
-    python benchmarks/compare_diagnoses.py                  half an hour on one core
+    python benchmarks/compare_diagnoses.py                  an hour on one core
     python benchmarks/compare_diagnoses.py --seeds 2 --by preflight --healthy
     python benchmarks/compare_diagnoses.py --only U-Net plateau
                                                             a part, anew; the rest stays

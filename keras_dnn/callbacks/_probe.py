@@ -40,12 +40,7 @@ class Probe(keras.callbacks.Callback):
         """Sees the loss of every batch, all replicas' together, before the update."""
 
     def _before_update(self, variables: Sequence[keras.Variable], step: Tensor) -> None:
-        """Sees the weights before the step.
-
-        Args:
-            variables: the weights.
-            step: the count of updates so far.
-        """
+        """Sees the weights before an update, and the count of updates so far."""
 
     def _see_gradients(
         self,
