@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn.models._state import moving_variables, restored
+from keras_dnn._unchanged import moving_variables, restored
 
 
 def evaluated(model: keras.Model, data: Any, **options: Any) -> dict[str, float]:

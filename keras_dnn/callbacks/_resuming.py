@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn.callbacks import _fit
+from keras_dnn._keras import call_stack
 
 
 class Resumable(keras.callbacks.Callback):
@@ -33,7 +33,7 @@ class Resumable(keras.callbacks.Callback):
             Whether a state was found and restored.
         """
         self._files: list[Path] = []
-        siblings = getattr(_fit.callback_list(), "callbacks", [])
+        siblings = getattr(call_stack.callback_list(), "callbacks", [])
         alike = [c for c in siblings if type(c) is type(self)]
         for callback in siblings:
             if isinstance(callback, keras.callbacks.BackupAndRestore):

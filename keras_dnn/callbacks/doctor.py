@@ -10,11 +10,12 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import sublayers
-from keras_dnn.callbacks._course import Course
-from keras_dnn.callbacks._course_charts import charts
-from keras_dnn.callbacks._course_checks import CHECKS
-from keras_dnn.callbacks._first_bad_step import FirstBadStep
+from keras_dnn._keras.layers import sublayers
+from keras_dnn._unchanged import same_randomness
+from keras_dnn.callbacks._doctor.charts import charts
+from keras_dnn.callbacks._doctor.checks import CHECKS
+from keras_dnn.callbacks._doctor.first_bad_step import FirstBadStep
+from keras_dnn.callbacks._doctor.history import Course
 from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.callbacks.activation_statistics import ActivationStatistics
 from keras_dnn.callbacks.gradient_norms import GradientNorms
@@ -26,7 +27,6 @@ from keras_dnn.diagnostics._loss import guess_of, loss_of
 from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
 from keras_dnn.layers._stochastic import rates
-from keras_dnn.models._same_randomness import same_randomness
 
 BATCHES = 16
 """So many of the data are gone through for an example on which a layer fails."""

@@ -10,12 +10,12 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._column import Column
-from keras_dnn.callbacks._gradient_histograms import GradientHistograms
-from keras_dnn.callbacks._gradient_record import GradientRecord
-from keras_dnn.callbacks._gradient_row import GradientRow
-from keras_dnn.callbacks._gradient_writers import CsvWriter, TensorBoardWriter
-from keras_dnn.callbacks._recorder import Recorder
+from keras_dnn.callbacks._gradients.histograms import GradientHistograms
+from keras_dnn.callbacks._gradients.history import GradientRecord
+from keras_dnn.callbacks._gradients.in_step import GradientRow
+from keras_dnn.callbacks._gradients.writers import CsvWriter, TensorBoardWriter
+from keras_dnn.callbacks._probe.column import Column
+from keras_dnn.callbacks._probe.recorder import Recorder
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn.models._weighted import containers, weighted_layers
+from keras_dnn.models._weighted_layers import containers, weighted_layers
 from keras_dnn.optimizers import Optimizer
 
 

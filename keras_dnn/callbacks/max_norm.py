@@ -9,12 +9,12 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._graph import sublayers, sublayers_of
+from keras_dnn._keras.layers import sublayers, sublayers_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._incoming import Axes, incoming_weights
-from keras_dnn.callbacks._norms import LARGE, on_this_cpu, sum_of_squares
-from keras_dnn.callbacks._probe import Probe
+from keras_dnn.callbacks._incoming_weights import Axes, incoming_weights
+from keras_dnn.callbacks._probe.norms import LARGE, on_this_cpu, sum_of_squares
+from keras_dnn.callbacks._probe.tap import Probe
 
 
 class MaxNorm(Probe):

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
-from keras_dnn.callbacks._probe import Probe
+from keras_dnn.callbacks._probe.tap import Probe
 from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.optimizers import Optimizer
 from keras_dnn.optimizers._override import override, put_back, updates_of

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn.callbacks._evaluation import evaluated
-from keras_dnn.callbacks._rate import Rate, optimizers_of
+from keras_dnn.callbacks._learning_rate import Rate, optimizers_of
 from keras_dnn.callbacks._resuming import Resumable
 
 

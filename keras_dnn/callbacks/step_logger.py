@@ -9,10 +9,10 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._column import Column
-from keras_dnn.callbacks._rate import optimizers_of
-from keras_dnn.callbacks._recorder import Recorder
-from keras_dnn.callbacks._table import Table
+from keras_dnn.callbacks._learning_rate import optimizers_of
+from keras_dnn.callbacks._probe.column import Column
+from keras_dnn.callbacks._probe.recorder import Recorder
+from keras_dnn.callbacks._probe.step_buffer import Table
 
 if TYPE_CHECKING:
     import keras

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import sublayers
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._column import Column
+from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._evaluation import evaluated
+from keras_dnn.callbacks._probe.column import Column
 from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.layers._stochastic import rates
-from keras_dnn.models._state import moving_variables, restored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._graph import output_layers
+from keras_dnn._keras.graph import output_layers
 
 CROSSENTROPIES = {
     "sparse_categorical_crossentropy": "softmax",

@@ -2,19 +2,19 @@
 
 import dataclasses
 
-from keras_dnn.diagnostics import (
-    _data_checks,
-    _learning_checks,
-    _signal_checks,
-    _structure_checks,
+from keras_dnn.diagnostics._checks import (
+    data,
+    learning,
+    signal,
+    structure,
 )
 from keras_dnn.diagnostics.check import GUIDE, REGISTRY
 
 ORDER = (
-    _data_checks,
-    _structure_checks,
-    _signal_checks,
-    _learning_checks,
+    data,
+    structure,
+    signal,
+    learning,
 )
 
 for room in ORDER:

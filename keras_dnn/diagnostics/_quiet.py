@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_dnn._graph import sublayers
-from keras_dnn._patch import attribute
+from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.patched import attribute
 from keras_dnn.layers._stochastic import noise, rates
 
 

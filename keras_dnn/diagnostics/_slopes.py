@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_dnn._tensorflow import tf
-from keras_dnn.models._state import moving_variables
+from keras_dnn._unchanged import moving_variables
 
 EPSILON = float(np.finfo("float64").eps)
 STEP = EPSILON ** (1 / 3)

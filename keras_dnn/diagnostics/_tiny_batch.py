@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn._unchanged import restored, unchanged_by_calls
 from keras_dnn.diagnostics._quiet import without_noise
-from keras_dnn.diagnostics.examination import Examination, losses_of, untouched
-from keras_dnn.models._state import restored
+from keras_dnn.diagnostics.examination import Examination, losses_of
 
 EXAMPLES = 8
 RATES = (1e-3, 1e-2)
@@ -50,7 +50,7 @@ def learn(look: Examination, enough: float) -> Learnt | None:
         (look.x, look.y, look.sample_weight),
     )
     first, best, done = 0.0, np.inf, 0
-    with untouched(model), without_noise(model):
+    with unchanged_by_calls(model), without_noise(model):
         step = _Step(look, batch)
         # Tracing a large network takes longer than its few steps.
         call = step if large else tf.function(step)

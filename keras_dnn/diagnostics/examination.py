@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_dnn._graph import output_layers
+from keras_dnn._keras.graph import output_layers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn._unchanged import unchanged_by_calls
 from keras_dnn.diagnostics._loss import Loss, loss_of
 from keras_dnn.diagnostics._quiet import without_noise
 from keras_dnn.diagnostics.layer_signal import (
@@ -23,9 +22,7 @@ from keras_dnn.diagnostics.layer_signal import (
     signal_of,
 )
 from keras_dnn.layers._stochastic import stochastic
-from keras_dnn.models._outputs import watched
-from keras_dnn.models._same_randomness import same_randomness
-from keras_dnn.models._state import moving_variables, restored
+from keras_dnn.models._layer_outputs import watched
 
 layers = keras.layers
 
@@ -106,7 +103,7 @@ class Examination:
         """The loss of the batch with dropout and noise off, without penalties."""
         if not stochastic(self.model):
             return self.loss
-        with untouched(self.model), without_noise(self.model):
+        with unchanged_by_calls(self.model), without_noise(self.model):
             loss, _, _ = losses_of(self.model, self.x, self.y, self.sample_weight)
         return float(loss)
 
@@ -160,7 +157,7 @@ class Examination:
     @functools.cached_property
     def _seen(self) -> _Pass:
         """One pass forward and one back, in training mode, as training begins."""
-        with untouched(self.model):
+        with unchanged_by_calls(self.model):
             return self._one_pass()
 
     def _one_pass(self) -> _Pass:
@@ -198,14 +195,6 @@ class Examination:
             ),
             tuple(None if g is None else norm_of(g) for g in weights),
         )
-
-
-@contextlib.contextmanager
-def untouched(model: keras.Model) -> Iterator[None]:
-    """Puts back weights, states, metrics and all that is drawn at random."""
-    variables = [*model.variables, *model.metrics_variables, *moving_variables(model)]
-    with same_randomness(), restored(variables):
-        yield
 
 
 def losses_of(

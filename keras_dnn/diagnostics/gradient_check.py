@@ -12,6 +12,7 @@ from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._unchanged import same_randomness
 from keras_dnn.diagnostics._float64 import copied, in_float64
 from keras_dnn.diagnostics._slopes import (
     STEP,
@@ -20,7 +21,6 @@ from keras_dnn.diagnostics._slopes import (
     rounding,
     slope_of,
 )
-from keras_dnn.models._same_randomness import same_randomness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

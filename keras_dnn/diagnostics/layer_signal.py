@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._graph import sublayers
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor

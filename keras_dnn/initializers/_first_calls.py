@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_dnn._patch import attribute
+from keras_dnn._keras.patched import attribute
 from keras_dnn._typing import Tensor
 
 Layer: TypeAlias = keras.layers.Layer

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import sublayers
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._typing import Tensor

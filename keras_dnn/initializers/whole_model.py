@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._graph import sublayers
+from keras_dnn._keras.layers import sublayers
 from keras_dnn.initializers._kernel import Kernel
 from keras_dnn.initializers._layer_kernels import kernels_of
 from keras_dnn.initializers._seeded import seeds

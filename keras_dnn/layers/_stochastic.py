@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_dnn._graph import has_training_argument, sublayers
-from keras_dnn._patch import attribute
+from keras_dnn._keras.layers import has_training_argument, sublayers
+from keras_dnn._keras.patched import attribute
 from keras_dnn._typing import Tensor
 from keras_dnn.layers.rrelu import RReLU
 

@@ -9,8 +9,8 @@ from keras_dnn.models.inference import optimize_for_inference
 from keras_dnn.models.inference_result import InferenceResult, Rung
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
 from keras_dnn.models.pruning import PruneResult, prune
-from keras_dnn.models.reusing import reuse_layers, unfreeze
-from keras_dnn.models.sparseness import Sparsity, sparsity
+from keras_dnn.models.sparsity import Sparsity, sparsity
+from keras_dnn.models.transfer import reuse_layers, unfreeze
 
 __all__ = [
     "Calibration",

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._graph import graph_of
+from keras_dnn._keras.graph import graph_of
 from keras_dnn._typing import Tensor
 
 

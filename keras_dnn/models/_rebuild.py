@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_dnn._graph import Graph, Node, graph_of, input_layer, sublayers
+from keras_dnn._keras.graph import Graph, Node, graph_of, input_layer
+from keras_dnn._keras.layers import sublayers
 
 Replace = Callable[[keras.layers.Layer], keras.layers.Layer | None]
 Fill = Callable[[keras.layers.Layer, keras.layers.Layer], None]

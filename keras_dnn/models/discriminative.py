@@ -13,8 +13,8 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._graph import sublayers_of
-from keras_dnn.models._weighted import weighted_layers
+from keras_dnn._keras.layers import sublayers_of
+from keras_dnn.models._weighted_layers import weighted_layers
 from keras_dnn.optimizers.schedules import Scaled
 
 Groups = Sequence[Sequence[str | keras.layers.Layer]]

@@ -17,20 +17,25 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import flat_inputs, output_layers
+from keras_dnn._keras.graph import flat_inputs, output_layers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import LEVELS
-from keras_dnn.models._export import to_onnx, to_tflite, write_saved_model
-from keras_dnn.models._randomness import only, random_layers
-from keras_dnn.models._sampler import ROWS, Draws, Sampler, Task, tiled
-from keras_dnn.models._statistics import (
+from keras_dnn.models._runtimes.export import to_onnx, to_tflite, write_saved_model
+from keras_dnn.models._sampling.moments import (
     CLASSES,
     NUMBERS,
     ONE_OF_TWO,
     probabilities,
 )
-from keras_dnn.models._stream import COHERENT, INDEPENDENT, Chunk, Stream
+from keras_dnn.models._sampling.random_stream import (
+    COHERENT,
+    INDEPENDENT,
+    Chunk,
+    Stream,
+)
+from keras_dnn.models._sampling.sampler import ROWS, Draws, Sampler, Task, tiled
+from keras_dnn.models._sampling.switched_on import only, random_layers
 
 CLASS_MEASURES = (
     "mean",

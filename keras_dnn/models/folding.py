@@ -21,9 +21,9 @@ from typing import Any
 import keras
 
 from keras_dnn._result import Result
-from keras_dnn.models._float64 import max_error
-from keras_dnn.models._fold_plan import Plan
-from keras_dnn.models._fold_report import report
+from keras_dnn.models._folding.error import max_error
+from keras_dnn.models._folding.plan import Plan
+from keras_dnn.models._folding.report import report
 from keras_dnn.models._rebuild import rebuild
 
 

@@ -13,16 +13,17 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._graph import graph_of, sublayers
+from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._progress import Progress
 from keras_dnn._tensorflow import require_tensorflow
-from keras_dnn.models._forms.form import Form
-from keras_dnn.models._forms.network import Network
-from keras_dnn.models._forms.registry import FORMS
-from keras_dnn.models._ladder import PIECE, Ladder
-from keras_dnn.models._lean import lean_model
-from keras_dnn.models._ports import Ports, filled, input_ports, places
-from keras_dnn.models._randomness import is_stateful
+from keras_dnn.models._runtimes.measuring import PIECE, Ladder
+from keras_dnn.models._runtimes.registry import FORMS
+from keras_dnn.models._runtimes.runtime import Form
+from keras_dnn.models._runtimes.signature import Ports, filled, input_ports, places
+from keras_dnn.models._runtimes.source import Network
+from keras_dnn.models._runtimes.stripped import lean_model
+from keras_dnn.models._sampling.switched_on import is_stateful
 from keras_dnn.models.inference_result import InferenceResult
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_dnn._result import Result
-from keras_dnn.models._forms.registry import FORMS
-from keras_dnn.models._ports import Ports
-from keras_dnn.models._predictor import Predictor
+from keras_dnn.models._runtimes.predictor import Predictor
+from keras_dnn.models._runtimes.registry import FORMS
+from keras_dnn.models._runtimes.signature import Ports
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,14 +17,14 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import batches
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn.models._batches import batches
-from keras_dnn.models._exact_head import exact
-from keras_dnn.models._randomness import random_layers, unmoved
-from keras_dnn.models._sampler import Draws, Task, sampler_of
-from keras_dnn.models._stream import MASKS
+from keras_dnn.models._sampling.closed_form import exact
+from keras_dnn.models._sampling.random_stream import MASKS
+from keras_dnn.models._sampling.sampler import Draws, Task, sampler_of
+from keras_dnn.models._sampling.switched_on import random_layers, unmoved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

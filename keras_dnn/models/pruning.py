@@ -17,13 +17,13 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
-from keras_dnn.models import sparseness
 from keras_dnn.models._difference import differences
-from keras_dnn.models._kernels import Kernel
-from keras_dnn.models._pruning_mask import PruningMask
+from keras_dnn.models._pruning.kernels import Kernel
+from keras_dnn.models._pruning.mask import PruningMask
+from keras_dnn.models._pruning.selection import to_prune
 from keras_dnn.models._rebuild import rebuild
-from keras_dnn.models._to_prune import to_prune
-from keras_dnn.models.sparseness import Sparsity
+from keras_dnn.models.sparsity import Sparsity
+from keras_dnn.models.sparsity import sparsity as measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,7 +171,7 @@ def prune(
     largest, mean = progress.after(differences(model, pruned, data), total)
     return PruneResult(
         model=pruned,
-        sparsity=sparseness.sparsity(pruned),
+        sparsity=measured(pruned),
         kept=kept,
         size=size,
         compressed_size_before=before,

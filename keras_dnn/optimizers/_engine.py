@@ -15,10 +15,10 @@ import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers import _distribution, _gradients
-from keras_dnn.optimizers._blocks import Block, partition
+from keras_dnn.optimizers import _gradients, _replicas
 from keras_dnn.optimizers._rule import Rule
 from keras_dnn.optimizers._update import Update
+from keras_dnn.optimizers._weight_blocks import Block, partition
 
 
 class Engine(Rule):
@@ -126,9 +126,9 @@ class Engine(Rule):
         ]
         # A table that stands alone keeps its rows, so that no work grows with it.
         packed = {i: g for i, g in lazy.items() if i not in self._alone}
-        several = _distribution.replicas() > 1
-        with _distribution.clear_errors():
-            gradients = _distribution.sum_over_replicas(gradients)
+        several = _replicas.replicas() > 1
+        with _replicas.clear_errors():
+            gradients = _replicas.sum_over_replicas(gradients)
 
         due: Tensor = None
         totals: list[Tensor] = []
@@ -175,7 +175,7 @@ class Engine(Rule):
                 if v.constraint is not None
             },
         )
-        with _distribution.clear_errors():
+        with _replicas.clear_errors():
             tf.__internal__.distribute.interim.maybe_merge_call(
                 update.on_every_device, self._distribution_strategy, state
             )
@@ -187,7 +187,7 @@ class Engine(Rule):
         rows = (
             (self.sparse == "lazy" or self.rests_at_zero)
             and not self.gradient_accumulation_steps
-            and _distribution.replicas() == 1
+            and _replicas.replicas() == 1
             and index in self._alone
         )
         if not _gradients.is_sparse(gradient):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers import _distribution, _gradients, _part
-from keras_dnn.optimizers._blocks import SMALL
-from keras_dnn.optimizers._part import Part
+from keras_dnn.optimizers import _block_update, _gradients, _replicas
+from keras_dnn.optimizers._block_update import Part
 from keras_dnn.optimizers._scalar import Scalar
+from keras_dnn.optimizers._weight_blocks import SMALL
 
 if TYPE_CHECKING:
     from keras_dnn.optimizers._engine import Engine
@@ -40,7 +40,7 @@ class Update:
     def on_every_device(self, strategy: Any, state: dict[str, Any]) -> None:
         """Runs the update on every device that holds a copy of the weights."""
         if strategy.num_replicas_in_sync > 1:
-            _distribution.refuse_what_keras_cannot_do()
+            _replicas.refuse_what_keras_cannot_do()
         strategy.extended.update(
             state["weights"][0],
             lambda _, state: self.on_device(state),
@@ -91,8 +91,10 @@ class Update:
         parts = list(self._parts(state, now))
         sparse = [part for part in parts if part.sparse]
         fused = [part for part in parts if not part.sparse and self._fuses(part)]
-        _part.run(fused, rule, fused=True)
-        _part.run([p for p in parts if p not in sparse + fused], rule, fused=False)
+        _block_update.run(fused, rule, fused=True)
+        _block_update.run(
+            [p for p in parts if p not in sparse + fused], rule, fused=False
+        )
         for part in sparse:
             part.update_rows(rule, lazy=self.optimizer.sparse == "lazy")
 

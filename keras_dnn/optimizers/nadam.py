@@ -22,7 +22,7 @@ import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers._betas import Betas
+from keras_dnn.optimizers._adam_family import Betas
 from keras_dnn.optimizers._scalar import Scalar
 
 DECAY = 0.96

@@ -8,10 +8,10 @@ from keras_dnn.plotting.errors import error_parts
 from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.images import uncertain_images
-from keras_dnn.plotting.ladder import ladder
 from keras_dnn.plotting.rejection import rejection
+from keras_dnn.plotting.runtimes import ladder
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
-from keras_dnn.plotting.sparseness import zero_weights
+from keras_dnn.plotting.sparsity import zero_weights
 from keras_dnn.plotting.trials import trials
 from keras_dnn.plotting.uncertainty import (
     predicted_classes,

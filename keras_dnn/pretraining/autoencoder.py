@@ -12,9 +12,9 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn.pretraining._encoder import checked, decoded, new_input
-from keras_dnn.pretraining._mirror import chain, mirror, shapes_of
-from keras_dnn.pretraining._random import Noise
-from keras_dnn.pretraining._targets import Reconstruction
+from keras_dnn.pretraining._mirrored_decoder import chain, mirror, shapes_of
+from keras_dnn.pretraining._models_with_targets import Reconstruction
+from keras_dnn.pretraining._random_layers import Noise
 
 
 def autoencoder(

@@ -14,8 +14,8 @@ import keras
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.pretraining._encoder import checked
-from keras_dnn.pretraining._random import HELD_SEED, ReplicaSeed
-from keras_dnn.pretraining._targets import OwnTargets
+from keras_dnn.pretraining._models_with_targets import OwnTargets
+from keras_dnn.pretraining._random_layers import HELD_SEED, ReplicaSeed
 
 
 def gan(

@@ -13,8 +13,8 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn.pretraining._encoder import checked, decoded, new_input
-from keras_dnn.pretraining._mask import RandomMask
-from keras_dnn.pretraining._targets import Reconstruction
+from keras_dnn.pretraining._models_with_targets import Reconstruction
+from keras_dnn.pretraining._random_mask import RandomMask
 from keras_dnn.pretraining.autoencoder import decoder_for
 
 

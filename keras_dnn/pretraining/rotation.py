@@ -15,8 +15,8 @@ from keras_dnn.pretraining._encoder import (
     new_input,
     square_images,
 )
-from keras_dnn.pretraining._targets import RightIsFirst
-from keras_dnn.pretraining._turns import TURNS, RandomTurns, RightFirst
+from keras_dnn.pretraining._models_with_targets import RightIsFirst
+from keras_dnn.pretraining._quarter_turns import TURNS, RandomTurns, RightFirst
 
 
 def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:

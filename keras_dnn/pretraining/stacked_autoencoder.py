@@ -13,8 +13,14 @@ import keras
 
 from keras_dnn.models._rebuild import rebuild
 from keras_dnn.pretraining._encoder import checked, new_input
-from keras_dnn.pretraining._mirror import DROPS, WEIGHTED, chain, mirror, shapes_of
-from keras_dnn.pretraining._targets import BELOW, Reconstruction, Stage
+from keras_dnn.pretraining._mirrored_decoder import (
+    DROPS,
+    WEIGHTED,
+    chain,
+    mirror,
+    shapes_of,
+)
+from keras_dnn.pretraining._models_with_targets import BELOW, Reconstruction, Stage
 from keras_dnn.pretraining.autoencoder import noise_layers
 
 

@@ -14,7 +14,7 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn.initializers import GlorotNormal, HeNormal, for_activation
-from keras_dnn.recipes._ends import first_layers, last_layer, widths
+from keras_dnn.recipes._input_output_layers import first_layers, last_layer, widths
 
 DEEP = 3
 """From so many hidden layers on, a network is deep."""

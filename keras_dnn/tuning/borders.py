@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._result import Result
-from keras_dnn.tuning._extra import extra
-from keras_dnn.tuning._range import Range, range_of
+from keras_dnn.tuning._optional import extra
+from keras_dnn.tuning._search_range import Range, range_of
 from keras_dnn.tuning._trials import found, has, values
 from keras_dnn.tuning.dimensions import COMPLEMENT
 

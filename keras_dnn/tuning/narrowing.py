@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn.tuning._extra import extra
-from keras_dnn.tuning._range import Range, range_of
+from keras_dnn.tuning._optional import extra
+from keras_dnn.tuning._search_range import Range, range_of
 from keras_dnn.tuning._trials import found, values
 from keras_dnn.tuning.borders import moved, space_of
 

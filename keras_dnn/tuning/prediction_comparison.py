@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn.tuning._comparison import Comparison, conclude, names_of, warn_of_few
-from keras_dnn.tuning._extra import extra
+from keras_dnn.tuning._optional import extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

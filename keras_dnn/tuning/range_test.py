@@ -18,10 +18,10 @@ from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
+from keras_dnn._unchanged import unchanged_by_training
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.optimizers._override import override, put_back, updates_of
-from keras_dnn.tuning import _curve, _data
-from keras_dnn.tuning._transaction import untouched
+from keras_dnn.tuning import _data, _range_test_rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,7 +185,7 @@ def find_learning_rate(
     fit = _data.enough(x, y, sample_weight, batch_size, steps * every, shuffle, seed)
     _data.build(model, fit["x"])
     probe = _Sweep(steps, every, smoothing, stop_factor, Progress(verbose))
-    with untouched(model):
+    with unchanged_by_training(model):
         start = updates_of(optimizer)
 
         def rate_at(updates: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ class _Sweep(StepLogger):
             return False
         if not np.isfinite(losses).all():
             return True
-        averages = _curve.smoothed(losses, self.smoothing)
+        averages = _range_test_rules.smoothed(losses, self.smoothing)
         # A loss near zero may multiply without meaning anything.
         size = max(abs(averages.min()), abs(averages[0]) / 10)
         limit = averages.min() + (self.stop_factor - 1) * size
@@ -261,11 +261,11 @@ class _Sweep(StepLogger):
 def _read(probe: _Sweep, sweep: str, smoothing: float, seed: int | None) -> RangeTest:
     """The result of a sweep that has ended."""
     rates, losses = probe.updates()
-    end = _curve.usable(losses)
+    end = _range_test_rules.usable(losses)
     found: dict[str, Any] = {
         "rates": rates,
         "losses": losses,
-        "smoothed": _curve.smoothed(losses, smoothing),
+        "smoothed": _range_test_rules.smoothed(losses, smoothing),
         "trend": np.full(len(losses), math.nan),
         "suggestions": {},
         "suggestion": None,
@@ -280,11 +280,13 @@ def _read(probe: _Sweep, sweep: str, smoothing: float, seed: int | None) -> Rang
         )
         return RangeTest(**found)
     used, curve = rates[:end], losses[:end]
-    trend = _curve.Trend(np.log(used) if sweep == "exponential" else used)
+    trend = _range_test_rules.Trend(np.log(used) if sweep == "exponential" else used)
     found["trend"][:end] = trend.values_of @ curve
-    found["reason"] = _curve.why_not(curve, trend)
+    found["reason"] = _range_test_rules.why_not(curve, trend)
     if not found["reason"]:
-        found["suggestions"] = _curve.suggestions(used, curve, trend)
+        found["suggestions"] = _range_test_rules.suggestions(used, curve, trend)
         found["suggestion"] = found["suggestions"]["valley"]
-        found["interval"] = _curve.interval("valley", used, curve, trend, seed)
+        found["interval"] = _range_test_rules.interval(
+            "valley", used, curve, trend, seed
+        )
     return RangeTest(**found)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_dnn.callbacks._course import Course
-from keras_dnn.callbacks._course_checks import CHECKS
+from keras_dnn.callbacks._doctor.checks import CHECKS
+from keras_dnn.callbacks._doctor.history import Course
 
 KERNELS = ["model/a/kernel", "model/b/kernel", "model/c/kernel"]
 NONE = np.empty((0, 0))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_dnn.callbacks._first_bad_step import BadStep
+from keras_dnn.callbacks._doctor.first_bad_step import BadStep
 from tests.callbacks.courses import KERNELS, NONE, course
 
 

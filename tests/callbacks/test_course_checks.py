@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_dnn.callbacks._course_checks import CHECKS
-from keras_dnn.callbacks._first_bad_step import BadStep
+from keras_dnn.callbacks._doctor.checks import CHECKS
+from keras_dnn.callbacks._doctor.first_bad_step import BadStep
 from tests.callbacks.courses import KERNELS, found
 
 

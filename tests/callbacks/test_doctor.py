@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn.callbacks import Doctor
-from keras_dnn.callbacks._course_checks import CHECKS
+from keras_dnn.callbacks._doctor.checks import CHECKS
 from keras_dnn.optimizers import Nesterov
 from tests.callbacks import doctor_cases
 from tests.diagnostics import networks

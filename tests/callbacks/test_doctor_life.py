@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_dnn.callbacks import Doctor, GradientNorms
-from keras_dnn.callbacks._course import Course
+from keras_dnn.callbacks._doctor.history import Course
 from keras_dnn.optimizers import Nesterov
 from tests.diagnostics import networks
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_dnn import optimizers
 from keras_dnn.callbacks import GradientNorms, MaxNorm
-from keras_dnn.callbacks._norms import LARGE, Difference, norms
+from keras_dnn.callbacks._probe.norms import LARGE, Difference, norms
 from keras_dnn.callbacks.max_norm import _Bound
 from tests.callbacks.gradient_replay import (
     assert_tells,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dnn.callbacks._course_checks import CHECKS
+from keras_dnn.callbacks._doctor.checks import CHECKS
 from keras_dnn.diagnostics import (
     preflight,
     register_check,

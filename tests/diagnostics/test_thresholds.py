@@ -210,10 +210,11 @@ def test_it_begins_at_its_threshold(name, healthy, sick):
     [(0.1, None), (0.101, "note"), (0.5, "note"), (0.501, "warning"), (2.0, "warning")],
 )
 def test_how_much_is_learnt_by_heart(monkeypatch, best, severity):
-    from keras_dnn.diagnostics import _learning_checks, _tiny_batch
+    from keras_dnn.diagnostics import _tiny_batch
+    from keras_dnn.diagnostics._checks import learning
 
     learnt = _tiny_batch.Learnt(first=1.0, best=best, steps=9, examples=8)
-    monkeypatch.setattr(_learning_checks, "learn", lambda look, enough: learnt)
+    monkeypatch.setattr(learning, "learn", lambda look, enough: learnt)
     findings = found("tiny-batch")
     assert [f.severity for f in findings] == ([severity] if severity else [])
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_dnn._progress import Progress
-from keras_dnn.models import _ladder
 from keras_dnn.models._agreement import accuracy, classes, differences
-from keras_dnn.models._predictor import in_pieces
+from keras_dnn.models._runtimes import measuring
+from keras_dnn.models._runtimes.predictor import in_pieces
 
 
 def test_differences_are_shares_of_the_spread():
@@ -97,19 +97,19 @@ def test_calls_are_timed_in_turns(monkeypatch):
     """On a clock that only calls and pauses move, against counting from its record."""
     now, record = [0.0], []
     generator = np.random.default_rng(1)
-    monkeypatch.setattr(_ladder.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
 
     def pass_by(name, seconds):
         record.append((name, now[0], seconds))
         now[0] += seconds
 
-    monkeypatch.setattr(_ladder.time, "sleep", lambda seconds: pass_by("", seconds))
+    monkeypatch.setattr(measuring.time, "sleep", lambda seconds: pass_by("", seconds))
     scales = {"quick": 1e-3, "slow": 1.0}
     calls = {
         name: lambda name=name, s=s: pass_by(name, s * generator.uniform(1, 9))
         for name, s in scales.items()
     }
-    found = _ladder.interleaved(calls, 3, Progress(0))
+    found = measuring.interleaved(calls, 3, Progress(0))
 
     pauses = [i for i, (name, *_) in enumerate(record) if not name]
     turns = [record[i:j] for i, j in zip(pauses, [*pauses[1:], None], strict=True)]

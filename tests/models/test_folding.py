@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 
 from keras_dnn.models import fold_batch_norm
-from keras_dnn.models._float64 import _outputs_in_float64
-from keras_dnn.models._linear import Linear
+from keras_dnn.models._folding.error import _outputs_in_float64
+from keras_dnn.models._folding.linear import Linear
 from keras_dnn.models._rebuild import rebuild
 from tests.models.fold_cases import (
     IMAGE,

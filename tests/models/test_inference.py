@@ -13,11 +13,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_dnn.models import InferenceResult, Rung, _ladder, optimize_for_inference
-from keras_dnn.models._forms.network import Network
-from keras_dnn.models._forms.quantize import quantize
-from keras_dnn.models._forms.registry import FORMS
-from keras_dnn.models._ports import input_ports
+from keras_dnn.models import InferenceResult, Rung, optimize_for_inference
+from keras_dnn.models._runtimes import measuring
+from keras_dnn.models._runtimes.quantize import quantize
+from keras_dnn.models._runtimes.registry import FORMS
+from keras_dnn.models._runtimes.signature import input_ports
+from keras_dnn.models._runtimes.source import Network
 
 TENSORFLOWS = [
     "tf.function",
@@ -34,7 +35,7 @@ def short_turns():
     """One call that is not timed and one that is: what they last is not looked at."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PAUSE", "WARM", "TIMED"):
-            patch.setattr(_ladder, name, 0.0)
+            patch.setattr(measuring, name, 0.0)
         yield
 
 

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_dnn._graph import graph_of
-from keras_dnn.models import _sampler, mc_predict
-from keras_dnn.models._randomness import random_layers
-from keras_dnn.models._sampler import sampler_of
+from keras_dnn._keras.graph import graph_of
+from keras_dnn.models import mc_predict
+from keras_dnn.models._sampling import sampler
+from keras_dnn.models._sampling.sampler import sampler_of
+from keras_dnn.models._sampling.switched_on import random_layers
 
 MASKS = ("independent", "coherent", "stratified")
 
@@ -116,9 +117,9 @@ def test_samples_depend_on_no_division(name, masks, monkeypatch):
 
     expected = samples_of(model, x, masks)
     in_batches = samples_of(model, x, masks, batch_size=3)
-    monkeypatch.setattr(_sampler, "ROWS", 4)
+    monkeypatch.setattr(sampler, "ROWS", 4)
     in_small_chunks = samples_of(model, x, masks)
-    monkeypatch.setattr(_sampler, "ROWS", 15)
+    monkeypatch.setattr(sampler, "ROWS", 15)
     in_large_chunks = samples_of(model, x, masks)
 
     # Few units have few masks, of which coherent samples may have the same.
@@ -311,7 +312,7 @@ def test_half_the_samples_do_if_they_are_stratified(trained_model, samples):
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("samples", [1, 2, 25, 100])
 def test_quantiles_are_those_of_numpy(samples, masks, monkeypatch):
-    monkeypatch.setattr(_sampler, "ROWS", 40)
+    monkeypatch.setattr(sampler, "ROWS", 40)
     shares = [0.0, 0.05, 0.5, 0.731, 1.0]
     found = mc_predict(
         mlp(),

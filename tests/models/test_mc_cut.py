@@ -6,8 +6,8 @@ import pytest
 from keras import layers, ops
 
 from keras_dnn.models import mc_predict
-from keras_dnn.models._randomness import random_layers
-from keras_dnn.models._sampler import sampler_of
+from keras_dnn.models._sampling.sampler import sampler_of
+from keras_dnn.models._sampling.switched_on import random_layers
 from tests.models.mc_cases import (
     NEVER,
     normal,

@@ -14,8 +14,8 @@ import pytest
 from keras_dnn import optimizers
 from keras_dnn.callbacks import MaxNorm
 from keras_dnn.models import PruneResult, prune
-from keras_dnn.models._kernels import kernels, layers_by_path
-from keras_dnn.models._pruning_mask import PruningMask
+from keras_dnn.models._pruning.kernels import kernels, layers_by_path
+from keras_dnn.models._pruning.mask import PruningMask
 from keras_dnn.models._rebuild import rebuild
 
 layers = keras.layers

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_dnn._graph import graph_of
+from keras_dnn._keras.graph import graph_of
 from keras_dnn.models._rebuild import key_of, rebuild
 from tests.models.test_rebuild import functional, normal, scrambled
 

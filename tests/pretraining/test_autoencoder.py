@@ -7,7 +7,7 @@ import pytest
 from keras_dnn.models import reuse_layers
 from keras_dnn.optimizers import Nesterov
 from keras_dnn.pretraining import autoencoder
-from keras_dnn.pretraining._random import Noise
+from keras_dnn.pretraining._random_layers import Noise
 from tests.pretraining.pretraining_cases import (
     dense,
     identity,

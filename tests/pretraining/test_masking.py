@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dnn.pretraining import masking
-from keras_dnn.pretraining._mask import RandomMask
+from keras_dnn.pretraining._random_mask import RandomMask
 from tests.pretraining.pretraining_cases import (
     dense,
     identity,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dnn.pretraining import rotation
-from keras_dnn.pretraining._turns import RandomTurns, RightFirst
+from keras_dnn.pretraining._quarter_turns import RandomTurns, RightFirst
 from tests.pretraining.pretraining_cases import (
     convolutional,
     dense,

@@ -1,0 +1,92 @@
+"""What a layer, or a model as a layer, keeps private: its parts, states and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras.src.applications import convnext
+
+
+def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
+    """The layer itself, if it is one, and all layers inside it, each once."""
+    if isinstance(layer, keras.layers.Layer):
+        seen: set[int] = set()
+        for sublayer in layer._flatten_layers(include_self=True, recursive=True):
+            if id(sublayer) not in seen:
+                seen.add(id(sublayer))
+                yield sublayer
+
+
+def states(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """What a layer itself moves in a call: statistics, states, and its seeds."""
+    seeds = [generator.state for generator in layer._seed_generators]
+    return [*layer._non_trainable_variables, *seeds]
+
+
+def global_seed() -> list[keras.Variable]:
+    """The state of Keras's global generator, if anything has drawn from it."""
+    state = keras.src.backend.common.global_state
+    generator = state.get_global_attribute("global_seed_generator")
+    return [] if generator is None else [generator.state]
+
+
+def loss_weights_of(model: keras.Model) -> Any:
+    """What `compile` was given as `loss_weights`."""
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def forget_global_seed() -> None:
+    """Makes Keras's global generator one that nothing has drawn from."""
+    state = keras.src.backend.common.global_state
+    state.set_global_attribute("global_seed_generator", None)
+
+
+def random_functions() -> Any:
+    """The module whose `dropout`, `normal` and `uniform` Keras's layers call."""
+    return keras.src.backend.random
+
+
+def sublayers_of(
+    model: Any, choice: str | keras.layers.Layer
+) -> list[keras.layers.Layer]:
+    """The layers of this name, or this layer, in a model, and all layers inside it."""
+    found = {
+        id(sublayer): sublayer
+        for layer in sublayers(model)
+        if choice is layer or choice == layer.name
+        for sublayer in sublayers(layer)
+    }
+    return list(found.values())
+
+
+def layer_scale() -> type[keras.layers.Layer]:
+    """The layer of ConvNeXt that multiplies each channel by a weight."""
+    scale: type[keras.layers.Layer] = convnext.LayerScale
+    return scale
+
+
+def in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The same layer with the same variables, which computes in float64.
+
+    It reads a variable of another float type as float64. No call of it, which must be
+    in inference mode, leaves anything on the layer given.
+    """
+    view: keras.layers.Layer = object.__new__(type(layer))
+    vars(view).update(vars(layer))
+    policy = keras.DTypePolicy("float32")
+    policy._compute_dtype = "float64"
+    vars(view).update(_dtype_policy=policy, activity_regularizer=None)
+    vars(view).update(_losses=[], _loss_ids=set())
+    return view
+
+
+def has_seeds(layer: keras.layers.Layer) -> bool:
+    """Whether the layer itself draws random numbers in some mode."""
+    return bool(layer._seed_generators)
+
+
+def has_training_argument(operation: Any) -> bool:
+    """Whether a call of it takes `training`."""
+    return bool(getattr(operation, "_call_has_training_arg", False))

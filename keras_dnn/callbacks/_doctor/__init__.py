@@ -1,0 +1,1 @@
+"""What the doctor records, checks and draws."""

@@ -1,0 +1,1 @@
+"""What `GradientNorms` records, in the step and on the host."""

@@ -1,0 +1,120 @@
+"""Files that gradient norms are written to while training goes on."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_dnn._tensorflow import tf
+from keras_dnn.callbacks._gradients.history import GradientRecord
+from keras_dnn.callbacks._probe.histogram import counts_and_edges
+
+Table = tuple[str, np.ndarray, np.ndarray]
+
+
+def _tables(record: GradientRecord, ratios: bool) -> Iterator[Table]:
+    """Name, column of all variables together, and columns of each."""
+    yield "gradient_norm", record.global_norms, record.norms
+    yield "clipped_gradient_norm", record.global_clipped_norms, record.clipped_norms
+    if ratios:
+        yield "update_ratio", record.global_ratios, record.ratios
+
+
+class TensorBoardWriter:
+    """Writes records as TensorBoard scalars and histograms.
+
+    Args:
+        log_dir: the folder to write to.
+
+    Raises:
+        ImportError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, log_dir: str) -> None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                "log_dir needs TensorBoard. Install it with: "
+                "pip install 'keras_dnn[tensorboard]'"
+            )
+        self.log_dir = log_dir
+        self._file: Any = None
+
+    def _open(self) -> Any:
+        if self._file is None:
+            self._file = tf.summary.create_file_writer(self.log_dir)
+        return self._file.as_default()
+
+    def write(self, record: GradientRecord, names: Sequence[str], ratios: bool) -> None:
+        """Writes a scalar for each step, and for each variable if there are several."""
+        with self._open():
+            for tag, overall, by_variable in _tables(record, ratios):
+                self._write_column(tag, record.steps, overall)
+                for name, column in zip(names, by_variable.T, strict=True):
+                    self._write_column(f"{tag}/{name}", record.steps, column)
+        self._file.flush()
+
+    def _write_column(self, tag: str, steps: np.ndarray, values: np.ndarray) -> None:
+        for step, value in zip(steps, values, strict=True):
+            tf.summary.scalar(tag, value, step=step)
+
+    def write_histograms(
+        self, steps: np.ndarray, histograms: np.ndarray, names: Sequence[str]
+    ) -> None:
+        """Writes a histogram for each of these steps and variables."""
+        metadata = importlib.import_module("tensorboard.plugins.histogram.metadata")
+
+        counts, edges = counts_and_edges(histograms)
+        # What the plugin wants: left edge, right edge and count of each bin.
+        bins = np.stack([edges[..., :-1], edges[..., 1:], counts], axis=-1)
+        about = metadata.create_summary_metadata(display_name=None, description=None)
+        with self._open():
+            for step, of_step in zip(steps, bins, strict=True):
+                for name, tensor in zip(names, of_step, strict=True):
+                    tag = f"gradient/{name}"
+                    tf.summary.write(tag, tensor, step=step, metadata=about)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file; the next record opens another."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class CsvWriter:
+    """Writes records as rows of a CSV file, under a line of names.
+
+    Args:
+        path: the file, which is overwritten when a new record begins.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def begin(self, names: Sequence[str], ratios: bool) -> None:
+        """Begins the file anew, for these variables."""
+        empty = GradientRecord.empty(len(names))
+        header = ["step"]
+        for tag, _, _ in _tables(empty, ratios):
+            header += [tag, *(f"{tag}/{name}" for name in names)]
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(header)
+
+    def write(self, record: GradientRecord, ratios: bool) -> None:
+        """Adds a row for each step."""
+        columns = [
+            np.column_stack([overall, by_variable])
+            for _, overall, by_variable in _tables(record, ratios)
+        ]
+        rows = np.concatenate(columns, axis=1).tolist()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            steps = record.steps.tolist()
+            csv.writer(file).writerows(
+                [step, *row] for step, row in zip(steps, rows, strict=True)
+            )

@@ -1,0 +1,1 @@
+"""What probes are made of: the tap on the optimizer, and what a step writes to."""

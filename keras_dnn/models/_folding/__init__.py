@@ -1,0 +1,1 @@
+"""Folding: which layers are affine, what they fold into, and how exact it is."""

@@ -1,0 +1,164 @@
+"""Convolutions of all kinds, as linear layers that take affine maps in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Self
+
+import numpy as np
+
+from keras_dnn._keras.graph import Node
+from keras_dnn.models._folding.affine import Array, Inexact, compress, float64
+from keras_dnn.models._folding.linear import TOLERANCE, Linear
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution(Linear):
+    """An ordinary one, with groups or without: (..., channels in a group, filters)."""
+
+    @staticmethod
+    def over_output(node: Node, bias: Array) -> Array:
+        rank = len(node.outputs[0].shape) - 1
+        return compress(bias.reshape(_of_axis(_channel_axis(node), rank)))
+
+    def _outputs_scaled(self, scale: Array) -> Self:
+        s = self._by_channel(scale, self.node.outputs[0])
+        return dataclasses.replace(self, kernel=self.kernel * self._over_filters(s))
+
+    def _inputs_scaled(self, scale: Array) -> Self:
+        s = self._by_channel(scale, self.node.data)
+        return dataclasses.replace(self, kernel=self.kernel * self._over_inputs(s))
+
+    def _over_filters(self, s: Array) -> Array:
+        return s
+
+    def _over_inputs(self, s: Array) -> Array:
+        groups = self.node.operation.groups
+        by_group = s.reshape(groups, -1).T
+        return np.repeat(by_group, self.kernel.shape[-1] // groups, axis=1)
+
+    def _by_channel(self, scale: Array, tensor: Any) -> Array:
+        """The scale as one number for each channel of a tensor."""
+        channels = _channel_axis(self.node)
+        for axis, length in enumerate(scale.shape):
+            if length > 1 and axis != channels:
+                name = self.node.operation.name
+                raise Inexact(f"it scales axis {axis + 1}, not the channels of {name}")
+        return np.broadcast_to(scale.ravel(), (tensor.shape[channels + 1],))
+
+    def _response(self, shift: Array) -> Array:
+        layer, channels = self.node.operation, _channel_axis(self.node)
+        shift = np.moveaxis(shift, channels, -1)
+        places = self._places(shift)
+        depth = self.node.data.shape[channels + 1]
+        x = np.broadcast_to(shift, (*places, depth))
+
+        config = {
+            key: None if key.endswith(("_regularizer", "_constraint")) else value
+            for key, value in layer.get_config().items()
+            if not key.startswith("lora_")
+        }
+        plain = type(layer).from_config(
+            config
+            | {
+                "name": "response",
+                "use_bias": False,
+                "activation": None,
+                "dtype": "float64",
+                "data_format": "channels_last",
+            }
+        )
+        plain.build((None, *x.shape))
+        self._write_kernel(plain)
+        return compress(
+            np.moveaxis(float64(plain(x[None]))[0], -1, channels), TOLERANCE
+        )
+
+    def _places(self, shift: Array) -> tuple[int, ...]:
+        """How long the axes are on which the response must be worked out.
+
+        Where all places get the same, one of them is enough.
+        """
+        layer = self.node.operation
+        uniform = all(n == 1 for n in shift.shape[:-1])
+        if uniform and self._is_the_same_everywhere():
+            sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+            return tuple((size - 1) * rate + 1 for size, rate in sizes)
+        shape = list(self.node.data.shape[1:])
+        del shape[_channel_axis(self.node)]
+        if None in shape:
+            raise Inexact(
+                f"its shift would differ in the border of {layer.name}, whose input is "
+                "of open size"
+            )
+        return tuple(shape)
+
+    def _is_the_same_everywhere(self) -> bool:
+        layer = self.node.operation
+        return layer.padding == "valid" or all(n == 1 for n in layer.kernel_size)
+
+    def _needs_map(self) -> bool:
+        channels = _channel_axis(self.node)
+        return any(n > 1 for axis, n in enumerate(self.bias.shape) if axis != channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Transposed(Convolution):
+    """A transposed one: (..., filters, channels)."""
+
+    def _over_filters(self, s: Array) -> Array:
+        return s[:, None]
+
+    def _over_inputs(self, s: Array) -> Array:
+        return s
+
+    def _is_the_same_everywhere(self) -> bool:
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Depthwise(Convolution):
+    """A depthwise one: (..., channels, filters of each)."""
+
+    def _over_filters(self, s: Array) -> Array:
+        return s.reshape(self.kernel.shape[-2:])
+
+    def _over_inputs(self, s: Array) -> Array:
+        return s[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Separable(Convolution):
+    """A depthwise one with one of size 1 behind it, whose kernel is `kernel`."""
+
+    @property
+    def depthwise(self) -> Array:
+        """The kernel of the first, by which inputs are scaled."""
+        return float64(self.node.operation.depthwise_kernel) * self.inputs
+
+    inputs: Array = dataclasses.field(default_factory=lambda: np.ones((1, 1)))
+
+    @staticmethod
+    def kernel_of(layer: Any) -> Array:
+        return float64(layer.pointwise_kernel)
+
+    def _inputs_scaled(self, scale: Array) -> Self:
+        s = self._by_channel(scale, self.node.data)
+        return dataclasses.replace(self, inputs=self.inputs * s[:, None])
+
+    def _write_kernel(self, new: Any) -> None:
+        new.depthwise_kernel.assign(self.depthwise)
+        new.pointwise_kernel.assign(self.kernel)
+
+
+def _channel_axis(node: Node) -> int:
+    """Without the batch."""
+    if node.operation.data_format == "channels_first":
+        return 0
+    return len(node.outputs[0].shape) - 2
+
+
+def _of_axis(axis: int, rank: int) -> tuple[int, ...]:
+    shape = [1] * rank
+    shape[axis] = -1
+    return tuple(shape)

@@ -1,0 +1,172 @@
+"""How far two models differ, computed in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn._keras.graph import Node, flat_inputs, graph_of
+from keras_dnn._keras.layers import (
+    has_seeds,
+    has_training_argument,
+    in_float64,
+    sublayers,
+)
+from keras_dnn._typing import Tensor
+from keras_dnn.models._folding.across import IDENTITIES
+from keras_dnn.models._folding.affine import float64
+from keras_dnn.models._random_inputs import random_inputs
+from keras_dnn.models._rebuild import rebuild
+
+
+def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
+    """The largest difference between outputs, as a share of their standard deviation.
+
+    Args:
+        model: the one whose outputs count as right.
+        other: with the same inputs and outputs.
+        data: what to call them with; `None` for random inputs. NaN is returned where
+            the models do not run on these.
+    """
+    models = (model, other)
+    if data is not None:
+        return _error(*(_outputs(m, data) for m in models))
+    try:
+        # Smaller images than the model is for, where it takes them: less work.
+        inputs = random_inputs(model, largest=96)
+        return _error(*(_outputs_in_float64(m, inputs) for m in models))
+    except Exception:
+        try:
+            inputs = random_inputs(model)
+            return _error(*(_outputs(m, inputs) for m in models))
+        except Exception:
+            # The model does not run here, or not on images of that size.
+            return float("nan")
+
+
+def _error(before: list[Tensor], after: list[Tensor]) -> float:
+    errors = [
+        np.abs(a - b).max(initial=0.0) / (np.std(a) or 1.0)
+        for a, b in zip(map(float64, before), map(float64, after), strict=True)
+    ]
+    return float(np.max(errors))
+
+
+def _outputs(model: keras.Model, data: Any) -> list[Tensor]:
+    try:
+        return _outputs_in_float64(model, data)
+    except Exception:
+        # Some kernels exist in float32 only, channels-first ones on a CPU in a compiled
+        # graph only. If the fault is in the data, this raises it again.
+        outputs: list[Tensor] = keras.tree.flatten(
+            rebuild(model).predict_on_batch(data)
+        )
+        return outputs
+
+
+def _outputs_in_float64(model: keras.Model, data: Any) -> list[Tensor]:
+    """The outputs in float64, one after the other."""
+    if all(map(_can_be_viewed, _operations(model))):
+        return _run(model, [_as_float64(x) for x in flat_inputs(model, data)], {})
+    outputs: list[Tensor] = keras.tree.flatten(
+        rebuild(model, dtype="float64")(data, training=False)
+    )
+    return outputs
+
+
+def _run(model: keras.Model, inputs: list[Tensor], views: dict[int, Any]) -> list[Any]:
+    """Calls each layer on its own, in float64: no copy of the model is made."""
+    graph = graph_of(model)
+    assert graph is not None
+    values = {id(symbol): x for symbol, x in zip(graph.inputs, inputs, strict=True)}
+    for node in graph.nodes:
+        args, kwargs = node.arguments(values)
+        operation = node.operation
+        if graph_of(operation) is not None:
+            data = args[0] if args else kwargs["inputs"]
+            outputs = _run(operation, keras.tree.flatten(data), views)
+        else:
+            if isinstance(operation, keras.layers.Layer):
+                if id(operation) not in views:
+                    views[id(operation)] = _view(operation, node)
+                operation = views[id(operation)]
+            if has_training_argument(operation):
+                kwargs = {**kwargs, "training": False}
+            outputs = keras.tree.flatten(operation(*args, **kwargs))
+        for symbol, value in zip(node.outputs, outputs, strict=True):
+            values[id(symbol)] = value
+    return [values[id(symbol)] for symbol in graph.outputs]
+
+
+def _view(layer: keras.layers.Layer, node: Node) -> keras.layers.Layer:
+    """The layer in float64; where its groups are single channels, a depthwise one.
+
+    XLA, in which TensorFlow runs all convolutions with groups on a processor, takes as
+    long for these as for a full one: the 18 of ConvNeXtTiny took 35 s.
+    """
+    kind = DEPTHWISE.get(type(layer))
+    if (
+        kind is None
+        or layer.kernel.shape[-2] > 1
+        or layer.groups == 1
+        or layer.padding == "causal"
+        or len(set(layer.strides)) > 1
+    ):
+        return in_float64(layer)
+    depthwise = kind(
+        layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        depth_multiplier=layer.filters // layer.groups,
+        data_format=layer.data_format,
+        dilation_rate=layer.dilation_rate,
+        activation=layer.activation,
+        use_bias=layer.use_bias,
+        depthwise_initializer="zeros",
+        dtype="float64",
+    )
+    depthwise.build(node.data.shape)
+    kernel, *bias = layer.get_weights()
+    depthwise.set_weights([kernel.reshape(depthwise.kernel.shape), *bias])
+    return depthwise
+
+
+DEPTHWISE = {
+    keras.layers.Conv1D: keras.layers.DepthwiseConv1D,
+    keras.layers.Conv2D: keras.layers.DepthwiseConv2D,
+}
+
+
+def _operations(model: keras.Model) -> Iterable[Any]:
+    graph = graph_of(model)
+    for node in graph.nodes if graph else ():
+        if graph_of(node.operation) is not None:
+            yield from _operations(node.operation)
+        else:
+            yield node
+
+
+def _can_be_viewed(node: Any) -> bool:
+    """Whether the call can be made in float64 by the same layer."""
+    operation = node.operation
+    if node.training:
+        return False
+    if not isinstance(operation, keras.layers.Layer):
+        # One that casts names the type.
+        return not hasattr(operation, "dtype")
+    kind = type(operation)
+    return (
+        kind.__module__.startswith(("keras.", "keras_dnn.layers.bias_map"))
+        and operation.dtype_policy.quantization_mode is None
+        and len(list(sublayers(operation))) == 1
+        and (kind in IDENTITIES or not has_seeds(operation))
+    )
+
+
+def _as_float64(x: Tensor) -> Tensor:
+    if x is None or not keras.backend.is_float_dtype(x.dtype):
+        return x
+    return keras.ops.cast(x, "float64")

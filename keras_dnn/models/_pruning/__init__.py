@@ -1,0 +1,1 @@
+"""Pruning: which weights, which of them, and the mask that keeps them at zero."""

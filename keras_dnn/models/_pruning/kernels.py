@@ -1,0 +1,103 @@
+"""The weight matrices of a model's layers, and where each keeps its constraint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_dnn._keras.layers import sublayers
+
+layers = keras.layers
+
+NAMES = (
+    ("kernel", "kernel_constraint"),
+    ("kernel", "depthwise_constraint"),
+    ("depthwise_kernel", "depthwise_constraint"),
+    ("pointwise_kernel", "pointwise_constraint"),
+    ("recurrent_kernel", "recurrent_constraint"),
+    ("embeddings", "embeddings_constraint"),
+)
+"""What Keras calls a matrix and the layer's attribute with its constraint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A weight matrix whose constraint is saved with its layer."""
+
+    layer: Any
+    variable: keras.Variable
+    name: str
+
+    def constrain(self, constraint: Any) -> None:
+        """Has the optimizer apply the constraint, and the layer save it."""
+        self.variable.constraint = constraint
+        setattr(self.layer, self.name, constraint)
+
+
+def layers_by_path(
+    model: keras.Model, prefix: str = ""
+) -> dict[str, keras.layers.Layer]:
+    """The layers of a model and of those nested in it, each once, in their order."""
+    found: dict[str, keras.layers.Layer] = {}
+    seen: set[int] = set()
+    for layer in model.layers:
+        path = prefix + layer.name
+        inner = (
+            layers_by_path(layer, f"{path}/")
+            if isinstance(layer, keras.Model)
+            else {path: layer}
+        )
+        found.update({p: part for p, part in inner.items() if id(part) not in seen})
+        seen.update(map(id, inner.values()))
+    return found
+
+
+def matrices(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """All weights of a layer that have more than one axis, frozen or not, but biases.
+
+    The bias of a GRU or of an attention layer's projections has more than one axis.
+    """
+    found = {
+        id(v): v
+        for part in sublayers(layer)
+        for v in part._trainable_variables
+        if len(v.shape) > 1 and v is not getattr(part, "bias", None)
+    }
+    return list(found.values())
+
+
+def kernels(layer: keras.layers.Layer) -> list[Kernel]:
+    """The matrices of a layer on which a constraint survives saving and loading."""
+    found = {}
+    for part in _saved_with(layer):
+        config = part.get_config()
+        for name, constraint in NAMES:
+            variable = getattr(part, name, None) if constraint in config else None
+            # A kernel with an adapter (LoRA) is a sum, a quantised one does not train.
+            if isinstance(variable, keras.Variable) and any(
+                variable is v for v in part._trainable_variables
+            ):
+                found[id(variable)] = Kernel(part, variable, constraint)
+    return list(found.values())
+
+
+def _saved_with(layer: Any) -> Iterator[keras.layers.Layer]:
+    """The layer and the layers inside it that its config describes one by one."""
+    yield layer
+    if isinstance(layer, keras.Model):
+        inner = list(layer.layers)
+    elif isinstance(layer, layers.Bidirectional):
+        inner = [layer.forward_layer, layer.backward_layer]
+    elif isinstance(layer, layers.Wrapper):
+        inner = [layer.layer]
+    elif isinstance(layer, layers.RNN):
+        inner = [layer.cell]
+    elif isinstance(layer, layers.StackedRNNCells):
+        inner = list(layer.cells)
+    else:
+        inner = []
+    for part in inner:
+        yield from _saved_with(part)

@@ -1,0 +1,1 @@
+"""Monte Carlo sampling: the split, the random numbers, the statistics."""

@@ -1,0 +1,78 @@
+r"""Dropout before a last linear layer: mean and covariance without a sample.
+
+With masks $z_i$ of mean 1 and variance $v$, independent, the outputs
+$y = \sum_i z_i h_i W_i + b$ have the mean $hW + b$ and the covariance
+$v \sum_i h_i^2 W_i W_i^\top$.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn.models._sampling.sampler import Sampler, Task
+
+
+def exact(sampler: Sampler, task: Task) -> Callable[[Any, int], list[Any]]:
+    """The function that gives a batch's measures.
+
+    Raises:
+        ValueError: if the model has no closed form, or samples are asked for.
+    """
+    if task.keep or task.quantiles:
+        raise ValueError(
+            "samples=0 draws no samples that could be returned or have quantiles. "
+            "Received: samples=0"
+        )
+    dropout, dense = _head(sampler)
+    variance = dropout.rate / (1 - dropout.rate)
+
+    def measures(x: Any, first_row: int) -> list[Any]:
+        (frontier,) = sampler._deterministic(x)
+        h = np.asarray(frontier, "float64")
+        kernel = np.asarray(keras.ops.convert_to_numpy(dense.kernel), "float64")
+        mean = h @ kernel
+        if dense.bias is not None:
+            mean += keras.ops.convert_to_numpy(dense.bias)
+        covariance = variance * np.einsum(
+            "ni,ic,id->ncd", h**2, kernel, kernel, optimize=True
+        )
+        std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        found = {"mean": mean, "std": std, "covariance": covariance, "proper": False}
+        return [[found]]
+
+    return measures
+
+
+def _head(sampler: Sampler) -> tuple[Any, keras.layers.Dense]:
+    nodes = sampler.cut.after
+    outputs = sampler.cut.graph.outputs if sampler.cut.graph else ()
+    if len(nodes) == 2 and len(outputs) == 1:
+        dropout, dense = (node.operation for node in nodes)
+        plain = isinstance(dropout, keras.layers.GaussianDropout) or (
+            isinstance(dropout, keras.layers.Dropout)
+            and not isinstance(dropout, SPATIAL)
+            and dropout.noise_shape is None
+        )
+        if (
+            plain
+            and type(dense) is keras.layers.Dense
+            and dense.activation is keras.activations.linear
+            and len(nodes[0].outputs[0].shape) == 2
+        ):
+            return dropout, dense
+    raise ValueError(
+        "samples=0 needs a model whose only dropout feeds a last Dense without an "
+        "activation, in rows of numbers. Ask for samples, or restrict layers. "
+        f"Received: samples=0 and the model {sampler.model.name!r}"
+    )
+
+
+SPATIAL = (
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)

@@ -1,0 +1,224 @@
+"""Transfer learning: the lower layers of a trained model, with a new head on top."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._keras.graph import Graph, Node, graph_of
+from keras_dnn._keras.layers import sublayers
+from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models._weighted_layers import containers, weighted_layers
+
+
+def reuse_layers(
+    model: keras.Model,
+    up_to: str | int,
+    head: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+    freeze: bool = True,
+) -> keras.Model:
+    """Returns a new model of a trained model's lower layers, with a head of its own.
+
+    The layers are copies with the same weights: to train the new model leaves the old
+    one as it is. What the layer `up_to` does not need, other inputs too, is left out. A
+    Sequential gives a Sequential. The new model is not compiled.
+
+    Frozen layers do not train, and a frozen batch norm works with the statistics that
+    it has learnt, whatever the batch. Train the head first, then `unfreeze` some layers
+    and go on with a lower learning rate, or with `discriminative_rates`.
+
+    Args:
+        model: a functional model or a built Sequential.
+        up_to: the last layer to reuse, by its name or by its place in `model.layers`,
+            as in a list: `-2` leaves the last layer out.
+        head: the layer, or the layers one after the other, to put on top.
+        freeze: whether the reused layers are frozen. If not, each trains if it did in
+            `model`.
+
+    Returns:
+        The new model.
+
+    Raises:
+        ValueError: if `model` is subclassed or not built, has no layer `up_to` or calls
+            it several times, or if the head is not made of new layers with names of
+            their own or does not fit on a layer of several outputs.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.models import reuse_layers
+        >>> donor = keras.Sequential(
+        ...     [
+        ...         keras.Input((784,)),
+        ...         keras.layers.Dense(100, "relu", name="hidden"),
+        ...         keras.layers.Dense(8, "softmax", name="classes"),
+        ...     ]
+        ... )
+        >>> head = keras.layers.Dense(1, "sigmoid", name="sneaker")
+        >>> model = reuse_layers(donor, up_to="hidden", head=head)
+        >>> [(layer.name, layer.trainable) for layer in model.layers]
+        [('hidden', False), ('sneaker', True)]
+    """
+    freeze = _arguments.switch("freeze", freeze)
+    graph = graph_of(model)
+    if graph is None:
+        raise ValueError(
+            "model must be functional or a built Sequential, since the graph of a "
+            f"subclassed model is not known. Received: model={model}"
+        )
+    node = _last_node(model, graph, up_to)
+    added = _head(model, head)
+    if added and len(node.outputs) > 1:
+        raise ValueError(
+            f"head needs a layer of one output below it, and {node.operation.name} has "
+            f"{len(node.outputs)}. Received: up_to={up_to!r}"
+        )
+    outputs = node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
+    reused = rebuild(keras.Model(_inputs(graph, node), outputs, name=model.name))
+    _check_names(reused, added)
+    if freeze:
+        for layer in reused.layers:
+            layer.trainable = False
+    if isinstance(model, keras.Sequential):
+        return keras.Sequential([*reused.layers, *added], name=model.name)
+    x = reused.output
+    for layer in added:
+        x = layer(x)
+    return keras.Model(reused.input, x, name=model.name) if added else reused
+
+
+def unfreeze(model: keras.Model, n: int) -> list[str]:
+    """Frees the topmost frozen layers of a model, so that they train.
+
+    Layers without weights to train do not count, nor do batch norms, which stay frozen:
+    their statistics are those of the data they were trained on, and a few new batches
+    would spoil them. Layers of nested models count one by one.
+
+    Compile the model afterwards: what the optimizer trains is settled there.
+
+    Args:
+        model: a model with frozen layers, such as `reuse_layers` returns.
+        n: how many layers to free; if there are fewer, all are.
+
+    Returns:
+        The names of the layers that are free now and were not before, the topmost
+        first.
+
+    Raises:
+        ValueError: if `n` is not an integer of at least 0.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.models import reuse_layers, unfreeze
+        >>> dense = keras.layers.Dense
+        >>> donor = keras.Sequential(
+        ...     [keras.Input((9,)), dense(8, name="a"), dense(8, name="b"), dense(4)]
+        ... )
+        >>> model = reuse_layers(donor, up_to=-2, head=dense(2))
+        >>> unfreeze(model, 1)
+        ['b']
+        >>> [layer.trainable for layer in model.layers]
+        [False, True, True]
+    """
+    n = _arguments.count("n", n, least=0)
+    before = [(layer, layer.trainable) for layer in sublayers(model)]
+    freed = _topmost_frozen(model, n)
+    free = {id(part) for layer in freed for part in sublayers(layer)}
+    # A frozen model hides its layers, and to free it frees them all.
+    models = list(containers(model))
+    for container in models if freed else ():
+        container.trainable = True
+    for layer, trainable in before:
+        if not any(layer is container for container in models):
+            layer.trainable = trainable or id(layer) in free
+    return [layer.name for layer in freed]
+
+
+def _topmost_frozen(model: keras.Model, n: int) -> list[keras.layers.Layer]:
+    found: list[keras.layers.Layer] = []
+    for layer in reversed(weighted_layers(model)):
+        if len(found) == n:
+            break
+        if layer.trainable or _holds_batch_norm(layer):
+            continue
+        layer.trainable = True
+        if layer.trainable_weights:
+            found.append(layer)
+    return found
+
+
+def _holds_batch_norm(layer: keras.layers.Layer) -> bool:
+    norm = keras.layers.BatchNormalization
+    return any(isinstance(part, norm) for part in sublayers(layer))
+
+
+def _last_node(model: keras.Model, graph: Graph, up_to: Any) -> Node:
+    """The call of the layer that `up_to` means."""
+    operations = {id(node.operation): node.operation for node in graph.nodes}
+    names = [operation.name for operation in operations.values()]
+    if isinstance(up_to, str) and up_to in names:
+        chosen = [x for x in operations.values() if x.name == up_to]
+    elif isinstance(up_to, numbers.Integral) and not isinstance(up_to, bool):
+        chosen = model.layers[int(up_to) :][:1]
+        if not -len(model.layers) <= int(up_to) < len(model.layers):
+            chosen = []
+    else:
+        chosen = []
+    nodes = [n for n in graph.nodes if any(n.operation is x for x in chosen)]
+    if not nodes:
+        raise ValueError(
+            f"up_to must be the name of one of the layers {names}, or the place of "
+            f"one in model.layers. Received: up_to={up_to!r}"
+        )
+    if len(nodes) > 1:
+        raise ValueError(
+            "up_to must be a layer that the model calls once; this one is called "
+            f"{len(nodes)} times. Received: up_to={up_to!r}"
+        )
+    return nodes[0]
+
+
+def _inputs(graph: Graph, last: Node) -> Any:
+    """The inputs that the call needs, in the structure that the model has."""
+    needed = {id(x) for x in last.inputs}
+    for node in reversed(graph.nodes):
+        if any(id(x) in needed for x in node.outputs):
+            needed.update(id(x) for x in node.inputs)
+    structure = graph.input_structure
+    if all(id(x) in needed for x in graph.inputs):
+        return structure
+    if isinstance(structure, dict):
+        return {name: x for name, x in structure.items() if id(x) in needed}
+    return [x for x in graph.inputs if id(x) in needed]
+
+
+def _head(model: keras.Model, head: Any) -> list[keras.layers.Layer]:
+    if head is None:
+        return []
+    added = [head] if isinstance(head, keras.layers.Layer) else head
+    added = _arguments.several("head", added)
+    for layer in added:
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(
+                f"head must be a layer or a list of layers. Received: head={head!r}"
+            )
+        if any(layer is part for part in sublayers(model)):
+            raise ValueError(
+                "head must be of new layers, or the two models would share weights. "
+                f"Received: head={head!r}"
+            )
+    return added
+
+
+def _check_names(reused: keras.Model, head: list[keras.layers.Layer]) -> None:
+    taken = {layer.name for layer in reused.layers}
+    for layer in head:
+        if layer.name in taken:
+            raise ValueError(
+                f"head needs names that the reused layers do not have: {layer.name!r} "
+                "is taken. Give the layer another one by its argument `name`. "
+                f"Received: head={head!r}"
+            )

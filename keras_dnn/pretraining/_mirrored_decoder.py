@@ -1,0 +1,193 @@
+"""The decoder that undoes a plain encoder, layer by layer from the top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_dnn._keras.graph import graph_of
+from keras_dnn.pretraining._encoder import full_precision
+
+layers = keras.layers
+
+CONVOLUTIONS = {
+    layers.Conv1D: layers.Conv1DTranspose,
+    layers.Conv2D: layers.Conv2DTranspose,
+    layers.Conv3D: layers.Conv3DTranspose,
+}
+POOLINGS = {
+    layers.MaxPooling1D: layers.UpSampling1D,
+    layers.MaxPooling2D: layers.UpSampling2D,
+    layers.MaxPooling3D: layers.UpSampling3D,
+    layers.AveragePooling1D: layers.UpSampling1D,
+    layers.AveragePooling2D: layers.UpSampling2D,
+    layers.AveragePooling3D: layers.UpSampling3D,
+}
+CROPPINGS = (layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
+PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+RESHAPES = (layers.Flatten, layers.Reshape)
+ACTIVATIONS = (
+    layers.Activation,
+    layers.ELU,
+    layers.LeakyReLU,
+    layers.PReLU,
+    layers.ReLU,
+)
+# A decoder needs none of them: they leave the shape as it is and only help to train.
+DROPS = (
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.GaussianDropout,
+    layers.AlphaDropout,
+    layers.GaussianNoise,
+)
+NORMS = (
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+)
+WEIGHTED = (layers.Dense, *CONVOLUTIONS)
+
+
+def chain(encoder: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of an encoder in which each feeds the next and can be mirrored."""
+    graph = graph_of(encoder)
+    assert graph is not None
+    found = [node.operation for node in graph.nodes]
+    one_by_one = all(len(n.inputs) == len(n.outputs) == 1 for n in graph.nodes) and all(
+        after.inputs[0] is before.outputs[0]
+        for before, after in zip(graph.nodes, graph.nodes[1:], strict=False)
+    )
+    if not one_by_one or len({id(layer) for layer in found}) < len(found):
+        raise ValueError(
+            "encoder must be a chain of layers to be mirrored, each feeding the next. "
+            f"Give decoder= for this one. Received: encoder={encoder!r}"
+        )
+    for layer in found:
+        _check(layer)
+    return found
+
+
+def mirror(
+    chained: Sequence[keras.layers.Layer],
+    shapes: Sequence[tuple[int, ...]],
+    activation: Any,
+    name: str,
+) -> keras.Sequential:
+    """Returns a new decoder for a chain of layers.
+
+    A dense layer is undone by a dense one, a convolution by a transposed one, a pooling
+    by repetition. Each gets the activation that the encoder has at that height.
+
+    Args:
+        chained: the encoder's layers, from the bottom.
+        shapes: what goes into each, without the batch axis, and what leaves the last.
+        activation: of the decoder's outputs.
+        name: of the decoder.
+    """
+    if not any(type(layer) in WEIGHTED for layer in chained):
+        raise ValueError(
+            "encoder must have a Dense or a convolution to be mirrored. Give decoder= "
+            f"for this one. Received: layers {[layer.name for layer in chained]}"
+        )
+    stack: list[Any] = [keras.Input(shapes[-1])]
+    for i in reversed(range(len(chained))):
+        stack += _undone(chained[i], shapes[i + 1], shapes[i])
+        if type(chained[i]) in WEIGHTED:
+            stack += _activation_below(chained[:i])
+    last = full_precision(chained[-1].compute_dtype)
+    stack.append(layers.Activation(activation, dtype=last))
+    return keras.Sequential(stack, name=name)
+
+
+def shapes_of(chained: Sequence[Any], start: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """What goes into each layer of a chain, without the batch axis, and what leaves."""
+    found = [tuple(start)]
+    for layer in chained:
+        shape = layer.compute_output_shape((None, *found[-1]))
+        found.append(tuple(shape[1:]))
+    if any(None in shape for shape in found):
+        raise ValueError(
+            "encoder must have inputs of a known shape to be mirrored. Give decoder= "
+            f"for this one. Received: inputs of shape {start}"
+        )
+    return found
+
+
+def _check(layer: Any) -> None:
+    known = (*WEIGHTED, *POOLINGS, *RESHAPES, *ACTIVATIONS, *DROPS, *NORMS)
+    reason = ""
+    # A subclass may compute anything.
+    if type(layer) not in known:
+        reason = "has no known opposite"
+    elif type(layer) in CONVOLUTIONS:
+        if layer.groups != 1 or set(layer.dilation_rate) != {1}:
+            reason = "has groups or is dilated"
+        elif layer.padding == "causal":
+            reason = "has causal padding"
+    elif type(layer) in POOLINGS and tuple(layer.pool_size) != tuple(layer.strides):
+        reason = "pools places that overlap"
+    if getattr(layer, "data_format", None) == "channels_first":
+        reason = "has its channels first"
+    if reason:
+        raise ValueError(
+            f"encoder can't be mirrored, since its layer {layer.name!r} {reason}. Give "
+            f"decoder= for this one. Received: a layer {type(layer).__name__}"
+        )
+
+
+def _undone(
+    layer: Any, source: tuple[int, ...], target: tuple[int, ...]
+) -> list[keras.layers.Layer]:
+    """New layers that lead from what a layer gives back to the shape it takes."""
+    same = {"dtype": layer.dtype_policy}
+    if type(layer) is layers.Dense:
+        return [layers.Dense(target[-1], use_bias=layer.use_bias, **same)]
+    if type(layer) in RESHAPES:
+        return [layers.Reshape(target, **same)]
+    if type(layer) in CONVOLUTIONS:
+        made = CONVOLUTIONS[type(layer)](
+            target[-1],
+            layer.kernel_size,
+            strides=layer.strides,
+            padding=layer.padding,
+            use_bias=layer.use_bias,
+            **same,
+        )
+    elif type(layer) in POOLINGS:
+        size = layer.pool_size if len(target) > 2 else layer.pool_size[0]
+        made = POOLINGS[type(layer)](size, **same)
+    else:
+        return []
+    return [made, *_fitted(made.compute_output_shape((None, *source))[1:], target)]
+
+
+def _fitted(found: Sequence[int], target: Sequence[int]) -> list[keras.layers.Layer]:
+    """Cuts off, or adds zeros, at the far end of each axis but the channels'."""
+    axes = len(target) - 2
+    missing = [b - a for a, b in zip(found[:-1], target[:-1], strict=True)]
+    added = []
+    for kinds, sizes in (
+        (CROPPINGS, [(0, max(-n, 0)) for n in missing]),
+        (PADDINGS, [(0, max(n, 0)) for n in missing]),
+    ):
+        if any(after for _, after in sizes):
+            added.append(kinds[axes](sizes if axes else sizes[0]))
+    return added
+
+
+def _activation_below(chained: Sequence[Any]) -> list[keras.layers.Layer]:
+    """What the encoder does to the numbers at the top of these layers."""
+    for layer in reversed(chained):
+        if type(layer) in ACTIVATIONS:
+            config = {**layer.get_config(), "name": None}
+            return [type(layer).from_config(config)]
+        if type(layer) in WEIGHTED:
+            linear = layer.activation is keras.activations.linear
+            same = {"dtype": layer.dtype_policy}
+            return [] if linear else [layers.Activation(layer.activation, **same)]
+    return []
