@@ -16,10 +16,8 @@ from keras_dnn._keras.layers import (
     states,
     sublayers,
 )
+from keras_dnn._keras.losses import WRITTEN_BY_FIT
 from keras_dnn._tensorflow import tf
-
-WRITTEN_BY_FIT = ("history", "stop_training", "train_function", "_initial_epoch")
-"""Attributes that `fit` leaves on a model, besides its variables."""
 
 
 @contextmanager

@@ -1,25 +1,69 @@
-"""The `fit` that is calling."""
+"""Who is calling, where Keras does not say: found on the Python stack."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any, NamedTuple
 
 import keras
 
 
+class MethodCall(NamedTuple):
+    """A method that is running: its object, its name and its local variables."""
+
+    owner: Any
+    method: str
+    variables: dict[str, Any]
+
+
 def callback_list() -> keras.callbacks.CallbackList | None:
-    """The list through which `fit` calls, to be asked for inside `on_train_begin`.
+    """The list through which `fit` calls its callbacks; call it from one of them.
 
     It knows a callback's siblings and lives no longer than `fit` does, neither of which
     Keras tells a callback.
     """
-    frame: FrameType | None = sys._getframe(1)
-    for _ in range(8):
-        if frame is None:
-            break
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList):
-            return caller
-        frame = frame.f_back
+    for call in _running(sys._getframe(1)):
+        if isinstance(call.owner, keras.callbacks.CallbackList):
+            return call.owner
+        if isinstance(call.owner, keras.Model):
+            return None
     return None
+
+
+def calling_model(compiled: bool = False) -> MethodCall | None:
+    """The nearest running method of a Keras model, if there is one.
+
+    Args:
+        compiled: whether to pass over models that are not compiled.
+    """
+    for call in _running(sys._getframe(1)):
+        if isinstance(call.owner, keras.Model) and (
+            not compiled or getattr(call.owner, "compiled", False)
+        ):
+            return call
+    return None
+
+
+def is_running(owner: Any, method: str, thread: int) -> bool:
+    """Whether a thread is inside this method of this object.
+
+    Args:
+        owner: the object.
+        method: name of its method.
+        thread: identifier of the thread, as `threading.get_ident` gives it.
+    """
+    return any(
+        call.owner is owner and call.method == method
+        for call in _running(sys._current_frames().get(thread))
+    )
+
+
+def _running(frame: FrameType | None) -> Iterator[MethodCall]:
+    """The methods on the stack, the innermost first."""
+    while frame is not None:
+        variables = frame.f_locals
+        if "self" in variables:
+            yield MethodCall(variables["self"], frame.f_code.co_name, variables)
+        frame = frame.f_back

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras.src.applications import convnext
 
+from keras_dnn._typing import Tensor
+
 
 def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
     """The layer itself, if it is one, and all layers inside it, each once."""
@@ -25,16 +27,27 @@ def states(layer: keras.layers.Layer) -> list[keras.Variable]:
     return [*layer._non_trainable_variables, *seeds]
 
 
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The layer's own trainable weights, frozen or not, without its sublayers'."""
+    weights: list[keras.Variable] = layer._trainable_variables
+    return list(weights)
+
+
+def noise_shape_of(dropout: keras.layers.Layer, inputs: Tensor) -> Any:
+    """The shape of the mask that a spatial dropout layer draws for these inputs."""
+    return dropout._get_noise_shape(inputs)
+
+
+def fixed_output_shape(layer: keras.layers.Lambda) -> Any:
+    """What a `Lambda` layer was given as `output_shape`."""
+    return layer._output_shape
+
+
 def global_seed() -> list[keras.Variable]:
     """The state of Keras's global generator, if anything has drawn from it."""
     state = keras.src.backend.common.global_state
     generator = state.get_global_attribute("global_seed_generator")
     return [] if generator is None else [generator.state]
-
-
-def loss_weights_of(model: keras.Model) -> Any:
-    """What `compile` was given as `loss_weights`."""
-    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
 
 
 def forget_global_seed() -> None:

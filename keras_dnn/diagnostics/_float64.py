@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._keras.layers import loss_weights_of, sublayers
+from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.losses import loss_weights_of
 
 FLOATS = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
 

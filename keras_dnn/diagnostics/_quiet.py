@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 
 from keras_dnn._keras.layers import sublayers
-from keras_dnn._keras.patched import attribute
+from keras_dnn._keras.patched import patched
 from keras_dnn.layers._stochastic import noise, rates
 
 
@@ -21,5 +21,5 @@ def without_noise(model: keras.Model) -> Iterator[None]:
                 continue
             for name in ("rate", "dropout", "recurrent_dropout", "stddev"):
                 if vars(layer).get(name):
-                    stack.enter_context(attribute(layer, name, 0.0))
+                    stack.enter_context(patched(layer, name, 0.0))
         yield

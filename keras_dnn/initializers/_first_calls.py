@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_dnn._keras.patched import attribute
+from keras_dnn._keras.patched import patched
 from keras_dnn._typing import Tensor
 
 Layer: TypeAlias = keras.layers.Layer
@@ -22,7 +22,7 @@ def first_calls(layers: list[Layer], do: Do) -> Iterator[None]:
     """Has `do` make the first call of each layer, which need not be the only one."""
     with ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(attribute(layer, "call", _first_call(layer, do)))
+            stack.enter_context(patched(layer, "call", _first_call(layer, do)))
         yield
 
 
@@ -50,7 +50,7 @@ def _observed(
         seen.append(z)
         return activation(z)
 
-    with attribute(layer, "activation", watched):
+    with patched(layer, "activation", watched):
         outputs = call(*args, **kwargs)
     # A subclass may do without the activation.
     z = keras.ops.cast(seen[0] if seen else outputs, "float32")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.layers import has_training_argument, sublayers
-from keras_dnn._keras.patched import attribute
+from keras_dnn._keras.patched import patched
 from keras_dnn._typing import Tensor
 from keras_dnn.layers.rrelu import RReLU
 
@@ -66,7 +66,7 @@ def switched_on(chosen: Iterable[keras.layers.Layer]) -> Iterator[None]:
     """Calls these layers in training mode, whatever their callers say."""
     with contextlib.ExitStack() as stack:
         for layer in chosen:
-            stack.enter_context(attribute(layer, "call", in_training_mode(layer)))
+            stack.enter_context(patched(layer, "call", in_training_mode(layer)))
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.layers import sublayers
-from keras_dnn._keras.patched import attribute
+from keras_dnn._keras.patched import patched
 
 layers = keras.layers
 
@@ -73,7 +73,7 @@ def watched(
     """
     with contextlib.ExitStack() as stack:
         for layer in computing_layers(model):
-            stack.enter_context(attribute(layer, "call", _watched(layer, see)))
+            stack.enter_context(patched(layer, "call", _watched(layer, see)))
         yield
 
 

@@ -1,7 +1,7 @@
 """Overrides: a hyperparameter follows something else for a while.
 
-The optimizer keeps what it holds, so that its variables, and with them its saved state,
-stay the same; only what the step reads is another value.
+The optimizer keeps its own variable or schedule, so its saved state stays the same;
+only the value that the step reads is another one.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from keras_dnn._keras.optimizers import override_learning_rate
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers._optimizer import Optimizer
 
 
 def override(optimizer: Any, name: str, value_at: Callable[[Tensor], Tensor]) -> None:
-    """Lets a hyperparameter follow a function of the count of updates.
+    """Has a hyperparameter follow a function of the count of updates.
 
     A graph that is traced already does not notice.
 
@@ -27,19 +28,17 @@ def override(optimizer: Any, name: str, value_at: Callable[[Tensor], Tensor]) ->
     if isinstance(optimizer, Optimizer):
         optimizer.__dict__[f"_{name}_override"] = value_at
     else:
-        optimizer.__dict__[KERAS] = lambda: value_at(optimizer.iterations)
+        override_learning_rate(optimizer, lambda: value_at(optimizer.iterations))
 
 
 def put_back(optimizer: Any, name: str) -> None:
     """Ends an override, if there is one."""
-    ours = isinstance(optimizer, Optimizer)
-    optimizer.__dict__.pop(f"_{name}_override" if ours else KERAS, None)
+    if isinstance(optimizer, Optimizer):
+        optimizer.__dict__.pop(f"_{name}_override", None)
+    else:
+        override_learning_rate(optimizer, None)
 
 
 def updates_of(optimizer: Any) -> int:
     """How many updates an optimizer has made."""
     return int(tf.convert_to_tensor(optimizer.iterations))
-
-
-KERAS = "_get_current_learning_rate"
-"""The method through which Keras's own optimizers read their rate."""

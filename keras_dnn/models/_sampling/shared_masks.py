@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import Node
-from keras_dnn._keras.patched import attribute
+from keras_dnn._keras.patched import patched
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MCDropout
 from keras_dnn.models._sampling.random_stream import Stream
@@ -76,7 +76,7 @@ def folded(pairs: Sequence[Pair], stream: Stream) -> Iterator[None]:
                 (dropout, _passing(dropout, stream, factors)),
                 (dense, _masking(dense, factors)),
             ):
-                stack.enter_context(attribute(layer, "call", call))
+                stack.enter_context(patched(layer, "call", call))
         yield
 
 

@@ -10,7 +10,7 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import random_functions, sublayers, sublayers_of
-from keras_dnn._keras.patched import attribute
+from keras_dnn._keras.patched import patched
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MonteCarlo
 from keras_dnn.layers._stochastic import (
@@ -108,7 +108,7 @@ def only(
             elif isinstance(layer, MonteCarlo):
                 changed["call"] = layer.layer
             for name, value in changed.items():
-                stack.enter_context(attribute(layer, name, value))
+                stack.enter_context(patched(layer, name, value))
         stack.enter_context(_functions_of_streams())
         yield
 
@@ -120,7 +120,7 @@ def _functions_of_streams() -> Iterator[None]:
         module = random_functions()
         for name in ("dropout", "normal", "uniform"):
             function = _or_stream(getattr(module, name), name)
-            stack.enter_context(attribute(module, name, function))
+            stack.enter_context(patched(module, name, function))
         yield
 
 

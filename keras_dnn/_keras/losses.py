@@ -1,0 +1,71 @@
+"""What Keras's losses and the training step keep private."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_dnn._typing import Tensor
+
+WRITTEN_BY_FIT = ("history", "stop_training", "train_function", "_initial_epoch")
+"""Attributes that `fit` leaves on a model, besides its variables."""
+
+
+def loss_options(loss: Any) -> Mapping[str, Any]:
+    """The arguments, such as `from_logits`, that a loss passes to its function."""
+    options: Mapping[str, Any] = getattr(loss, "_fn_kwargs", {})
+    return options
+
+
+def loss_weights_of(model: keras.Model) -> Any:
+    """What `compile` was given as `loss_weights`."""
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def loss_tracker_of(model: keras.Model) -> keras.metrics.Metric:
+    """The metric that holds the running mean of a compiled model's loss."""
+    tracker: keras.metrics.Metric = model._loss_tracker
+    return tracker
+
+
+def direction_of(metric: Any) -> str | None:
+    """Whether a metric should go `"up"` or `"down"`; `None` where it does not say."""
+    direction: str | None = getattr(metric, "_direction", None)
+    return direction
+
+
+def reduced(
+    values: Tensor,
+    y_pred: Tensor,
+    sample_weight: Tensor | None,
+    reduction: str | None,
+    dtype: Any,
+) -> Tensor:
+    """The loss of each example as one number, as every loss of Keras reduces it.
+
+    Args:
+        values: of each example.
+        y_pred: the outputs, which may carry a mask.
+        sample_weight: of each example, or `None`.
+        reduction: of the loss.
+        dtype: of the result.
+    """
+    return keras.src.losses.loss.reduce_weighted_values(
+        values,
+        sample_weight=sample_weight,
+        mask=keras.src.backend.common.masking.get_keras_mask(y_pred),
+        reduction=reduction,
+        dtype=dtype,
+    )
+
+
+def note(tensor: Tensor, name: str, value: Any) -> None:
+    """Attaches a value to a tensor, on any backend, as Keras attaches a mask."""
+    keras.src.backend.common.tensor_attributes.set_tensor_attr(tensor, name, value)
+
+
+def noted(tensor: Tensor, name: str) -> Any:
+    """The value attached to a tensor; `None` if it was computed from that one since."""
+    return keras.src.backend.common.tensor_attributes.get_tensor_attr(tensor, name)
