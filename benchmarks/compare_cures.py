@@ -169,16 +169,16 @@ CASES = {
         IMAGES,
         4,
     ),
-    "over_fitting": (
-        "over-fitting",
+    "overfitting": (
+        "overfitting",
         "Doctor",
         lambda: network(*dense(256)),
         lambda: network(*dense(256, rate=0.5)),
         1_000,
         30,
     ),
-    "under_fitting": (
-        "under-fitting",
+    "underfitting": (
+        "underfitting",
         "Doctor",
         lambda: network(*dense(rate=0.65)),
         lambda: network(*dense(rate=0.2)),
@@ -356,7 +356,7 @@ def evidence(ax, slug, case):
             ax.set_title("Loss by epoch: validation full, training dashed", loc="left")
             # What `fit` reports is what looks worse than validation.
             name = "training, dropout off"
-            if slug == "under_fitting":
+            if slug == "underfitting":
                 name = "training, as reported"
             epochs = np.arange(1, len(curves["validation"]) + 1)
             ax.plot(epochs, floats(curves["validation"]), color=colour)

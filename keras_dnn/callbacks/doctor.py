@@ -46,7 +46,7 @@ class Doctor(Resumable):
 
     It looks for a loss or gradient that is not finite (the step, and the layer in which
     it began), a learning rate too high or too low, exploding and vanishing gradients,
-    dead and saturated units, a plateau, over- and under-fitting, and updates out of
+    dead and saturated units, a plateau, overfitting, underfitting, and updates out of
     proportion. Training ends with the same weights, bit for bit, as without it.
 
     Calling `fit` again adds to what it knows; another model or optimizer begins anew.

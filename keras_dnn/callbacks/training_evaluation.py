@@ -41,8 +41,8 @@ class TrainingEvaluation(keras.callbacks.Callback):
     the last epoch that was validated. With the larger of $|L_\mathrm{val}|$ and
     $|L_\mathrm{eval}|$ as the measure, it is
 
-    - `"over-fitting"` if the generalisation gap is more than `tolerance` of it;
-    - `"under-fitting"` if $L_\mathrm{eval}$ is worse than `target`, or if the
+    - `"overfitting"` if the generalisation gap is more than `tolerance` of it;
+    - `"underfitting"` if $L_\mathrm{eval}$ is worse than `target`, or if the
       regularisation gap is more than `tolerance` of it and more than the
       generalisation gap;
     - `"fine"` otherwise, and `"unknown"` without validation data.
@@ -68,7 +68,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
         regularisation_gaps: how much higher that was than in inference mode.
         generalisation_gaps: how much higher the validation loss was than that; NaN
             where there was none.
-        verdict: `"over-fitting"`, `"under-fitting"`, `"fine"` or `"unknown"`.
+        verdict: `"overfitting"`, `"underfitting"`, `"fine"` or `"unknown"`.
         advice: what to do, and which way to move the dropout rate.
 
     Raises:
@@ -203,14 +203,14 @@ class TrainingEvaluation(keras.callbacks.Callback):
         dropout = f" (now {', '.join(f'{r:g}' for r in sorted(now))})" if now else ""
         if generalisation > self.tolerance * measure:
             raised = f"Raise the dropout rate{dropout}" if now else "Add dropout"
-            return "over-fitting", f"{raised}, regularise otherwise, or get more data."
+            return "overfitting", f"{raised}, regularise otherwise, or get more data."
         costly = regularisation > max(generalisation, self.tolerance * measure)
         poor = self.target is not None and loss > self.target
         if costly and now:
-            return "under-fitting", f"Lower the dropout rate{dropout}."
+            return "underfitting", f"Lower the dropout rate{dropout}."
         if costly or poor:
             return (
-                "under-fitting",
+                "underfitting",
                 "Regularise less, train longer, or make the network larger.",
             )
         return "fine", "Leave the dropout rate as it is."

@@ -227,12 +227,12 @@ def diseases():
         )
         for name, word, make, given, epochs in cases:
             yield kind, name, word, make, given, epochs, None
-        yield kind, "over-fitting", "labels at random", memory, small, 15, other
-        yield kind, "over-fitting", "longer", memory, small, 25, other
+        yield kind, "overfitting", "labels at random", memory, small, 15, other
+        yield kind, "overfitting", "longer", memory, small, 25, other
         held = split(data, 400)
         for word, share in (("dropout of 0.8", 0.8), ("dropout of 0.9", 0.9)):
             make = functools.partial(dropped, rate=share)
-            yield kind, "under-fitting", word, make, held[0], 4, held[1]
+            yield kind, "underfitting", word, make, held[0], 4, held[1]
 
 
 def healthy():

@@ -151,39 +151,39 @@ EDGES = {
         {"losses": flat(99), "epochs": np.full(4, 2.0)},
         {"losses": flat(100), "epochs": np.full(4, 2.0)},
     ),
-    "under-fitting, its share": (
-        "under-fitting",
+    "underfitting, its share": (
+        "underfitting",
         # 4.05 without it in three epochs: 0.45 more makes it a tenth of all.
         held_back(noise=[9.0, 0.2, 0.2, 0.0499], evaluation=[1.5, 1.4, 1.4, 1.25]),
         held_back(noise=[0.0, 0.2, 0.2, 0.0501], evaluation=[1.5, 1.4, 1.4, 1.25]),
     ),
-    "under-fitting, by dropout": (
-        "under-fitting",
+    "underfitting, by dropout": (
+        "underfitting",
         held_back(dropout=0.0),
         held_back(dropout=0.01),
     ),
-    "under-fitting, too short to tell": (
-        "under-fitting",
+    "underfitting, too short to tell": (
+        "underfitting",
         held_back(evaluation=[1.3, 1.25], noise=[0.3, 0.3]),
         held_back(evaluation=[1.4, 1.3, 1.25], noise=[0.3, 0.3, 0.3]),
     ),
-    "under-fitting, its gain": (
-        "under-fitting",
+    "underfitting, its gain": (
+        "underfitting",
         held_back(gap=[0.0, 0.0, 0.4501, 0.0]),
         held_back(gap=[9.0, 0.0, 0.4499, 0.0]),
     ),
-    "under-fitting, learning still": (
-        "under-fitting",
+    "underfitting, learning still": (
+        "underfitting",
         held_back(evaluation=[1.667, 1.4, 1.3, 1.25]),
         held_back(evaluation=[1.666, 1.4, 1.3, 1.25]),
     ),
-    "under-fitting, learnt": (
-        "under-fitting",
+    "underfitting, learnt": (
+        "underfitting",
         held_back(guess=2.501),
         held_back(guess=2.499),
     ),
-    "under-fitting, learnt of another loss": (
-        "under-fitting",
+    "underfitting, learnt of another loss": (
+        "underfitting",
         held_back(
             evaluation=[2.501, 1.5, 1.4, 1.3, 1.25], noise=[0.3] * 5, guess=np.nan
         ),
@@ -191,34 +191,34 @@ EDGES = {
             evaluation=[2.499, 1.5, 1.4, 1.3, 1.25], noise=[0.3] * 5, guess=np.nan
         ),
     ),
-    "under-fitting, drowned": (
-        "under-fitting",
+    "underfitting, drowned": (
+        "underfitting",
         held_back(losses=flat(), noise=[0.0] * 4, guess=1.001, dropout=0.5),
         held_back(losses=flat(), noise=[0.0] * 4, guess=0.999, dropout=0.5),
     ),
-    "under-fitting, drowned, its rate": (
-        "under-fitting",
+    "underfitting, drowned, its rate": (
+        "underfitting",
         held_back(noise=[0.0] * 4, guess=0.9, dropout=0.499),
         held_back(noise=[0.0] * 4, guess=0.9, dropout=0.5),
     ),
-    "under-fitting, drowned, its gap": (
-        "under-fitting",
+    "underfitting, drowned, its gap": (
+        "underfitting",
         # A tenth of 3.95 in three epochs.
         held_back(noise=[0.0] * 4, guess=0.9, dropout=0.5, gap=[0, 0.395, 0, 0.001]),
         held_back(noise=[0.0] * 4, guess=0.9, dropout=0.5, gap=[9, 0.395, 0, -0.001]),
     ),
-    "over-fitting": (
-        "over-fitting",
+    "overfitting": (
+        "overfitting",
         {"validation": np.array([1.5, 1.0, 1.2, 1.099])},
         {"validation": np.array([1.5, 1.0, 1.2, 1.101])},
     ),
-    "over-fitting, for one epoch": (
-        "over-fitting",
+    "overfitting, for one epoch": (
+        "overfitting",
         {"validation": np.array([1.5, 1.0, 1.099, 1.5])},
         {"validation": np.array([1.5, 1.0, 1.101, 1.5])},
     ),
-    "over-fitting, beside training": (
-        "over-fitting",
+    "overfitting, beside training": (
+        "overfitting",
         {
             "validation": np.array([1.5, 1.0, 1.2, 1.2]),
             "evaluation": np.array([1.6, 1.2, 1.1, 1.001]),
@@ -228,8 +228,8 @@ EDGES = {
             "evaluation": np.array([1.6, 1.2, 1.1, 0.999]),
         },
     ),
-    "over-fitting, of next to nothing": (
-        "over-fitting",
+    "overfitting, of next to nothing": (
+        "overfitting",
         # The loss began at 2 - 0.0385 / 2: the first two of forty steps.
         {
             "losses": flat(),

@@ -255,10 +255,10 @@ def rule(row, tolerance, target, dropout):
     if not np.isfinite(generalisation):
         return "unknown"
     if generalisation > tolerance * measure:
-        return "over-fitting"
+        return "overfitting"
     noisy = regularisation > tolerance * measure and regularisation > generalisation
     if noisy or (target is not None and loss > target):
-        return "under-fitting"
+        return "underfitting"
     return "fine"
 
 
@@ -280,7 +280,7 @@ def test_every_verdict_follows_the_rule(rate, target):
     assert watch.values == expected
 
 
-def test_random_labels_are_over_fitted():
+def test_random_labels_are_overfitted():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 6)).astype("float32")
     y, y_valid = rng.normal(size=(2, 60, 2)).astype("float32")
@@ -290,16 +290,16 @@ def test_random_labels_are_over_fitted():
     model.fit(
         x, y, validation_data=(x, y_valid), epochs=40, verbose=0, callbacks=[evaluation]
     )
-    assert evaluation.verdict == "over-fitting"
+    assert evaluation.verdict == "overfitting"
     assert "Raise the dropout rate (now 0.05)" in evaluation.advice
 
 
-def test_too_much_dropout_is_under_fitting():
+def test_too_much_dropout_is_underfitting():
     model = network(layers.Dropout(0.9))
     model.compile(keras.optimizers.Adam(0.01), "mse")
     evaluation = TrainingEvaluation(data())
     fit(model, evaluation, epochs=20)
-    assert evaluation.verdict == "under-fitting"
+    assert evaluation.verdict == "underfitting"
     assert "Lower the dropout rate (now 0.9)" in evaluation.advice
 
 
@@ -308,7 +308,7 @@ def test_without_dropout_the_advice_is_to_add_it():
     model.compile(keras.optimizers.Adam(0.05), "mse")
     evaluation = TrainingEvaluation(data(), tolerance=1e-6)
     fit(model, evaluation, epochs=20)
-    assert evaluation.verdict == "over-fitting"
+    assert evaluation.verdict == "overfitting"
     assert "Add dropout" in evaluation.advice
 
 

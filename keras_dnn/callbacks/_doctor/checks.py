@@ -9,11 +9,11 @@ from keras_dnn.callbacks._doctor.layer_checks import (
     vanishing,
 )
 from keras_dnn.callbacks._doctor.loss_checks import (
-    over_fitting,
+    overfitting,
     plateau,
     rate_too_high,
     rate_too_low,
-    under_fitting,
+    underfitting,
 )
 
 CHECKS = {
@@ -22,13 +22,13 @@ CHECKS = {
         nonfinite,
         rate_too_high,
         exploding,
-        under_fitting,
+        underfitting,
         dead_units,
         saturated_units,
         vanishing,
         rate_too_low,
         plateau,
-        over_fitting,
+        overfitting,
         update_ratio,
     )
 }

@@ -72,13 +72,13 @@ def rate_too_low(course: Course, check: Check) -> Iterator[Finding]:
 
 
 @course_check(
-    "under-fitting",
+    "underfitting",
     "a network held back by its dropout",
     "Lower the dropout rate.",
     0.1,
     "a tenth of the loss over three epochs, with half of a guess's loss left",
 )
-def under_fitting(course: Course, check: Check) -> Iterator[Finding]:
+def underfitting(course: Course, check: Check) -> Iterator[Finding]:
     """Where dropout costs more than the gap to validation that it could close."""
     if len(course.evaluation) < EPOCHS or course.bad is not None:
         return
@@ -136,13 +136,13 @@ def plateau(course: Course, check: Check) -> Iterator[Finding]:
 
 
 @course_check(
-    "over-fitting",
+    "overfitting",
     "a validation loss that rises while the training loss falls",
     "Stop early, regularise (dropout, l2), or get more data.",
     0.1,
     "a tenth above its lowest, in two epochs: one alone may be chance",
 )
-def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
+def overfitting(course: Course, check: Check) -> Iterator[Finding]:
     """It must have risen again: a gap alone may be harmless."""
     validation = course.validation
     if len(validation) < 3 or not np.isfinite(validation).all():
@@ -157,7 +157,7 @@ def over_fitting(course: Course, check: Check) -> Iterator[Finding]:
         yield check.finding(
             "warning",
             f"The validation loss has risen from {lowest:.3g} to {validation[-1]:.3g}.",
-            advice=course.advice if course.verdict == "over-fitting" else None,
+            advice=course.advice if course.verdict == "overfitting" else None,
             lowest=lowest,
             epoch=int(validation.argmin()),
             last=float(validation[-1]),
