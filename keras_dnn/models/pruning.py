@@ -17,7 +17,7 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
-from keras_dnn.models._difference import differences
+from keras_dnn.models._output_difference import model_differences
 from keras_dnn.models._pruning.kernels import Kernel
 from keras_dnn.models._pruning.mask import PruningMask
 from keras_dnn.models._pruning.selection import to_prune
@@ -168,7 +168,7 @@ def prune(
         progress.after(None, total)
     size, before = _sizes(model, progress, total)
     _, after = _sizes(pruned, progress, total)
-    largest, mean = progress.after(differences(model, pruned, data), total)
+    largest, mean = progress.after(model_differences(model, pruned, data), total)
     return PruneResult(
         model=pruned,
         sparsity=measured(pruned),

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from keras_dnn._progress import Progress
-from keras_dnn.models._agreement import accuracy, classes, differences
+from keras_dnn.models._output_difference import largest, means, relative_differences
+from keras_dnn.models._runtimes.accuracy import accuracy, classes
 from keras_dnn.models._runtimes.predictor import Predictor
 from keras_dnn.models._runtimes.runtime import Form
 from keras_dnn.models._runtimes.signature import Ports, filled
@@ -111,11 +112,11 @@ class Ladder:
     def _add(
         self, name: str, bits: int, size: int | None, outputs: list[np.ndarray]
     ) -> None:
-        largest, mean = differences(self.expected, outputs)
+        differences = relative_differences(self.expected, outputs)
         self.found[name] = {
             "bits": bits,
-            "largest_difference": largest,
-            "mean_difference": mean,
+            "largest_difference": largest(differences),
+            "mean_difference": float(np.max(means(differences))),
             "accuracy": None if self.labels is None else accuracy(outputs, self.labels),
             "bytes": size,
             "failure": "",

@@ -1,4 +1,4 @@
-"""Differences and accuracy, against counting by hand; the pieces and the clock."""
+"""Accuracy, against counting by hand; the pieces of a batch and the clock."""
 
 import numpy as np
 import pytest
@@ -6,46 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_dnn._progress import Progress
-from keras_dnn.models._agreement import accuracy, classes, differences
 from keras_dnn.models._runtimes import measuring
+from keras_dnn.models._runtimes.accuracy import accuracy, classes
 from keras_dnn.models._runtimes.predictor import in_pieces
-
-
-def test_differences_are_shares_of_the_spread():
-    expected = np.array([[0.0, 4.0], [8.0, 4.0]], "float32")  # spread √8
-    found = expected + np.array([[0.5, 0.0], [0.0, -0.1]], "float32")
-    largest, mean = differences([expected], [found])
-    assert largest == pytest.approx(0.5 / np.sqrt(8), rel=1e-6)
-    assert mean == pytest.approx(0.6 / 4 / np.sqrt(8), rel=1e-6)
-
-
-def test_of_several_outputs_the_one_that_differs_most_counts():
-    generator = np.random.default_rng(1)
-    expected = [generator.normal(scale=s, size=(50, 3)) for s in (1.0, 100.0)]
-    # Larger in the second output as numbers, in the first one as shares.
-    found = [expected[0] + 0.1, expected[1] + 1.0]
-    largest, mean = differences(expected, found)
-    assert largest == pytest.approx(0.1 / expected[0].std(), rel=1e-9)
-    assert mean == pytest.approx(0.1 / expected[0].std(), rel=1e-9)
-
-
-def test_what_is_not_a_number_differs_unless_both_are_alike():
-    expected = np.array([0.0, 2.0, np.nan, np.inf])
-    alike, other = expected.copy(), expected.copy()
-    alike[0] = 0.5
-    other[0] = np.nan
-    assert differences([expected], [alike]) == pytest.approx((0.5, 0.125))
-    assert np.isnan(differences([expected], [other])).all()
-    assert differences([expected], [-expected])[0] == np.inf
-
-
-def test_constant_outputs_are_compared_as_they_are():
-    assert differences([np.ones(4)], [np.full(4, 1.25)]) == (0.25, 0.25)
-
-
-def test_another_shape_is_told():
-    with pytest.raises(ValueError, match=r"\(2, 1\) instead of \(2,\)"):
-        differences([np.ones(2)], [np.ones((2, 1))])
 
 
 @pytest.mark.parametrize(

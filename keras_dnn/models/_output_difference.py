@@ -1,0 +1,77 @@
+"""How far outputs differ, as a fraction of their standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn._typing import Tensor
+from keras_dnn.models._random_inputs import random_inputs
+
+
+def relative_differences(
+    expected: Sequence[Tensor], found: Sequence[Tensor]
+) -> list[np.ndarray]:
+    """The difference of each number, as a fraction of its output's standard deviation.
+
+    NaN differs from everything, NaN included, so that outputs without numbers are never
+    a perfect match. Equal infinities do not differ. An output that is constant is
+    compared as it is.
+
+    Args:
+        expected: the outputs that count as right.
+        found: the outputs to compare, of the same shapes.
+
+    Raises:
+        ValueError: if two outputs differ in shape.
+    """
+    pairs = zip(map(_float64, expected), map(_float64, found), strict=True)
+    return [_relative_difference(a, b) for a, b in pairs]
+
+
+def largest(differences: Sequence[np.ndarray]) -> float:
+    """The largest difference of all outputs; NaN if any of them is."""
+    return float(np.max([d.max(initial=0.0) for d in differences]))
+
+
+def means(differences: Sequence[np.ndarray]) -> list[float]:
+    """The mean difference of each output."""
+    return [float(d.mean()) if d.size else 0.0 for d in differences]
+
+
+def model_differences(
+    model: keras.Model, changed: keras.Model, data: Any
+) -> tuple[float, float]:
+    """The largest and the mean difference between the predictions of two models.
+
+    NaN if `data` is `None` and the model does not run on random inputs.
+    """
+    if data is None:
+        try:
+            inputs = random_inputs(model, rows=32, size=32)
+            return model_differences(model, changed, inputs)
+        except Exception:
+            # The model does not run here, or not on inputs of that size.
+            return float("nan"), float("nan")
+    outputs = [
+        keras.tree.flatten(each.predict(data, verbose=0)) for each in (model, changed)
+    ]
+    differences = relative_differences(*outputs)
+    return largest(differences), float(np.mean(means(differences)))
+
+
+def _relative_difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    if expected.shape != found.shape:
+        raise ValueError(f"gives the shape {found.shape} instead of {expected.shape}")
+    with np.errstate(invalid="ignore"):
+        difference = np.where(expected == found, 0.0, np.abs(expected - found))
+    finite = expected[np.isfinite(expected)]
+    deviation = float(np.std(finite)) if finite.size else 0.0
+    return difference / (deviation or 1.0)
+
+
+def _float64(x: Tensor) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(x), "float64")

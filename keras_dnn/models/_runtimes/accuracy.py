@@ -1,0 +1,51 @@
+"""The accuracy of a classifier's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def accuracy(outputs: Sequence[np.ndarray], labels: np.ndarray) -> float:
+    """The fraction of rows whose largest output is that of the label.
+
+    With one output per row, a probability or a logit, it counts as the second class
+    above 0.5 or 0.
+    """
+    (y,) = outputs
+    if y.shape[-1] > 1:
+        return float((y.argmax(-1) == labels).mean())
+    boundary = 0.5 if y.min() >= 0.0 and y.max() <= 1.0 else 0.0
+    return float(((y[..., 0] > boundary) == (labels > 0.5)).mean())
+
+
+def classes(labels: Any, outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Labels as integers, one for each row of outputs.
+
+    Raises:
+        ValueError: if their shape does not match the outputs.
+    """
+    found = np.asarray(labels)
+    if len(outputs) != 1:
+        raise ValueError(
+            "labels can be given for a model with one output. Received: a model with "
+            f"{len(outputs)} outputs"
+        )
+    shape = outputs[0].shape
+    if len(shape) < 2:
+        raise ValueError(
+            "labels can be given for outputs with an axis of classes. Received: a "
+            f"model with outputs of shape {shape}"
+        )
+    if found.shape == shape and shape[-1] > 1:
+        return np.asarray(found.argmax(-1))
+    if found.shape == (*shape[:-1], 1):
+        found = found[..., 0]
+    if found.shape != shape[:-1]:
+        raise ValueError(
+            f"labels must have shape {shape[:-1]}, {(*shape[:-1], 1)} or {shape}, as "
+            f"the outputs have. Received: shape {found.shape}"
+        )
+    return found
