@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from keras_dnn._precision import at_least_float32
 from keras_dnn._typing import Tensor
-
-
-def at_least_float32(dtype: str) -> str:
-    """The dtype of probabilities where all else has this one."""
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 def log_softmax(logits: Tensor, filled: Tensor | None = None) -> Tensor:

@@ -14,11 +14,12 @@ import numpy as np
 from keras import ops
 
 from keras_dnn import _arguments
+from keras_dnn._precision import at_least_float32
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers import GlorotUniform
 from keras_dnn.layers._blocks import in_blocks, look_up
 from keras_dnn.layers._deferred import defer
-from keras_dnn.layers._log_softmax import at_least_float32, log_softmax
+from keras_dnn.layers._log_softmax import log_softmax
 from keras_dnn.layers._two_levels import two_levels
 
 

@@ -8,9 +8,10 @@ import keras
 from keras import ops
 
 from keras_dnn import _arguments
+from keras_dnn._precision import at_least_float32
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._best_classes import best_classes
-from keras_dnn.layers._log_softmax import at_least_float32, log_softmax
+from keras_dnn.layers._log_softmax import log_softmax
 from keras_dnn.layers.hierarchical_softmax import HierarchicalSoftmax
 
 

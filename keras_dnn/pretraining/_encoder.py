@@ -70,9 +70,3 @@ def flat(features: Tensor) -> Tensor:
             f"all places. Received: an encoder of outputs of shape {features.shape}"
         )
     return keras.layers.Reshape((math.prod(features.shape[1:]),))(features)
-
-
-def full_precision(dtype: str) -> str:
-    """The dtype for losses: at least float32, whatever the encoder computes in."""
-    # Keras's own `result_type` gives no float64 but on TensorFlow.
-    return "float64" if dtype == "float64" else "float32"

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import graph_of
-from keras_dnn.pretraining._encoder import full_precision
+from keras_dnn._precision import at_least_float32
 
 layers = keras.layers
 
@@ -99,7 +99,7 @@ def mirror(
         stack += _undone(chained[i], shapes[i + 1], shapes[i])
         if type(chained[i]) in WEIGHTED:
             stack += _activation_below(chained[:i])
-    last = full_precision(chained[-1].compute_dtype)
+    last = at_least_float32(chained[-1].compute_dtype)
     stack.append(layers.Activation(activation, dtype=last))
     return keras.Sequential(stack, name=name)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import keras
 
+from keras_dnn._precision import at_least_float32
 from keras_dnn.pretraining._encoder import (
     checked,
     flat,
-    full_precision,
     new_input,
     square_images,
 )
@@ -73,7 +73,7 @@ def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:
     inputs = new_input(encoder)
     turned, turns = RandomTurns(seed=seed, name="turn")(inputs)
     features = flat(encoder(turned))
-    precise = full_precision(features.dtype)
+    precise = at_least_float32(features.dtype)
     guesses = keras.layers.Dense(
         TURNS, activation="softmax", dtype=precise, name="guesses"
     )(features)

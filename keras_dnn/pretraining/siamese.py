@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import keras
 
-from keras_dnn.pretraining._encoder import checked, flat, full_precision
+from keras_dnn._precision import at_least_float32
+from keras_dnn.pretraining._encoder import checked, flat
 
 
 def siamese(encoder: keras.Model) -> keras.Model:
@@ -58,6 +59,6 @@ def siamese(encoder: keras.Model) -> keras.Model:
     one, other = (flat(encoder(twin)) for twin in twins)
     distance = keras.ops.absolute(one - other)
     same = keras.layers.Dense(
-        1, activation="sigmoid", dtype=full_precision(distance.dtype), name="same"
+        1, activation="sigmoid", dtype=at_least_float32(distance.dtype), name="same"
     )(distance)
     return keras.Model(twins, same, name="siamese")

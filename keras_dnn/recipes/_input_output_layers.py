@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._precision import at_least_float32
 
 
 def first_layers(data: Any, input_shape: Any) -> list[Any]:
@@ -55,7 +56,7 @@ def _standardising(array: np.ndarray) -> Any:
         axis=axis,
         mean=mean.tolist(),
         variance=variance.tolist(),
-        dtype=full_precision(),
+        dtype=_precise(),
         name="standardise",
     )
 
@@ -63,16 +64,16 @@ def _standardising(array: np.ndarray) -> Any:
 def last_layer(n_classes: int | None) -> Any:
     """A softmax over classes, or one number."""
     if n_classes is None:
-        return keras.layers.Dense(1, dtype=full_precision(), name="output")
+        return keras.layers.Dense(1, dtype=_precise(), name="output")
     n_classes = _arguments.count("n_classes", n_classes, least=2)
     return keras.layers.Dense(
-        n_classes, activation="softmax", dtype=full_precision(), name="classes"
+        n_classes, activation="softmax", dtype=_precise(), name="classes"
     )
 
 
-def full_precision() -> str:
-    """The type of the weights: half precision is too coarse for inputs and losses."""
-    return str(keras.config.dtype_policy().variable_dtype)
+def _precise() -> str:
+    """The dtype of the first and the last layer, by the policy of all others."""
+    return at_least_float32(str(keras.config.dtype_policy().compute_dtype))
 
 
 def widths(units: Any) -> list[int]:
