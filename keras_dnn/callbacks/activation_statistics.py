@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import first_batch
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._probe.column import Column
 from keras_dnn.callbacks._probe.histogram import SIZE, counts_and_edges, histogram
 from keras_dnn.diagnostics._flatness import slope_at
-from keras_dnn.diagnostics._held_data import first_batch
 from keras_dnn.models._layer_outputs import watched
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import first_batches, first_rows
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks._doctor.charts import charts
@@ -22,7 +23,6 @@ from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
 from keras_dnn.diagnostics import Report
-from keras_dnn.diagnostics._held_data import first_batches
 from keras_dnn.diagnostics._loss import guess_of, loss_of
 from keras_dnn.diagnostics.check import chosen
 from keras_dnn.diagnostics.report import worst_first
@@ -121,7 +121,7 @@ class Doctor(Resumable):
         self._units: ActivationStatistics | None = None
         self._evaluation: TrainingEvaluation | None = None
         if self.data is not None:
-            self._units = ActivationStatistics(_some(self.data, self._samples))
+            self._units = ActivationStatistics(first_rows(self.data, self._samples))
             if not isinstance(self.data, tuple) or len(self.data) > 1:
                 self._evaluation = TrainingEvaluation(self.data, samples=self._samples)
 
@@ -274,13 +274,4 @@ def _settled(model: Any, batches: int) -> bool:
         part.momentum**batches < LEFT
         for part in sublayers(model)
         if isinstance(part, keras.layers.BatchNormalization) and part.trainable
-    )
-
-
-def _some(data: Any, samples: int) -> Any:
-    """The first examples, if they are not in batches."""
-    if not isinstance(data, tuple):
-        return data
-    return keras.tree.map_structure(
-        lambda part: None if part is None else part[:samples], data
     )

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import sample_of
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._evaluation import evaluated
 from keras_dnn.callbacks._probe.column import Column
-from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.layers._stochastic import rates
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
             self._seen_model = self.model
             self._rows = []
         if self._part is None:
-            self._part = part_of(self.data, self.samples, self.batch_size, self.seed)
+            self._part = sample_of(self.data, self.samples, self.batch_size, self.seed)
         self._batch_loss = tf.function(self._loss_in_training_mode)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

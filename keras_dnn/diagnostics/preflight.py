@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import is_batched, sample_of
 from keras_dnn._progress import Progress
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.diagnostics import _order as _order
-from keras_dnn.diagnostics._held_data import part_of
 from keras_dnn.diagnostics.check import REGISTRY, chosen
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
@@ -89,7 +89,7 @@ def preflight(
     checks = chosen(REGISTRY, skip, thresholds)
     given = (x, y)
     x, y, sample_weight = _batch(x, y, sample_weight, samples, seed)
-    if isinstance(given[0], tf.data.Dataset | keras.utils.PyDataset):
+    if is_batched(given[0]):
         given = (x, y)
     if not model.built:
         model(x)
@@ -119,13 +119,13 @@ def _batch(
     x: Any, y: Any, sample_weight: Any, samples: int, seed: int
 ) -> tuple[Any, Any, Any]:
     samples = _arguments.count("samples", samples)
-    batched = isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
+    batched = is_batched(x)
     if y is None and not batched:
         raise ValueError("y must be given with arrays. Received: y=None")
     data = x if batched else (x, y)
     if sample_weight is not None and not batched:
         data = (x, y, sample_weight)
-    part = part_of(data, samples, samples, seed)
+    part = sample_of(data, samples, samples, seed)
     batches = list(part)
     joined = keras.tree.map_structure(
         lambda *parts: tf.concat(parts, 0)[:samples], *batches

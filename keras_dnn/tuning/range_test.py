@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import endless, symbolic_inputs
 from keras_dnn._progress import Progress
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -21,7 +22,7 @@ from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_training
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.optimizers._override import override, put_back, updates_of
-from keras_dnn.tuning import _data, _range_test_rules
+from keras_dnn.tuning import _range_test_rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -182,8 +183,17 @@ def find_learning_rate(
             f"Received: model.optimizer={optimizer}"
         )
     every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-    fit = _data.enough(x, y, sample_weight, batch_size, steps * every, shuffle, seed)
-    _data.build(model, fit["x"])
+    fit = endless(
+        x,
+        y,
+        sample_weight,
+        batch_size=batch_size,
+        count=steps * every,
+        shuffle=shuffle,
+        seed=seed,
+    )
+    if not model.built:
+        model(symbolic_inputs(fit["x"]))
     probe = _Sweep(steps, every, smoothing, stop_factor, Progress(verbose))
     with unchanged_by_training(model):
         start = updates_of(optimizer)
