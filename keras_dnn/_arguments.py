@@ -1,12 +1,14 @@
-"""Checks of arguments: what is wrong is a ValueError that names and shows it."""
+"""Checks of arguments, whose errors name the argument and show its value."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 INFINITY = float("inf")
+
+Choice = TypeVar("Choice", bound=str)
 
 
 def number(
@@ -24,7 +26,7 @@ def number(
         value: of the argument.
         low: the lower bound.
         high: the upper bound.
-        bounds: which of them are allowed, as in the notation for intervals.
+        bounds: which of them belong to the interval, such as `"[)"`.
         or_else: what else the argument may be, for the message.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -49,7 +51,7 @@ def count(name: str, value: Any, least: int = 1) -> int:
 
 
 def several(name: str, value: Any) -> list[Any]:
-    """Returns `value` as a list if it holds values in an order."""
+    """Returns `value` as a list if it is a sequence or another ordered iterable."""
     if isinstance(value, Iterable) and not isinstance(value, str | dict | set):
         return list(value)
     raise ValueError(f"{name} must be a list. Received: {name}={value!r}")
@@ -62,9 +64,15 @@ def switch(name: str, value: Any) -> bool:
     raise ValueError(f"{name} must be True or False. Received: {name}={value!r}")
 
 
-def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """Returns `value` if it is one of `choices`."""
+def choice(name: str, value: Choice, choices: tuple[Any, ...]) -> Choice:
+    """Returns `value` if it is one of `choices`, such as the arguments of a `Literal`.
+
+    Args:
+        name: of the argument.
+        value: of the argument.
+        choices: `typing.get_args` of the argument's type.
+    """
     if value in choices:
-        return str(value)
+        return value
     options = " or ".join(map(repr, choices))
     raise ValueError(f"{name} must be {options}. Received: {name}={value!r}")

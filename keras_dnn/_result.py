@@ -1,4 +1,4 @@
-"""What a function finds comes back as a result: numbers, a text and a picture."""
+"""Results of functions: numbers as attributes, a text and a plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Result:
     """Base class of the frozen dataclasses that functions return."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives the result as plain numbers, lists and texts, ready for JSON.
+        """Returns the result as plain numbers, lists and strings, ready for JSON.
 
         Returns:
             A dict with an entry for each attribute that is not a model or layer.

@@ -1,7 +1,7 @@
-"""TensorFlow, which only optimizers, probes and Monte Carlo sampling need.
+"""TensorFlow, imported only where Keras runs on it.
 
-On Keras's other backends it is not imported, so that the rest of the library
-works without it; what needs it says so when it is used.
+On Keras's other backends the rest of the library works without it; what needs
+TensorFlow says so when it is used.
 """
 
 import importlib

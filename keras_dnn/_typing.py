@@ -1,4 +1,4 @@
-"""The words that type hints use all over the package."""
+"""Types that hints use all over the package."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -11,4 +11,4 @@ Tensor: TypeAlias = Any
 HyperparameterValue: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Tensor]
 )
-"""What an optimizer accepts for a number that may move during training."""
+"""What an optimizer accepts for a number that may change during training."""

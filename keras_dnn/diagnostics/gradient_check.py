@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._unchanged import same_randomness
@@ -107,7 +107,7 @@ def check_gradients(
     coordinates: int = 32,
     tolerance: float = 1e-5,
     seed: int = 0,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> GradientCheck:
     r"""Compares automatic gradients with central differences, in float64.
 
@@ -194,7 +194,7 @@ def _wide(part: Any) -> Any:
 
 
 def _checked(
-    loss: Loss, count: int, tolerance: float, seed: int, verbose: int | str
+    loss: Loss, count: int, tolerance: float, seed: int, verbose: Verbose
 ) -> GradientCheck:
     rng = np.random.default_rng(seed)
     gradients = loss.gradients()

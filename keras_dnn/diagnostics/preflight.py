@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import is_batched, sample_of
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.diagnostics import _order as _order
 from keras_dnn.diagnostics.check import REGISTRY, chosen
@@ -29,7 +29,7 @@ def preflight(
     skip: Iterable[str] = (),
     thresholds: Mapping[str, float] | None = None,
     seed: int = 0,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> Report:
     """Checks a network before it is trained: data, wiring, signal, loss.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import sublayers
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers._first_calls import Layer, Run, first_calls
@@ -64,7 +64,7 @@ def lsuv(
     tolerance: float = 0.01,
     max_iterations: int = 10,
     seed: Seed = None,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> LSUVResult:
     r"""Sets a model's weights so that every layer gives unit variance on a batch.
 

@@ -15,7 +15,7 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import graph_of
 from keras_dnn._keras.layers import sublayers
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn.models._runtimes.measuring import PIECE, Ladder
 from keras_dnn.models._runtimes.registry import FORMS
@@ -38,7 +38,7 @@ def optimize_for_inference(
     batch_size: int = 1,
     rounds: int = 10,
     threads: int | None = None,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> InferenceResult:
     """Turns a trained model into the fastest function that says the same.
 

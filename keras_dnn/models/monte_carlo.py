@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import batches
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.models._sampling.closed_form import exact
@@ -137,7 +137,7 @@ def mc_predict(
     return_samples: bool = False,
     quantiles: Sequence[float] | None = None,
     layers: Sequence[str | keras.layers.Layer] | None = None,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> MCPrediction:
     r"""Predicts with dropout switched on, many times, and says how far samples differ.
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn.models._output_difference import model_differences
 from keras_dnn.models._pruning.kernels import Kernel
@@ -95,7 +95,7 @@ def prune(
     scope: str = "layer",
     layers: Sequence[str | keras.layers.Layer] | None = None,
     data: Any = None,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> PruneResult:
     r"""Returns a copy of a model with its smallest weights set to zero, for good.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import endless, symbolic_inputs
-from keras_dnn._progress import Progress
+from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
@@ -109,7 +109,7 @@ def find_learning_rate(
     shuffle: bool = True,
     sample_weight: Any = None,
     seed: int | None = None,
-    verbose: int | str = "auto",
+    verbose: Verbose = "auto",
 ) -> RangeTest:
     """Sweeps the learning rate over a few steps and suggests one from the losses.
 
