@@ -112,6 +112,16 @@ def input_layer(tensor: Tensor) -> keras.layers.InputLayer:
     return layer
 
 
+def source_of(operation: Any) -> Any:
+    """The operation whose output this one takes first, in its first symbolic call.
+
+    `None` if it was called on arrays only, or takes the input of a model.
+    """
+    taken = keras.tree.flatten(getattr(operation, "input", None))
+    history = getattr(taken[0], "_keras_history", None) if taken else None
+    return None if history is None else history.operation
+
+
 def flat_inputs(model: Any, x: Any) -> list[Tensor]:
     """`x` as the model's flat list of inputs, of the dtypes and ranks it expects."""
     if isinstance(model, keras.Sequential):

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import first_batch
+from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
@@ -256,8 +257,9 @@ def _by_unit(layer: keras.layers.Layer, output: Tensor) -> Tensor:
     y = tf.cast(output, tf.float64)
     if len(y.shape) == 1:
         return y[:, tf.newaxis]
-    if getattr(layer, "data_format", None) == "channels_first":
-        y = tf.experimental.numpy.moveaxis(y, 1, -1)
+    channels = channel_axis(layer, len(y.shape))
+    if channels != len(y.shape) - 1:
+        y = tf.experimental.numpy.moveaxis(y, channels, -1)
     return tf.reshape(y, (-1, y.shape[-1]))
 
 

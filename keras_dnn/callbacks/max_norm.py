@@ -10,9 +10,10 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import sublayers, sublayers_of
+from keras_dnn._kernel_axes import Axes
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._incoming_weights import Axes, incoming_weights
+from keras_dnn.callbacks._incoming_weights import incoming_weights
 from keras_dnn.callbacks._probe.norms import LARGE, on_this_cpu, sum_of_squares
 from keras_dnn.callbacks._probe.tap import Probe
 

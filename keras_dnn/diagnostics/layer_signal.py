@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
@@ -62,8 +63,7 @@ def signal_of(
     # float32: in float64 the outputs of a large network take too long.
     y = np.asarray(tf.cast(output, tf.float32))
     y = y[:, np.newaxis] if y.ndim == 1 else y
-    if getattr(layer, "data_format", None) == "channels_first":
-        y = np.moveaxis(y, 1, -1)
+    y = np.moveaxis(y, channel_axis(layer, y.ndim), -1)
     by_unit = y.reshape(-1, y.shape[-1])
     with np.errstate(all="ignore"):
         # Over examples at each place of a picture: that a border differs from the

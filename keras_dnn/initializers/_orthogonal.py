@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_dnn._kernel_axes import Shape
 from keras_dnn._typing import Tensor
-from keras_dnn.initializers._kernel import Shape
 
 
 def orthogonal(shape: Shape, seed: Any) -> Tensor:

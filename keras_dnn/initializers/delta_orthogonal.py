@@ -11,8 +11,9 @@ from typing import Any
 
 import keras
 
+from keras_dnn._kernel_axes import Shape
 from keras_dnn._typing import Tensor
-from keras_dnn.initializers._kernel import Shape, window
+from keras_dnn.initializers._kernel import kernel_kind
 from keras_dnn.initializers._orthogonal import orthogonal
 from keras_dnn.initializers._seeded import Seed, Seeded
 from keras_dnn.initializers.gain import Activation, gain_of
@@ -71,7 +72,7 @@ class DeltaOrthogonal(Seeded):
     ) -> None:
         super().__init__(seed)
         self.gain = gain_of(gain)
-        self._kernel = window("conv", groups, 1)
+        self._kernel = kernel_kind("conv", groups, 1)
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Draws a kernel.
@@ -90,14 +91,15 @@ class DeltaOrthogonal(Seeded):
                 f"shape={tuple(shape)}"
             )
         middle = (*(1 for _ in around), channels, filters)
-        groups, inputs, outputs = self._kernel.matrices(middle)
+        axes = self._kernel.axes(len(middle))
+        groups, inputs, outputs = axes.matrices(middle)
         if inputs > outputs:
             raise ValueError(
                 "No convolution from more channels to fewer keeps every norm. "
                 f"Received: {inputs} channels and {outputs} filters in each group"
             )
         square = orthogonal((groups, outputs, outputs), self._next_seed())
-        kernel = self._kernel.folded(self.gain * square[:, :inputs], middle)
+        kernel = axes.from_matrices(self.gain * square[:, :inputs], middle)
         # In a window of even length, the place that `padding="same"` puts the output.
         pads = [((size - 1) // 2, size // 2) for size in around]
         kernel = keras.ops.pad(kernel, [*pads, (0, 0), (0, 0)])

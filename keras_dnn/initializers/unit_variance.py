@@ -18,11 +18,12 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._layer_kinds import LINEAR
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers._first_calls import Layer, Run, first_calls
-from keras_dnn.initializers._layer_kernels import KNOWN, kernels_of
+from keras_dnn.initializers._layer_kernels import kernels_of
 from keras_dnn.initializers._orthogonal import orthogonal
 from keras_dnn.initializers._seeded import Seed, checked, seeds
 
@@ -174,10 +175,10 @@ class _Scaling:
     def __call__(self, layer: Layer, run: Run) -> Tensor:
         if self.fault:
             return run()[0]
-        for variable, kernel in kernels_of(layer):
+        for variable, axes in kernels_of(layer):
             shape = tuple(variable.shape)
-            matrices = orthogonal(kernel.matrices(shape), next(self.seeds))
-            variable.assign(kernel.folded(matrices, shape))
+            matrices = orthogonal(axes.matrices(shape), next(self.seeds))
+            variable.assign(axes.from_matrices(matrices, shape))
         for iteration in range(self.most + 1):
             outputs, std = run()
             if abs(std - self.target) <= self.margin:
@@ -203,7 +204,7 @@ def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
     }
     chosen, left = [], {}
     for layer in sublayers(model):
-        if not isinstance(layer, KNOWN):
+        if not isinstance(layer, LINEAR):
             continue
         kernels = kernels_of(layer)
         if id(layer) in inside:

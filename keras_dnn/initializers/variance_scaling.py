@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
+from keras_dnn._kernel_axes import KernelAxes, Shape, Strides
 from keras_dnn._typing import Tensor
-from keras_dnn.initializers._kernel import Kernel, Shape, Strides, window
+from keras_dnn.initializers._kernel import kernel_kind
 from keras_dnn.initializers._seeded import Seed, Seeded
 from keras_dnn.initializers.gain import Activation, gain_of
 
@@ -105,7 +106,7 @@ class VarianceScaling(Seeded):
         self.gain = gain_of(gain)
         self.fan_in = _fan("fan_in", fan_in)
         self.fan_out = _fan("fan_out", fan_out)
-        self._kernel = window(kernel, groups, strides)
+        self._kernel = kernel_kind(kernel, groups, strides)
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Draws a kernel.
@@ -117,15 +118,16 @@ class VarianceScaling(Seeded):
         Returns:
             The kernel, a tensor.
         """
-        return self._draw(shape, dtype, self._kernel, self._next_seed())
+        axes = self._kernel.axes(len(shape))
+        return self._draw(shape, dtype, axes, self._next_seed())
 
-    def _draw(self, shape: Shape, dtype: Any, kernel: Kernel, seed: Any) -> Tensor:
-        """The formula above, for a kernel of which the kind is known."""
+    def _draw(self, shape: Shape, dtype: Any, axes: KernelAxes, seed: Any) -> Tensor:
+        """The formula above, for a kernel whose axes are known."""
         shape = tuple(shape)
         dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
         # Half precision would round the deviation and thin out the tails.
         exact = dtype if dtype == "float64" else "float32"
-        sigma = self.gain * math.sqrt(self.scale / self._connections(kernel, shape))
+        sigma = self.gain * math.sqrt(self.scale / self._connections(axes, shape))
         if self.distribution == "uniform":
             sigma *= math.sqrt(3.0)
             values = keras.random.uniform(shape, -1.0, 1.0, exact, seed)
@@ -136,9 +138,9 @@ class VarianceScaling(Seeded):
             values = keras.random.truncated_normal(shape, dtype=exact, seed=seed)
         return keras.ops.cast(sigma * values, dtype)
 
-    def _connections(self, kernel: Kernel, shape: Shape) -> float:
+    def _connections(self, axes: KernelAxes, shape: Shape) -> float:
         """n, or 1 for a kernel without entries."""
-        fan_in, fan_out = kernel.fans(shape)
+        fan_in, fan_out = axes.fans(shape)
         fan_in, fan_out = self.fan_in or fan_in, self.fan_out or fan_out
         n = {
             "fan_in": fan_in,

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.layers import sublayers
-from keras_dnn.initializers._kernel import Kernel
+from keras_dnn._kernel_axes import KernelAxes
 from keras_dnn.initializers._layer_kernels import kernels_of
 from keras_dnn.initializers._seeded import seeds
 from keras_dnn.initializers.variance_scaling import VarianceScaling
@@ -70,17 +70,17 @@ def initialize(
     inner.scale = inner.gain = 1.0
     for layer in layers:
         *halves, last = kernels_of(layer)
-        for variable, kernel in halves:
-            _draw(inner, variable, kernel, drawn)
+        for variable, axes in halves:
+            _draw(inner, variable, axes, drawn)
         _draw(initializer, *last, drawn)
 
 
 def _draw(
     initializer: VarianceScaling,
     variable: keras.Variable,
-    kernel: Kernel,
+    axes: KernelAxes,
     drawn: Iterator[Any],
 ) -> None:
     if variable.trainable:
         shape, dtype = tuple(variable.shape), variable.dtype
-        variable.assign(initializer._draw(shape, dtype, kernel, next(drawn)))
+        variable.assign(initializer._draw(shape, dtype, axes, next(drawn)))

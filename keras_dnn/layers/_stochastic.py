@@ -10,30 +10,11 @@ import keras
 
 from keras_dnn._keras.layers import has_training_argument, sublayers
 from keras_dnn._keras.patched import patched
+from keras_dnn._layer_kinds import DROPOUT_INSIDE, DROPOUTS
 from keras_dnn._typing import Tensor
 from keras_dnn.layers.rrelu import RReLU
 
 layers = keras.layers
-
-# These do nothing but drop; they may have been told never to.
-DROPOUTS = (layers.Dropout, layers.GaussianDropout, layers.AlphaDropout)
-
-# These drop inside; in training mode they do nothing else that inference does not.
-WITH_DROPOUT = (
-    layers.Attention,
-    layers.ConvLSTM1D,
-    layers.ConvLSTM2D,
-    layers.ConvLSTM3D,
-    layers.GRU,
-    layers.GRUCell,
-    layers.LSTM,
-    layers.LSTMCell,
-    layers.SimpleRNN,
-    layers.SimpleRNNCell,
-)
-
-# These make training noisy but are no dropout: random only where they are asked for.
-NOISES = (layers.GaussianNoise, RReLU)
 
 
 def rates(layer: Any) -> tuple[float, ...]:
@@ -41,7 +22,7 @@ def rates(layer: Any) -> tuple[float, ...]:
     names: tuple[str, ...] = ()
     if isinstance(layer, DROPOUTS):
         names = ("rate",)
-    elif isinstance(layer, WITH_DROPOUT):
+    elif isinstance(layer, DROPOUT_INSIDE):
         names = ("dropout", "recurrent_dropout")
     found = (getattr(layer, name, 0.0) for name in names)
     return tuple(rate for rate in found if rate)

@@ -10,36 +10,9 @@ import keras
 
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._keras.patched import patched
+from keras_dnn._layer_kinds import COPYING
 
 layers = keras.layers
-
-MOVES_ONLY = (
-    layers.InputLayer,
-    layers.Identity,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.AlphaDropout,
-    layers.GaussianNoise,
-    layers.ActivityRegularization,
-    layers.Flatten,
-    layers.Reshape,
-    layers.Permute,
-    layers.RepeatVector,
-    layers.Masking,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.Cropping3D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-    layers.UpSampling3D,
-    layers.ZeroPadding1D,
-    layers.ZeroPadding2D,
-    layers.ZeroPadding3D,
-)
-"""Layers that at inference compute nothing new."""
 
 
 def computing_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -59,7 +32,7 @@ def computing_layers(model: keras.Model) -> list[keras.layers.Layer]:
         for layer in found
         if id(layer) not in cells
         and not isinstance(layer, keras.Model)
-        and not isinstance(layer, MOVES_ONLY)
+        and not isinstance(layer, COPYING)
     ]
 
 

@@ -8,48 +8,31 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import graph_of
+from keras_dnn._layer_kinds import (
+    ACTIVATIONS,
+    AVERAGE_POOLINGS,
+    CONVOLUTIONS,
+    CROPPINGS,
+    DROPOUTS,
+    MAX_POOLINGS,
+    NOISES,
+    NORMALIZATIONS,
+    PADDINGS,
+    TRANSPOSED,
+    UPSAMPLINGS,
+)
 from keras_dnn._precision import at_least_float32
 
 layers = keras.layers
 
-CONVOLUTIONS = {
-    layers.Conv1D: layers.Conv1DTranspose,
-    layers.Conv2D: layers.Conv2DTranspose,
-    layers.Conv3D: layers.Conv3DTranspose,
+TRANSPOSED_OF = dict(zip(CONVOLUTIONS, TRANSPOSED, strict=True))
+UPSAMPLING_OF = {
+    **dict(zip(MAX_POOLINGS, UPSAMPLINGS, strict=True)),
+    **dict(zip(AVERAGE_POOLINGS, UPSAMPLINGS, strict=True)),
 }
-POOLINGS = {
-    layers.MaxPooling1D: layers.UpSampling1D,
-    layers.MaxPooling2D: layers.UpSampling2D,
-    layers.MaxPooling3D: layers.UpSampling3D,
-    layers.AveragePooling1D: layers.UpSampling1D,
-    layers.AveragePooling2D: layers.UpSampling2D,
-    layers.AveragePooling3D: layers.UpSampling3D,
-}
-CROPPINGS = (layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
-PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 RESHAPES = (layers.Flatten, layers.Reshape)
-ACTIVATIONS = (
-    layers.Activation,
-    layers.ELU,
-    layers.LeakyReLU,
-    layers.PReLU,
-    layers.ReLU,
-)
-# A decoder needs none of them: they leave the shape as it is and only help to train.
-DROPS = (
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.AlphaDropout,
-    layers.GaussianNoise,
-)
-NORMS = (
-    layers.BatchNormalization,
-    layers.LayerNormalization,
-    layers.GroupNormalization,
-)
+# They leave the shape as it is and only help to train: a decoder needs none of them.
+FOR_TRAINING = (*DROPOUTS, *NOISES, *NORMALIZATIONS)
 WEIGHTED = (layers.Dense, *CONVOLUTIONS)
 
 
@@ -119,7 +102,7 @@ def shapes_of(chained: Sequence[Any], start: tuple[int, ...]) -> list[tuple[int,
 
 
 def _check(layer: Any) -> None:
-    known = (*WEIGHTED, *POOLINGS, *RESHAPES, *ACTIVATIONS, *DROPS, *NORMS)
+    known = (*WEIGHTED, *UPSAMPLING_OF, *RESHAPES, *ACTIVATIONS, *FOR_TRAINING)
     reason = ""
     # A subclass may compute anything.
     if type(layer) not in known:
@@ -129,7 +112,7 @@ def _check(layer: Any) -> None:
             reason = "has groups or is dilated"
         elif layer.padding == "causal":
             reason = "has causal padding"
-    elif type(layer) in POOLINGS and tuple(layer.pool_size) != tuple(layer.strides):
+    elif type(layer) in UPSAMPLING_OF and layer.pool_size != layer.strides:
         reason = "pools places that overlap"
     if getattr(layer, "data_format", None) == "channels_first":
         reason = "has its channels first"
@@ -150,7 +133,7 @@ def _undone(
     if type(layer) in RESHAPES:
         return [layers.Reshape(target, **same)]
     if type(layer) in CONVOLUTIONS:
-        made = CONVOLUTIONS[type(layer)](
+        made = TRANSPOSED_OF[type(layer)](
             target[-1],
             layer.kernel_size,
             strides=layer.strides,
@@ -158,9 +141,9 @@ def _undone(
             use_bias=layer.use_bias,
             **same,
         )
-    elif type(layer) in POOLINGS:
+    elif type(layer) in UPSAMPLING_OF:
         size = layer.pool_size if len(target) > 2 else layer.pool_size[0]
-        made = POOLINGS[type(layer)](size, **same)
+        made = UPSAMPLING_OF[type(layer)](size, **same)
     else:
         return []
     return [made, *_fitted(made.compute_output_shape((None, *source))[1:], target)]

@@ -11,10 +11,10 @@ from typing import Any
 
 import keras
 
+from keras_dnn._layer_kinds import DROPOUTS, NOISES
 from keras_dnn.models._rebuild import rebuild
 from keras_dnn.pretraining._encoder import checked, new_input
 from keras_dnn.pretraining._mirrored_decoder import (
-    DROPS,
     WEIGHTED,
     chain,
     mirror,
@@ -126,7 +126,8 @@ def _stages(
 def _frozen(lower: list[keras.layers.Layer], encoder: keras.Model) -> keras.Model:
     """A copy of the lower layers as they are, which nothing moves any more."""
     model = keras.Sequential([new_input(encoder), *lower], name=BELOW)
-    copy = rebuild(model, lambda layer: None if type(layer) in DROPS else layer)
+    noisy = (*DROPOUTS, *NOISES)
+    copy = rebuild(model, lambda layer: None if type(layer) in noisy else layer)
     copy.trainable = False
     return copy
 

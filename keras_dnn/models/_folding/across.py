@@ -12,49 +12,26 @@ import keras
 import numpy as np
 
 from keras_dnn._keras.graph import Node
+from keras_dnn._kernel_axes import channel_axis
+from keras_dnn._layer_kinds import (
+    AVERAGE_POOLINGS,
+    CROPPINGS,
+    GLOBAL_AVERAGE_POOLINGS,
+    GLOBAL_MAX_POOLINGS,
+    IDENTITIES,
+    MAX_POOLINGS,
+    PADDINGS,
+    REARRANGEMENTS,
+    UPSAMPLINGS,
+)
 from keras_dnn.models._folding.affine import Affine, Array, Inexact, compress, float64
 
 layers = keras.layers
 
-# At inference these hand on what they get.
-IDENTITIES = {
-    layers.ActivityRegularization,
-    layers.AlphaDropout,
-    layers.Dropout,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.Identity,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-}
-# These move values to other places, each to one.
-REARRANGEMENTS = {layers.Flatten, layers.Permute, layers.Reshape}
 # Each of their outputs is a mean of some inputs of its channel.
-MEANS = {
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.AveragePooling3D,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.Cropping3D,
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-    layers.UpSampling3D,
-}
+MEANS = (*AVERAGE_POOLINGS, *GLOBAL_AVERAGE_POOLINGS, *CROPPINGS, *UPSAMPLINGS)
 # Each of their outputs is the largest of some inputs of its channel.
-MAXIMA = {
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.MaxPooling3D,
-}
-PADDINGS = {layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D}
+MAXIMA = (*MAX_POOLINGS, *GLOBAL_MAX_POOLINGS)
 
 
 def across(node: Node, affine: Affine) -> Affine:
@@ -88,7 +65,7 @@ def back_across(node: Node, affine: Affine) -> Affine:
 
 def commutes(node: Node) -> bool:
     """Whether an affine may be carried across this call at all."""
-    kinds = REARRANGEMENTS | MEANS | MAXIMA | PADDINGS
+    kinds = (*REARRANGEMENTS, *MEANS, *MAXIMA, *PADDINGS)
     return _is_identity(node) or type(node.operation) in kinds
 
 
@@ -99,17 +76,10 @@ def _is_identity(node: Node) -> bool:
     return type(layer) in IDENTITIES and not node.training
 
 
-def _channel_axis(layer: Any, rank: int) -> int:
-    """Without the batch."""
-    if getattr(layer, "data_format", None) == "channels_first":
-        return 0
-    return rank - 1
-
-
 def _check_channels_only(node: Node, affine: Affine, tensor: Any) -> None:
     """Refuses a scale or shift that differs from place to place."""
-    layer, rank = node.operation, len(tensor.shape) - 1
-    channels = _channel_axis(layer, rank)
+    layer = node.operation
+    channels = channel_axis(layer, len(tensor.shape)) - 1
     for array in (affine.scale, affine.shift):
         if any(n > 1 for axis, n in enumerate(array.shape) if axis != channels):
             raise Inexact(f"it differs along an axis that {layer.name} mixes")
@@ -124,7 +94,7 @@ def _of_channels(node: Node, affine: Affine, source: Any, target: Any) -> Affine
         return affine
     layer = node.operation
     shape = [1] * ranks[1]
-    axis = _channel_axis(layer, ranks[1])
+    axis = channel_axis(layer, len(target.shape)) - 1
 
     def moved(array: Array) -> Array:
         shape[axis] = array.size
@@ -161,7 +131,7 @@ def _rearranged(node: Node, affine: Affine, forward: bool) -> Affine:
 def _padded(node: Node, affine: Affine) -> Affine:
     """Behind a padding the shift is missing in the border."""
     layer = node.operation
-    channels = _channel_axis(layer, len(node.data.shape) - 1)
+    channels = channel_axis(layer, len(node.data.shape)) - 1
     if any(n > 1 for axis, n in enumerate(affine.scale.shape) if axis != channels):
         raise Inexact(f"it differs along an axis that {layer.name} pads")
     if affine.is_shift_free:

@@ -8,38 +8,50 @@ from typing import Any, Self
 import numpy as np
 
 from keras_dnn._keras.graph import Node
+from keras_dnn._kernel_axes import Axes, KernelAxes, channel_axis, kernel_axes
 from keras_dnn.models._folding.affine import Array, Inexact, compress, float64
 from keras_dnn.models._folding.linear import TOLERANCE, Linear
 
 
 @dataclasses.dataclass(frozen=True)
 class Convolution(Linear):
-    """An ordinary one, with groups or without: (..., channels in a group, filters)."""
+    """One with a single kernel: ordinary, transposed or depthwise."""
 
     @staticmethod
     def over_output(node: Node, bias: Array) -> Array:
         rank = len(node.outputs[0].shape) - 1
-        return compress(bias.reshape(_of_axis(_channel_axis(node), rank)))
+        shape = [1] * rank
+        shape[_channels(node)] = -1
+        return compress(bias.reshape(shape))
 
     def _outputs_scaled(self, scale: Array) -> Self:
-        s = self._by_channel(scale, self.node.outputs[0])
-        return dataclasses.replace(self, kernel=self.kernel * self._over_filters(s))
+        s, axes = self._by_channel(scale, self.node.outputs[0]), self._axes
+        factor = self._over(axes.channels + axes.outputs, s)
+        return dataclasses.replace(self, kernel=self.kernel * factor)
 
     def _inputs_scaled(self, scale: Array) -> Self:
-        s = self._by_channel(scale, self.node.data)
-        return dataclasses.replace(self, kernel=self.kernel * self._over_inputs(s))
+        s, axes = self._by_channel(scale, self.node.data), self._axes
+        if axes.groups == 1:
+            factor = self._over(axes.channels + axes.inputs, s)
+        else:
+            by_group = s.reshape(axes.groups, -1).T
+            filters = self.kernel.shape[-1] // axes.groups
+            factor = np.repeat(by_group, filters, axis=1)
+        return dataclasses.replace(self, kernel=self.kernel * factor)
 
-    def _over_filters(self, s: Array) -> Array:
-        return s
+    @property
+    def _axes(self) -> KernelAxes:
+        """What the axes of `kernel` mean; it is the layer's last one."""
+        return list(kernel_axes(self.node.operation).values())[-1]
 
-    def _over_inputs(self, s: Array) -> Array:
-        groups = self.node.operation.groups
-        by_group = s.reshape(groups, -1).T
-        return np.repeat(by_group, self.kernel.shape[-1] // groups, axis=1)
+    def _over(self, axes: Axes, s: Array) -> Array:
+        """Numbers along some of the kernel's axes, as an array with all its axes."""
+        shape = self.kernel.shape
+        return s.reshape([n if i in axes else 1 for i, n in enumerate(shape)])
 
     def _by_channel(self, scale: Array, tensor: Any) -> Array:
         """The scale as one number for each channel of a tensor."""
-        channels = _channel_axis(self.node)
+        channels = _channels(self.node)
         for axis, length in enumerate(scale.shape):
             if length > 1 and axis != channels:
                 name = self.node.operation.name
@@ -47,7 +59,7 @@ class Convolution(Linear):
         return np.broadcast_to(scale.ravel(), (tensor.shape[channels + 1],))
 
     def _response(self, shift: Array) -> Array:
-        layer, channels = self.node.operation, _channel_axis(self.node)
+        layer, channels = self.node.operation, _channels(self.node)
         shift = np.moveaxis(shift, channels, -1)
         places = self._places(shift)
         depth = self.node.data.shape[channels + 1]
@@ -85,7 +97,7 @@ class Convolution(Linear):
             sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
             return tuple((size - 1) * rate + 1 for size, rate in sizes)
         shape = list(self.node.data.shape[1:])
-        del shape[_channel_axis(self.node)]
+        del shape[_channels(self.node)]
         if None in shape:
             raise Inexact(
                 f"its shift would differ in the border of {layer.name}, whose input is "
@@ -95,36 +107,13 @@ class Convolution(Linear):
 
     def _is_the_same_everywhere(self) -> bool:
         layer = self.node.operation
+        if self._axes.is_transposed:
+            return False
         return layer.padding == "valid" or all(n == 1 for n in layer.kernel_size)
 
     def _needs_map(self) -> bool:
-        channels = _channel_axis(self.node)
+        channels = _channels(self.node)
         return any(n > 1 for axis, n in enumerate(self.bias.shape) if axis != channels)
-
-
-@dataclasses.dataclass(frozen=True)
-class Transposed(Convolution):
-    """A transposed one: (..., filters, channels)."""
-
-    def _over_filters(self, s: Array) -> Array:
-        return s[:, None]
-
-    def _over_inputs(self, s: Array) -> Array:
-        return s
-
-    def _is_the_same_everywhere(self) -> bool:
-        return False
-
-
-@dataclasses.dataclass(frozen=True)
-class Depthwise(Convolution):
-    """A depthwise one: (..., channels, filters of each)."""
-
-    def _over_filters(self, s: Array) -> Array:
-        return s.reshape(self.kernel.shape[-2:])
-
-    def _over_inputs(self, s: Array) -> Array:
-        return s[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,14 +140,6 @@ class Separable(Convolution):
         new.pointwise_kernel.assign(self.kernel)
 
 
-def _channel_axis(node: Node) -> int:
-    """Without the batch."""
-    if node.operation.data_format == "channels_first":
-        return 0
-    return len(node.outputs[0].shape) - 2
-
-
-def _of_axis(axis: int, rank: int) -> tuple[int, ...]:
-    shape = [1] * rank
-    shape[axis] = -1
-    return tuple(shape)
+def _channels(node: Node) -> int:
+    """The axis of the channels, not counting the batch."""
+    return channel_axis(node.operation, len(node.outputs[0].shape)) - 1

@@ -15,8 +15,8 @@ from keras_dnn._keras.layers import (
     in_float64,
     sublayers,
 )
+from keras_dnn._layer_kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES
 from keras_dnn._typing import Tensor
-from keras_dnn.models._folding.across import IDENTITIES
 from keras_dnn.models._folding.affine import float64
 from keras_dnn.models._random_inputs import random_inputs
 from keras_dnn.models._rebuild import rebuild
@@ -107,7 +107,7 @@ def _view(layer: keras.layers.Layer, node: Node) -> keras.layers.Layer:
     XLA, in which TensorFlow runs all convolutions with groups on a processor, takes as
     long for these as for a full one: the 18 of ConvNeXtTiny took 35 s.
     """
-    kind = DEPTHWISE.get(type(layer))
+    kind = DEPTHWISE_OF.get(type(layer))
     if (
         kind is None
         or layer.kernel.shape[-2] > 1
@@ -134,10 +134,7 @@ def _view(layer: keras.layers.Layer, node: Node) -> keras.layers.Layer:
     return depthwise
 
 
-DEPTHWISE = {
-    keras.layers.Conv1D: keras.layers.DepthwiseConv1D,
-    keras.layers.Conv2D: keras.layers.DepthwiseConv2D,
-}
+DEPTHWISE_OF = dict(zip(CONVOLUTIONS, DEPTHWISE, strict=False))
 
 
 def _operations(model: keras.Model) -> Iterable[Any]:

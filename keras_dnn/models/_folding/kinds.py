@@ -7,44 +7,29 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import Node
+from keras_dnn._layer_kinds import LINEAR, SEPARABLE
 from keras_dnn.models._folding.affine import Inexact
-from keras_dnn.models._folding.convolution import (
-    Convolution,
-    Depthwise,
-    Separable,
-    Transposed,
-)
+from keras_dnn.models._folding.convolution import Convolution, Separable
 from keras_dnn.models._folding.einsum import Einsum, Int8Dense
 from keras_dnn.models._folding.linear import Linear
 
 layers = keras.layers
 
-KINDS: dict[type, type[Linear]] = {
-    layers.Dense: Einsum,
-    layers.EinsumDense: Einsum,
-    layers.Conv1D: Convolution,
-    layers.Conv2D: Convolution,
-    layers.Conv3D: Convolution,
-    layers.Conv1DTranspose: Transposed,
-    layers.Conv2DTranspose: Transposed,
-    layers.Conv3DTranspose: Transposed,
-    layers.DepthwiseConv1D: Depthwise,
-    layers.DepthwiseConv2D: Depthwise,
-    layers.SeparableConv1D: Separable,
-    layers.SeparableConv2D: Separable,
-}
-
 
 def is_linear(operation: Any) -> bool:
     """Whether it is a layer that can take an affine map in, not a subclass."""
-    return type(operation) in KINDS
+    return type(operation) in LINEAR
 
 
 def linear_of(node: Node) -> Linear:
     """The call of such a layer as it is; `Inexact` if its weights are fixed."""
     layer = node.operation
     mode = getattr(layer, "quantization_mode", None)
-    kind = KINDS[type(layer)]
+    kind: type[Linear] = Convolution
+    if type(layer) in (layers.Dense, layers.EinsumDense):
+        kind = Einsum
+    elif type(layer) in SEPARABLE:
+        kind = Separable
     if mode == "int8" and type(layer) is layers.Dense and not layer.lora_enabled:
         kind = Int8Dense
     elif mode is not None:

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import keras
 
+from keras_dnn._layer_kinds import IDENTITIES
 from keras_dnn.models._rebuild import rebuild
-from keras_dnn.models.conversion import ALWAYS_ON
 from keras_dnn.models.folding import fold_batch_norm
-
-layers = keras.layers
-
-IDLE = (
-    *ALWAYS_ON,
-    layers.GaussianNoise,
-    layers.ActivityRegularization,
-    layers.Identity,
-)
-"""Layers that pass on their inputs at inference; not the subclasses that do not."""
 
 
 def lean_model(model: keras.Model) -> tuple[keras.Model | None, str]:
@@ -27,7 +17,7 @@ def lean_model(model: keras.Model) -> tuple[keras.Model | None, str]:
     dropped: list[str] = []
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        if type(layer) not in IDLE:
+        if type(layer) not in IDENTITIES:
             return layer
         dropped.append(layer.name)
         return None

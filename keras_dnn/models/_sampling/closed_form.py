@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._layer_kinds import SPATIAL_DROPOUTS
 from keras_dnn.models._sampling.sampler import Sampler, Task
 
 
@@ -54,7 +55,7 @@ def _head(sampler: Sampler) -> tuple[Any, keras.layers.Dense]:
         dropout, dense = (node.operation for node in nodes)
         plain = isinstance(dropout, keras.layers.GaussianDropout) or (
             isinstance(dropout, keras.layers.Dropout)
-            and not isinstance(dropout, SPATIAL)
+            and not isinstance(dropout, SPATIAL_DROPOUTS)
             and dropout.noise_shape is None
         )
         if (
@@ -69,10 +70,3 @@ def _head(sampler: Sampler) -> tuple[Any, keras.layers.Dense]:
         "activation, in rows of numbers. Ask for samples, or restrict layers. "
         f"Received: samples=0 and the model {sampler.model.name!r}"
     )
-
-
-SPATIAL = (
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)

@@ -11,10 +11,10 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import random_functions, sublayers, sublayers_of
 from keras_dnn._keras.patched import patched
+from keras_dnn._layer_kinds import DROPOUTS
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MonteCarlo
 from keras_dnn.layers._stochastic import (
-    DROPOUTS,
     in_training_mode,
     noise,
     rates,
