@@ -10,6 +10,12 @@ from keras.src.applications import convnext
 
 from keras_dnn._typing import Tensor
 
+SPATIAL_DROPOUTS = (
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+
 
 def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
     """The layer itself, if it is one, and all layers inside it, each once."""
@@ -34,8 +40,10 @@ def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 
 def noise_shape_of(dropout: keras.layers.Layer, inputs: Tensor) -> Any:
-    """The shape of the mask that a spatial dropout layer draws for these inputs."""
-    return dropout._get_noise_shape(inputs)
+    """The shape of the mask that a dropout layer draws for these inputs, if given."""
+    if isinstance(dropout, SPATIAL_DROPOUTS):
+        return dropout._get_noise_shape(inputs)
+    return dropout.noise_shape
 
 
 def fixed_output_shape(layer: keras.layers.Lambda) -> Any:
@@ -93,6 +101,13 @@ def in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
     vars(view).update(_dtype_policy=policy, activity_regularizer=None)
     vars(view).update(_losses=[], _loss_ids=set())
     return view
+
+
+def is_keras_layer(layer: Any) -> bool:
+    """Whether the layer is of a class of Keras itself, not of a user's."""
+    return isinstance(layer, keras.layers.Layer) and type(layer).__module__.startswith(
+        "keras.src.layers."
+    )
 
 
 def has_seeds(layer: keras.layers.Layer) -> bool:

@@ -1,23 +1,22 @@
-"""What a layer hands its loss, on the tensor that goes from one to the other.
+"""What a layer passes to its loss, on the tensor that goes from one to the other.
 
-Keras passes a loss targets and outputs, and no more. A mask travels on the output
-tensor; so does this. An output of which the loss reads no more than what is handed over
-is never computed in a compiled step: TensorFlow and XLA leave out what nobody uses.
+Keras gives a loss nothing but targets and outputs. A mask travels on the output tensor,
+and so does this. If a loss reads only what is passed in this way, the output itself is
+never computed in a compiled step: TensorFlow and XLA leave out what nothing uses.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import keras
-
+from keras_dnn._keras.losses import note, noted
 from keras_dnn._typing import Tensor
 
 ATTRIBUTE = "_keras_dnn_deferred"
 
 
 class Deferred(NamedTuple):
-    """The layer that made an output, and from what."""
+    """The layer that made an output, and its inputs."""
 
     layer: Any
     inputs: Tensor
@@ -25,12 +24,10 @@ class Deferred(NamedTuple):
 
 def defer(output: Tensor, layer: Any, inputs: Tensor) -> None:
     """Notes on an output where it came from."""
-    attributes = keras.src.backend.common.tensor_attributes
-    attributes.set_tensor_attr(output, ATTRIBUTE, Deferred(layer, inputs))
+    note(output, ATTRIBUTE, Deferred(layer, inputs))
 
 
 def deferred(output: Tensor) -> Deferred | None:
-    """What was noted on an output, if it is just as the layer made it."""
-    attributes = keras.src.backend.common.tensor_attributes
-    found: Deferred | None = attributes.get_tensor_attr(output, ATTRIBUTE)
+    """The note on an output; `None` if anything was computed from it since."""
+    found: Deferred | None = noted(output, ATTRIBUTE)
     return found

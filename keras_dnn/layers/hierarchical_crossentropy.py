@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dnn._keras.losses import reduced
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._deferred import deferred
 
@@ -68,14 +69,9 @@ class HierarchicalCrossentropy(keras.losses.Loss):
     ) -> Tensor:
         """The reduced loss."""
         # Not as in Keras, which casts both first: a large class would be rounded, and
-        # what is noted on the output could be lost.
-        return keras.src.losses.loss.reduce_weighted_values(
-            self.call(y_true, y_pred),
-            sample_weight=sample_weight,
-            mask=keras.src.backend.common.masking.get_keras_mask(y_pred),
-            reduction=self.reduction,
-            dtype=self.dtype,
-        )
+        # the note on the output could be lost.
+        values = self.call(y_true, y_pred)
+        return reduced(values, y_pred, sample_weight, self.reduction, self.dtype)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of each example."""

@@ -7,16 +7,36 @@ over. How far these disagree says what the network does not know.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
+from keras_dnn._keras.layers import noise_shape_of
 from keras_dnn._typing import Tensor
-from keras_dnn.layers import _noise
+from keras_dnn.layers._noise import dropout, refuse_vectorized
+
+
+class AlwaysOn(keras.layers.Layer):
+    """Calls the layer of Keras behind it in training mode, whatever its caller says."""
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Drops units, or multiplies by noise, whatever `training` says."""
+        refuse_vectorized(self)
+        return super().call(inputs, training=True)
+
+
+class AlwaysDropping(AlwaysOn):
+    """Draws masks from sixteen random bits, in place of those that Keras draws."""
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Drops units whatever `training` says."""
+        if not self.rate:
+            return inputs
+        refuse_vectorized(self)
+        shape = noise_shape_of(self, inputs)
+        return dropout(inputs, self.rate, shape, self.seed_generator)
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class MCDropout(keras.layers.Dropout):
+class MCDropout(AlwaysDropping, keras.layers.Dropout):
     """`keras.layers.Dropout` that drops units at inference too.
 
     Unlike `Dropout(...)(x, training=True)`, which `predict` ignores in Keras 3.15, it
@@ -47,13 +67,9 @@ class MCDropout(keras.layers.Dropout):
         uncertainty in deep learning", 2016.
     """
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Drops units whatever `training` says."""
-        return _dropped(self, inputs, self.noise_shape)
-
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class MCSpatialDropout1D(keras.layers.SpatialDropout1D):
+class MCSpatialDropout1D(AlwaysDropping, keras.layers.SpatialDropout1D):
     """`keras.layers.SpatialDropout1D` at inference too.
 
     It drops a whole feature of a sequence.
@@ -76,13 +92,9 @@ class MCSpatialDropout1D(keras.layers.SpatialDropout1D):
         2015.
     """
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Drops features whatever `training` says."""
-        return _dropped(self, inputs, self._get_noise_shape(inputs))
-
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class MCSpatialDropout2D(keras.layers.SpatialDropout2D):
+class MCSpatialDropout2D(AlwaysDropping, keras.layers.SpatialDropout2D):
     """`keras.layers.SpatialDropout2D` at inference too.
 
     It drops whole feature maps of images.
@@ -106,13 +118,9 @@ class MCSpatialDropout2D(keras.layers.SpatialDropout2D):
         2015.
     """
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Drops features whatever `training` says."""
-        return _dropped(self, inputs, self._get_noise_shape(inputs))
-
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class MCSpatialDropout3D(keras.layers.SpatialDropout3D):
+class MCSpatialDropout3D(AlwaysDropping, keras.layers.SpatialDropout3D):
     """`keras.layers.SpatialDropout3D` at inference too.
 
     It drops whole feature maps of volumes.
@@ -138,13 +146,9 @@ class MCSpatialDropout3D(keras.layers.SpatialDropout3D):
         2015.
     """
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Drops features whatever `training` says."""
-        return _dropped(self, inputs, self._get_noise_shape(inputs))
-
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class MCGaussianDropout(keras.layers.GaussianDropout):
+class MCGaussianDropout(AlwaysOn, keras.layers.GaussianDropout):
     """`keras.layers.GaussianDropout` at inference too: it multiplies by noise.
 
     Args:
@@ -165,14 +169,9 @@ class MCGaussianDropout(keras.layers.GaussianDropout):
         Overfitting", 2014.
     """
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Multiplies by noise whatever `training` says."""
-        _noise.refuse_vectorized(self)
-        return super().call(inputs, training=True)
-
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class MCAlphaDropout(keras.layers.AlphaDropout):
+class MCAlphaDropout(AlwaysOn, keras.layers.AlphaDropout):
     """`keras.layers.AlphaDropout` at inference too: for networks of SELU.
 
     What is dropped gets the value at which SELU saturates, and all is shifted and
@@ -194,15 +193,3 @@ class MCAlphaDropout(keras.layers.AlphaDropout):
     Reference:
         G. Klambauer et al., "Self-normalizing neural networks", 2017.
     """
-
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Drops units whatever `training` says."""
-        _noise.refuse_vectorized(self)
-        return super().call(inputs, training=True)
-
-
-def _dropped(layer: Any, inputs: Tensor, noise_shape: Any) -> Tensor:
-    if not layer.rate:
-        return inputs
-    _noise.refuse_vectorized(layer)
-    return _noise.dropout(inputs, layer.rate, noise_shape, layer.seed_generator)

@@ -21,12 +21,11 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.layers._noise import LEVELS, halves, mask_shape, masked
+from keras_dnn.layers._noise import LEVELS, addressed, mask_shape, masked
 
 INDEPENDENT, COHERENT, STRATIFIED = "independent", "coherent", "stratified"
 MASKS = (INDEPENDENT, COHERENT, STRATIFIED)
 
-PHILOX = 1
 PERMUTATIONS = 256
 """How many orders of the strata there are; each unit takes one and shifts it."""
 
@@ -176,7 +175,7 @@ class Stream(keras.random.SeedGenerator):
             return self._of_rows(key, dtype, place, 1, shape)
         place += chunk.first_row * chunk.samples
         if chunk.whole:
-            drawn = _draw(key, dtype, 0, 1, _product(shape), high=place)
+            drawn = addressed(key, dtype, 0, 1, _product(shape), high=place)
             return tf.reshape(drawn, tf.stack(shape))
         if self._shared(shape):
             return self._of_rows(key, dtype, chunk.first_sample, 1, shape)
@@ -186,13 +185,15 @@ class Stream(keras.random.SeedGenerator):
         self, key: Tensor, dtype: tf.DType, place: Tensor, rows: Any, shape: Any
     ) -> Tensor:
         size, parts = self.chunk.size, self._parts(shape)
-        drawn = _draw(key, dtype, place, rows * size, _product([parts, *shape[1:]]))
+        drawn = addressed(key, dtype, place, rows * size, _product([parts, *shape[1:]]))
         return tf.reshape(drawn, [rows, size, parts, *shape[1:]])
 
     def _whole_coherent(self, key: Tensor, dtype: tf.DType, shape: Any) -> Tensor:
         by_row = shape[0] == self.chunk.rows if isinstance(shape[0], int) else True
         mask = [1, *shape[1:]] if by_row else shape
-        drawn = _draw(key, dtype, 0, 1, _product(mask), high=self.chunk.first_sample)
+        drawn = addressed(
+            key, dtype, 0, 1, _product(mask), high=self.chunk.first_sample
+        )
         return tf.broadcast_to(tf.reshape(drawn, tf.stack(mask)), tf.stack(shape))
 
     def _stratified(self, shape: Sequence[Any]) -> Tensor:
@@ -201,13 +202,15 @@ class Stream(keras.random.SeedGenerator):
         rows: Any = 1
         if chunk.whole:
             inner, size = list(shape), 1
-            words = _draw(key, tf.uint32, 0, 1, _product(inner), high=chunk.first_row)
+            words = addressed(
+                key, tf.uint32, 0, 1, _product(inner), high=chunk.first_row
+            )
         else:
             inner, size = [self._parts(shape), *shape[1:]], chunk.size
             shared = self._shared(shape)
             rows = 1 if shared else chunk.rows
             first = 0 if shared else chunk.first_row
-            words = _draw(key, tf.uint32, first, rows, _product(inner))
+            words = addressed(key, tf.uint32, first, rows, _product(inner))
         parts = tf.bitcast(words, tf.uint16)[:, tf.newaxis]
         order = tf.cast(parts[..., 0], tf.int32) % PERMUTATIONS
         sample = tf.cast(chunk.first_sample, tf.int32) + tf.range(size)
@@ -239,36 +242,6 @@ def strata(samples: int, seed: int) -> np.ndarray:
     ends = (np.arange(samples) * LEVELS // samples).astype("uint16")
     columns = np.repeat(ends[:, np.newaxis], PERMUTATIONS, axis=1)
     return np.random.default_rng(seed).permuted(columns, axis=0)
-
-
-def _draw(
-    key: Tensor, dtype: tf.DType, place: Any, times: Any, count: Any, high: Any = 0
-) -> Tensor:
-    """`times` rows of `count` numbers each, from the `place`-th row on.
-
-    Philox gives 128 bits at each count of its counter, so rows are filled up to that.
-    """
-    in_one = 8 if dtype == tf.uint16 else 4
-    counts = tf.cast((count + in_one - 1) // in_one, tf.int64)
-    begin = tf.cast(place, tf.int64) * counts
-    counter = tf.cast(tf.stack([begin, tf.cast(high, tf.int64)]), tf.uint64)
-    words = tf.reshape(tf.cast(times, tf.int64) * counts * 4, [1])
-    generator = tf.reshape(key, [1]), counter, PHILOX
-    if dtype == tf.float32:
-        drawn = tf.raw_ops.StatelessRandomNormalV2(
-            shape=words, **_named(generator), dtype=tf.float32
-        )
-    else:
-        drawn = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=words, **_named(generator), dtype=tf.uint32
-        )
-    if dtype == tf.uint16:
-        drawn = halves(drawn)
-    return tf.reshape(drawn, [times, tf.cast(counts, tf.int32) * in_one])[:, :count]
-
-
-def _named(generator: tuple[Tensor, Tensor, int]) -> dict[str, Any]:
-    return dict(zip(("key", "counter", "alg"), generator, strict=True))
 
 
 def _product(shape: Sequence[Any]) -> Any:
