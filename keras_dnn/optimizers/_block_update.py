@@ -1,23 +1,50 @@
-"""Parts of a step: where the rule meets the weights of one block."""
+"""Block updates: where the rule meets the weights of one block."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers import _gradients
 from keras_dnn.optimizers._weight_blocks import Block
 
-Rule = Callable[..., Any]
-"""Gradient and slots to the change of the weights and the new slots."""
+UpdateFunction = Callable[..., Any]
+"""Maps gradient and slots to the change of the weights and the new slots."""
+
+
+class Inputs(NamedTuple):
+    """The tensors of a block, joined before the rule runs.
+
+    Attributes:
+        gradient: of the whole block.
+        mask: which entries change, `None` for all.
+        weights: packed weights that decay, else `None`.
+    """
+
+    gradient: Tensor
+    mask: Tensor | None
+    weights: Tensor | None
+
+
+class Change(NamedTuple):
+    """What the rule adds to the weights of a block.
+
+    Attributes:
+        value: the tensor.
+        slot: the variable of the slot that is the same tensor, as the velocity of
+            momentum is; else `None`. It can be read instead of computed again.
+    """
+
+    value: Tensor
+    slot: Any
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BlockUpdate:
     """What the rule needs to update the weights of one block.
 
     Attributes:
@@ -25,11 +52,12 @@ class Part:
         weights: the variables.
         gradients: of each of them, `None` where there is none.
         slots: the rule's variables for the block.
-        decay: what each weight loses of itself in the step, `None` for nothing.
-        decays: which of the weights do.
-        lazy: for each weight, which rows change; `False` for all, `True` for those
-            whose gradient is not zero, where it is not known which were named.
-        bounds: for each weight, what brings it back after the update, or `None`.
+        decay: the fraction of itself that a weight loses in the step, or `None`.
+        decays: for each weight, whether it has weight decay.
+        lazy: for each weight, whether only rows with a gradient change.
+        named_rows: for each lazy weight, which rows its gradient names; `None` where
+            that is not known, and rows change whose gradient is not zero.
+        constraints: for each weight, what is applied along with the update, or `None`.
     """
 
     block: Block
@@ -38,25 +66,26 @@ class Part:
     slots: Sequence[Any]
     decay: Any
     decays: Sequence[bool]
-    lazy: Sequence[Any]
-    bounds: Sequence[Callable[[Tensor], Tensor] | None]
+    lazy: Sequence[bool]
+    named_rows: Sequence[Tensor | None]
+    constraints: Sequence[Callable[[Tensor], Tensor] | None]
 
     @property
-    def numbers(self) -> int:
-        """How many numbers there are to update."""
+    def size(self) -> int:
+        """How many entries there are to update."""
         return math.prod(self.block.shape)
 
     @property
     def sparse(self) -> bool:
-        """Whether only some rows of a table are to be touched."""
+        """Whether the gradient names rows, and only these are computed."""
         return _gradients.is_sparse(self.gradients[0])
 
-    def update_rows(self, rule: Rule, lazy: bool) -> None:
+    def update_rows(self, rule: UpdateFunction, lazy: bool) -> None:
         """Updates the rows that a sparse gradient names.
 
         Args:
             rule: the update rule.
-            lazy: whether the other rows are spared the weight decay too.
+            lazy: whether the other rows have no weight decay either.
         """
         weight, gradient = self.weights[0], self.gradients[0]
         assert gradient is not None
@@ -72,104 +101,114 @@ class Part:
             slot.scatter_update(tf.IndexedSlices(value, rows))
         weight.scatter_add(tf.IndexedSlices(change, rows))
 
-    def join(self) -> tuple[Tensor, Tensor, Tensor]:
+    def join(self) -> Inputs:
         """The block's gradient and, where needed, its mask and packed weights."""
         gradients = [
             tf.zeros(shape, self.block.dtype) if g is None else g
             for g, shape in zip(self.gradients, self.block.shapes, strict=True)
         ]
         packed = self._decaying and self.block.packed
-        theta = self.block.join(self.weights) if packed else None
-        return self.block.join(gradients), self._mask(gradients), theta
+        weights = self.block.join(self.weights) if packed else None
+        return Inputs(self.block.join(gradients), self._mask(gradients), weights)
 
-    def compute(
-        self, rule: Rule, gradient: Tensor, mask: Tensor, theta: Tensor
-    ) -> Tensor:
-        """Runs the rule, stores the new slots and returns the change of the weights.
-
-        A change that is itself a slot, as that of momentum, is returned as the slot's
-        variable, so that nobody computes it a second time.
-        """
+    def compute(self, rule: UpdateFunction, inputs: Inputs) -> Change:
+        """Runs the rule, stores the new slots and returns the change of the weights."""
         slots = [tf.convert_to_tensor(slot) for slot in self.slots]
-        change, new = _split(rule(gradient, *slots))
+        change, new = _split(rule(inputs.gradient, *slots))
         same = [s for s, n in zip(self.slots, new, strict=True) if n is change]
         if self._decaying:
-            theta = tf.convert_to_tensor(self.weights[0]) if theta is None else theta
-            share = self.decay
-            if not all(self.decays):
-                share = share * self.block.spread([float(d) for d in self.decays])
-            change -= share * theta
-        if mask is not None:
-            new = [tf.where(mask, n, s) for n, s in zip(new, slots, strict=True)]
-            change = tf.where(mask, change, tf.zeros_like(change))
+            change -= self._loss_by_decay(inputs)
+        if inputs.mask is not None:
+            new = [tf.where(inputs.mask, n, s) for n, s in zip(new, slots, strict=True)]
+            change = tf.where(inputs.mask, change, tf.zeros_like(change))
         for slot, value in zip(self.slots, new, strict=True):
             slot.assign(value)
-        exact = not self._decaying and mask is None
-        return same[0] if same and exact else change
+        unaltered = not self._decaying and inputs.mask is None
+        return Change(change, same[0] if same and unaltered else None)
 
     def add(self, change: Tensor) -> None:
-        """Adds the change to the weights, and brings back those that have a bound."""
+        """Adds the change to the weights, and applies constraints to the sums."""
         changes = self.block.split(change)
-        for weight, part, bound in zip(self.weights, changes, self.bounds, strict=True):
+        for weight, part, constraint in zip(
+            self.weights, changes, self.constraints, strict=True
+        ):
             weight.assign_add(part)
-            if bound is not None:
-                weight.assign(bound(tf.convert_to_tensor(weight)))
+            if constraint is not None:
+                weight.assign(constraint(tf.convert_to_tensor(weight)))
 
     @property
     def _decaying(self) -> bool:
         return self.decay is not None and any(self.decays)
 
-    def _mask(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Which entries of the block change, `None` for all."""
-        everything = all(rows is False for rows in self.lazy)
-        if everything and not any(g is None for g in self.gradients):
+    def _loss_by_decay(self, inputs: Inputs) -> Tensor:
+        """How much weight decay takes from the weights."""
+        theta = inputs.weights
+        if theta is None:
+            theta = tf.convert_to_tensor(self.weights[0])
+        if all(self.decays):
+            return self.decay * theta
+        decays = self.block.repeat_for_entries([float(d) for d in self.decays])
+        return self.decay * decays * theta
+
+    def _mask(self, gradients: Sequence[Tensor]) -> Tensor | None:
+        """Which entries of the block change, `None` for all.
+
+        Args:
+            gradients: of the weights, zero where there is none.
+        """
+        if not any(self.lazy) and not any(g is None for g in self.gradients):
             return None
         masks = []
-        for given, g, rows in zip(self.gradients, gradients, self.lazy, strict=True):
-            mask = tf.fill(tf.shape(g), given is not None)
-            others = list(range(1, len(g.shape)))
-            if rows is True:
-                mask &= tf.reduce_any(g != 0, axis=others, keepdims=True)
-            elif rows is not False:
-                mask &= tf.reshape(rows, [-1] + [1] * len(others))
+        for i, gradient in enumerate(gradients):
+            mask = tf.fill(tf.shape(gradient), self.gradients[i] is not None)
+            if self.lazy[i]:
+                mask &= _changing_rows(gradient, self.named_rows[i])
             masks.append(mask)
         return self.block.join(masks)
 
 
-def run(parts: Sequence[Part], rule: Rule, fused: bool) -> None:
+def run(updates: Sequence[BlockUpdate], rule: UpdateFunction, fused: bool) -> None:
     """Updates the weights of blocks with dense gradients.
 
     Args:
-        parts: the blocks.
+        updates: one for each block.
         rule: the update rule.
         fused: whether XLA compiles the rule into loops over whole tensors. Joining and
             splitting stay outside: XLA is slow at many small tensors.
     """
-    if not parts:
+    if not updates:
         return
-    inputs = [part.join() for part in parts]
+    inputs = [update.join() for update in updates]
     slots_as_changes = dict[int, Any]()
 
     def compute() -> list[Tensor]:
-        changes = []
-        for k, (part, given) in enumerate(zip(parts, inputs, strict=True)):
-            change = part.compute(rule, *given)
-            if isinstance(change, tf.Variable):
-                slots_as_changes[k] = change
-            elif not part.block.packed:
-                part.add(change)
+        packed_changes = []
+        for i, update in enumerate(updates):
+            change = update.compute(rule, inputs[i])
+            if change.slot is not None:
+                slots_as_changes[i] = change.slot
+            elif update.block.packed:
+                packed_changes.append(change.value)
             else:
-                changes.append(change)
-        return changes
+                update.add(change.value)
+        return packed_changes
 
     if fused:
         compute = tf.function(compute, jit_compile=True, autograph=False)
-    changes = iter(compute())
-    for k, part in enumerate(parts):
-        if k in slots_as_changes:
-            part.add(tf.convert_to_tensor(slots_as_changes[k]))
-        elif part.block.packed:
-            part.add(next(changes))
+    packed_changes = iter(compute())
+    for i, update in enumerate(updates):
+        if i in slots_as_changes:
+            update.add(tf.convert_to_tensor(slots_as_changes[i]))
+        elif update.block.packed:
+            update.add(next(packed_changes))
+
+
+def _changing_rows(gradient: Tensor, named: Tensor | None) -> Tensor:
+    """A mask of the rows of a lazy weight that change, to multiply with its entries."""
+    columns = list(range(1, len(gradient.shape)))
+    if named is None:
+        return tf.reduce_any(gradient != 0, axis=columns, keepdims=True)
+    return tf.reshape(named, [-1] + [1] * len(columns))
 
 
 def _split(result: Any) -> tuple[Tensor, Sequence[Tensor]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
@@ -29,18 +29,15 @@ def sum_repeated_rows(gradient: Tensor) -> Tensor:
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
-def named_rows(gradients: Mapping[int, Tensor]) -> dict[int, Tensor]:
-    """Which rows of a table each of these sparse gradients names."""
-    named = {}
-    for i, gradient in gradients.items():
-        rows = tf.convert_to_tensor(gradient.dense_shape)[0]
-        indices = tf.convert_to_tensor(gradient.indices)
-        named[i] = tf.tensor_scatter_nd_update(
-            tf.fill([rows], False),
-            indices[:, tf.newaxis],
-            tf.fill(tf.shape(indices), True),
-        )
-    return named
+def named_rows(gradient: Tensor) -> Tensor:
+    """For each row of a table, whether a sparse gradient names it."""
+    rows = tf.convert_to_tensor(gradient.dense_shape)[0]
+    indices = tf.convert_to_tensor(gradient.indices)
+    return tf.tensor_scatter_nd_update(
+        tf.fill([rows], False),
+        indices[:, tf.newaxis],
+        tf.fill(tf.shape(indices), True),
+    )
 
 
 def divide(gradient: Tensor, divisor: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""A hyperparameter: a number that training reads anew at every step."""
+"""A hyperparameter: a number that training reads again at every step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._keras.optimizers import LEARNING_RATE
 from keras_dnn.optimizers._scalar import Scalar
 
 if TYPE_CHECKING:
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
 LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
 
 PRESENT = object()
-"""Stands for "there is no such value" in `Hyperparameter.absent`."""
+"""In `Hyperparameter.absent`: the rule always has the hyperparameter."""
 
 
 class Hyperparameter:
     """An optimizer's attribute that holds a float, a schedule or a callable.
 
     A float is kept in a variable, so that setting the attribute in the middle of
-    `fit` takes effect at the next step without a new trace; it is saved and restored
+    `fit` takes effect at the next step without retracing; it is saved and restored
     with the optimizer. A schedule is called with the count of optimizer updates, a
     callable with nothing. In each case the value is read inside the graph.
 
     Args:
-        minimum: the least value allowed.
+        minimum: the smallest value allowed.
         below: values must be less than this.
-        absent: a value that means the rule does without; what was built without a
-            hyperparameter cannot be given one later.
+        absent: a value that means the rule works without it; an optimizer that was
+            created without a hyperparameter cannot be given one later.
         dtype: of the variable, `None` for `keras.config.floatx()`, in which Keras keeps
             its learning rate. `"float32"` is what `keras.ops.cast` rounds a Python
             float to, even in a float64 model.
@@ -70,58 +71,59 @@ class Hyperparameter:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        # Keras keeps its learning rate in `_learning_rate`; so do we.
-        self.store = f"_{name}"
+        # Keras's own methods read the learning rate where Keras stores it.
+        self.store = LEARNING_RATE if name == "learning_rate" else f"_{name}"
+        self.override_store = f"_{name}_override"
 
     def __get__(self, optimizer: Optimizer | None, owner: type | None = None) -> Any:
         if optimizer is None:
             return self
         try:
-            held = optimizer.__dict__[self.store]
+            stored = optimizer.__dict__[self.store]
         except KeyError:
             raise AttributeError(self.name) from None
-        if held is None:
+        if stored is None:
             return self.absent
-        moving = callable(held) or f"{self.store}_override" in optimizer.__dict__
-        return self.read(optimizer).value if moving else held
+        moving = callable(stored) or self.override_store in optimizer.__dict__
+        return self.read(optimizer).value if moving else stored
 
     def __set__(self, optimizer: Optimizer, value: Any) -> None:
         value = self.check(value)
-        held = optimizer.__dict__.get(self.store)
-        if value is None and isinstance(held, keras.Variable):
+        stored = optimizer.__dict__.get(self.store)
+        if value is None and isinstance(stored, keras.Variable):
             value = 0.0
-        if held is None and value is not None and self.store in optimizer.__dict__:
+        if stored is None and value is not None and self.store in optimizer.__dict__:
             raise TypeError(
                 f"{self.name} was {self.absent} when the optimizer was created. Create "
                 "it with another value to set it later. "
                 f"Received: {self.name}={value}"
             )
         if isinstance(value, float):
-            if callable(held):
+            if callable(stored):
                 raise TypeError(
                     f"{self.name} follows a schedule or callable, so a number cannot "
                     "be set over it. Create the optimizer with a float to set it "
                     f"later. Received: {self.name}={value}"
                 )
-            if isinstance(held, keras.Variable):
-                held.assign(value)
+            if isinstance(stored, keras.Variable):
+                stored.assign(value)
                 return
             value = self._new_variable(optimizer, value)
-        elif isinstance(held, keras.Variable):
-            optimizer._untrack_variable(held)
+        elif isinstance(stored, keras.Variable):
+            optimizer._remove_variable(stored)
         optimizer.__dict__[self.store] = value
 
     def check(self, value: Any) -> Any:
         """Checks a value before it is set.
 
         Args:
-            value: what was given.
+            value: a number, a schedule or a callable.
 
         Returns:
-            The value, a number as a float, `None` for an absent one.
+            The value: a number as a float, `None` for an absent one.
 
         Raises:
-            ValueError: if it is out of range or nothing that can be read.
+            ValueError: if it is out of range or of another kind.
         """
         if callable(value):
             return value
@@ -139,25 +141,25 @@ class Hyperparameter:
         return None
 
     def read(self, optimizer: Optimizer, ahead: int = 0) -> Scalar:
-        """Reads the value at the optimizer's present update, or some updates later.
+        """Reads the value at the optimizer's current update, or some updates later.
 
         Args:
             optimizer: the optimizer whose value it is.
-            ahead: how many updates later. Only a schedule knows the future; anything
-                else is taken to stay as it is.
+            ahead: how many updates later. Only a schedule knows its later values;
+                anything else is assumed to stay as it is.
 
         Returns:
             The value.
         """
-        held = optimizer.__dict__[self.store]
-        override = optimizer.__dict__.get(f"{self.store}_override")
+        stored = optimizer.__dict__[self.store]
+        override = optimizer.__dict__.get(self.override_store)
         if override is not None:
             return Scalar(override(optimizer.iterations + ahead))
-        if isinstance(held, LearningRateSchedule):
-            return Scalar(held(optimizer.iterations + ahead))
-        if callable(held):
-            return Scalar(held())
-        return Scalar(held, literal=True)
+        if isinstance(stored, LearningRateSchedule):
+            return Scalar(stored(optimizer.iterations + ahead))
+        if callable(stored):
+            return Scalar(stored())
+        return Scalar(stored, literal=True)
 
     def config(self, optimizer: Optimizer) -> Any:
         """Gives the value in the form that `get_config` needs.
@@ -168,17 +170,17 @@ class Hyperparameter:
         Returns:
             A float, `None` or a serialised object.
         """
-        held = optimizer.__dict__[self.store]
-        if held is None:
+        stored = optimizer.__dict__[self.store]
+        if stored is None:
             return self.absent
-        if isinstance(held, keras.Variable):
-            return float(held.numpy())
-        return keras.saving.serialize_keras_object(held)
+        if isinstance(stored, keras.Variable):
+            return float(stored.numpy())
+        return keras.saving.serialize_keras_object(stored)
 
     def _new_variable(self, optimizer: Optimizer, value: float) -> keras.Variable:
         return optimizer.add_variable(
             shape=(),
-            # Of a Python float, Keras's initializer would keep seven digits.
+            # Keras's initializer would round a Python float to seven digits.
             initializer=keras.initializers.Constant(np.float64(value)),
             dtype=self.dtype or keras.config.floatx(),
             aggregation="only_first_replica",

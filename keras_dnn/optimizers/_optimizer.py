@@ -1,9 +1,9 @@
-"""What all update rules share: everything but the rule."""
+"""The base class of all update rules: everything but the rule."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import keras
 
@@ -11,7 +11,10 @@ from keras_dnn import _arguments
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._typing import HyperparameterValue
 from keras_dnn.optimizers import _explanation
-from keras_dnn.optimizers._engine import Engine
+from keras_dnn.optimizers._engine import Engine, Nonfinite, Sparse
+
+EXCLUDED = "spared_weight_decay"
+"""In saved configurations, what has no weight decay."""
 
 
 class Optimizer(Engine):
@@ -22,26 +25,28 @@ class Optimizer(Engine):
     `Hyperparameter`; `learning_rate` and `weight_decay` are declared here.
 
     Schedules count optimizer updates: with `gradient_accumulation_steps=4` a schedule
-    moves on once in four batches, where Keras's own optimizers count every batch. It is
-    also asked for the value at the next update, so it must have one past its end.
-    Moving averages (`use_ema`) and constraints, too, work once an update, and the
+    advances once in four batches, where Keras's own optimizers count every batch. It is
+    also called for the value at the next update, so it must have one past its end.
+    Moving averages (`use_ema`) and constraints are also applied once an update, and the
     average is that of the constrained weights.
 
     Args:
         learning_rate: a float, a `LearningRateSchedule` or a callable without
             arguments.
         weight_decay: decoupled weight decay, `None` for none: before each update
-            every weight loses `learning_rate * weight_decay` of itself. A float, a
-            schedule or a callable.
-        sparse: `"lazy"` to touch only the rows that an embedding's gradient names,
-            so that a step's cost follows the rows and not the table: slots, weight and
-            weight decay of the others rest. `"dense"` is the exact rule, in which they
-            move on with a gradient of zero. Where gradients are accumulated or summed
-            over replicas, the rows named are those whose sum is not zero.
-        nonfinite: `"skip"` to leave out an update whose gradients hold NaN or Inf, all
-            state untouched; `skipped_steps` counts them. `"propagate"` to make it.
+            every weight loses the fraction `learning_rate * weight_decay` of itself. A
+            float, a schedule or a callable.
+        sparse: `"lazy"` to update only the rows that an embedding's gradient names,
+            so that the cost of a step grows with these rows and not with the table:
+            the other rows, their slots included, stay as they are and do not decay.
+            `"dense"` is the exact rule, which updates them with a gradient of zero.
+            Where gradients are accumulated or summed over replicas, the rows named are
+            those whose sum is not zero.
+        nonfinite: `"skip"` to skip an update whose gradients contain NaN or Inf, which
+            leaves all state unchanged; `skipped_steps` counts them. `"propagate"` to
+            make the update, as Keras does.
         fused: whether XLA compiles the update inside an ordinary graph; `None` to
-            decide by what is faster: on a CPU without a distribution strategy, for
+            choose what is faster: fused on a CPU without a distribution strategy, for
             weights that are large enough.
         **kwargs: the arguments of `keras.optimizers.Optimizer`: `clipnorm`,
             `clipvalue`, `global_clipnorm`, `use_ema`, `ema_momentum`,
@@ -70,8 +75,8 @@ class Optimizer(Engine):
         learning_rate: HyperparameterValue,
         *,
         weight_decay: HyperparameterValue | None = None,
-        sparse: str = "dense",
-        nonfinite: str = "propagate",
+        sparse: Sparse = "dense",
+        nonfinite: Nonfinite = "propagate",
         fused: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -81,16 +86,14 @@ class Optimizer(Engine):
         super().__init__(
             learning_rate=type(self).learning_rate.check(learning_rate), **kwargs
         )
-        # Keras has set it to None.
-        del self.__dict__["_weight_decay"]
+        # Keras's constructor has set it to None, which could not be changed any more.
+        del self.__dict__[type(self).weight_decay.store]
         self.weight_decay = weight_decay
-        self.sparse = _arguments.choice("sparse", sparse, ("dense", "lazy"))
-        self.nonfinite = _arguments.choice(
-            "nonfinite", nonfinite, ("propagate", "skip")
-        )
+        self.sparse = _arguments.choice("sparse", sparse, get_args(Sparse))
+        self.nonfinite = _arguments.choice("nonfinite", nonfinite, get_args(Nonfinite))
         self.fused = None if fused is None else _arguments.switch("fused", fused)
-        self._spared: frozenset[int] = frozenset()
-        self._spared_names: tuple[str, ...] = ()
+        self._excluded_from_decay: frozenset[int] = frozenset()
+        self._excluded_names: tuple[str, ...] = ()
         if nonfinite == "skip":
             self._skipped_steps = self.add_variable(
                 (), "zeros", "int64", "only_first_replica", name="skipped_steps"
@@ -98,7 +101,7 @@ class Optimizer(Engine):
 
     @property
     def skipped_steps(self) -> int:
-        """How many updates were left out because of NaN or Inf in the gradients."""
+        """How many updates were skipped because of NaN or Inf in the gradients."""
         return 0 if self.nonfinite == "propagate" else int(self._skipped_steps.numpy())
 
     def explain(self) -> None:
@@ -108,32 +111,33 @@ class Optimizer(Engine):
     def exclude_from_weight_decay(
         self, var_list: Any = None, var_names: Sequence[str] | None = None
     ) -> None:
-        """Spares variables the weight decay; to be called before the first step.
+        """Excludes variables from weight decay; to be called before the first step.
 
-        Unlike Keras's own, the choice is saved with the optimizer.
+        Unlike Keras's own method, it is saved with the optimizer.
 
         Args:
             var_list: the variables.
-            var_names: regular expressions that their names are searched for.
+            var_names: regular expressions; a variable is excluded if one of them is
+                found in its name.
         """
         super().exclude_from_weight_decay(var_list, var_names)
-        self._spared_names = tuple(var_names or ())
+        self._excluded_names = tuple(var_names or ())
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
-        moving = {
+        """The arguments that create this optimizer again."""
+        hyperparameters = {
             name: hyperparameter.config(self)
             for name, hyperparameter in self._hyperparameters().items()
         }
         config = {
             **super().get_config(),
-            **moving,
+            **hyperparameters,
             "sparse": self.sparse,
             "nonfinite": self.nonfinite,
             "fused": self.fused,
         }
-        spared = self._spared_in_config()
-        return {**config, "spared_weight_decay": spared} if spared else config
+        excluded = self._excluded_in_config()
+        return {**config, EXCLUDED: excluded} if excluded else config
 
     @classmethod
     def from_config(
@@ -141,29 +145,30 @@ class Optimizer(Engine):
     ) -> Self:
         """Creates the optimizer that `get_config` described."""
         arguments = dict(config)
-        spared = arguments.pop("spared_weight_decay", [])
+        excluded = arguments.pop(EXCLUDED, [])
         for name in cls._hyperparameters():
             if isinstance(arguments.get(name), dict):
                 arguments[name] = keras.saving.deserialize_keras_object(
                     arguments[name], custom_objects=custom_objects
                 )
         optimizer = cls(**arguments)
-        optimizer._spared = frozenset(i for i in spared if isinstance(i, int))
-        names = [name for name in spared if isinstance(name, str)]
+        positions = (i for i in excluded if isinstance(i, int))
+        optimizer._excluded_from_decay = frozenset(positions)
+        names = [name for name in excluded if isinstance(name, str)]
         if names:
             optimizer.exclude_from_weight_decay(var_names=names)
         return optimizer
 
-    def _spared_in_config(self) -> list[int | str]:
+    def _excluded_in_config(self) -> list[int | str]:
         """Positions of the variables without weight decay, or names before `build`."""
         if not self.built:
-            return [*sorted(self._spared), *self._spared_names]
-        variables = enumerate(self._trainable_variables)
+            return [*sorted(self._excluded_from_decay), *self._excluded_names]
+        variables = enumerate(self._model_variables)
         return [i for i, v in variables if not self._decays(i, v)]
 
 
 def _check(arguments: dict[str, Any]) -> None:
-    """Checks the base's numbers, which Keras would take as they come."""
+    """Checks the arguments of Keras's base class, which Keras itself does not."""
     for name in ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor"):
         if arguments.get(name) is not None:
             _arguments.number(name, arguments[name], bounds="()")

@@ -12,6 +12,7 @@ from typing import Any
 from keras_dnn._keras.optimizers import override_learning_rate
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
 
 
@@ -26,7 +27,7 @@ def override(optimizer: Any, name: str, value_at: Callable[[Tensor], Tensor]) ->
         value_at: count of updates to value.
     """
     if isinstance(optimizer, Optimizer):
-        optimizer.__dict__[f"_{name}_override"] = value_at
+        optimizer.__dict__[_override_store(optimizer, name)] = value_at
     else:
         override_learning_rate(optimizer, lambda: value_at(optimizer.iterations))
 
@@ -34,7 +35,7 @@ def override(optimizer: Any, name: str, value_at: Callable[[Tensor], Tensor]) ->
 def put_back(optimizer: Any, name: str) -> None:
     """Ends an override, if there is one."""
     if isinstance(optimizer, Optimizer):
-        optimizer.__dict__.pop(f"_{name}_override", None)
+        optimizer.__dict__.pop(_override_store(optimizer, name), None)
     else:
         override_learning_rate(optimizer, None)
 
@@ -42,3 +43,8 @@ def put_back(optimizer: Any, name: str) -> None:
 def updates_of(optimizer: Any) -> int:
     """How many updates an optimizer has made."""
     return int(tf.convert_to_tensor(optimizer.iterations))
+
+
+def _override_store(optimizer: Optimizer, name: str) -> str:
+    hyperparameter: Hyperparameter = getattr(type(optimizer), name)
+    return hyperparameter.override_store

@@ -1,20 +1,18 @@
-"""A rule: what one update rule says of itself, and what it may say."""
+"""A rule: what a subclass of `Optimizer` defines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import keras
-
+from keras_dnn._keras.optimizers import KerasOptimizer
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
-from keras_dnn.optimizers._scalar import Scalar
+from keras_dnn.optimizers._scalar import Scalar, Values
 
 
-class Rule(keras.optimizers.Optimizer):
-    """The part of `Optimizer` that a subclass writes anew."""
+class Rule(KerasOptimizer):
+    """The part of `Optimizer` that a subclass writes."""
 
     learning_rate = Hyperparameter(dtype=None)
     weight_decay = Hyperparameter(absent=None, dtype="float32")
@@ -26,9 +24,9 @@ class Rule(keras.optimizers.Optimizer):
     """Names of the numbers that the rule keeps for all weights, 1 at first."""
 
     elementwise: ClassVar[bool] = False
-    """Whether each entry is updated by itself, so that weights may share a tensor."""
+    """Whether each entry is updated by itself, so that weights can share a tensor."""
 
-    rests_at_zero: bool = False
+    ignores_zero_gradients: bool = False
     """Whether a gradient of zero changes nothing, so that sparse rows are exact."""
 
     equations: str = ""
@@ -45,12 +43,12 @@ class Rule(keras.optimizers.Optimizer):
         """
         return 0.0
 
-    def count(self, *counters: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
+    def advance_counters(self, *counters: Scalar, now: Values) -> Sequence[Scalar]:
         """Moves the counters on, before each update.
 
         Args:
             *counters: their values, in the order of `counters`.
-            now: the hyperparameters at this update; `now.step` counts from 1.
+            now: the hyperparameters at this update; `now.step` counts updates from 1.
 
         Returns:
             The new values. `update` finds them in `now` under their names.
@@ -61,8 +59,8 @@ class Rule(keras.optimizers.Optimizer):
         """The rule: one step for one weight tensor.
 
         Args:
-            g: the gradient, clipped and of the dtype of the weights.
-            *slots: what the rule remembers of them, in the order of `slots`.
+            g: the gradient, clipped and in the dtype of the weights.
+            *slots: the tensors that the rule keeps for them, in the order of `slots`.
             **hyperparameters: `now` and `ahead`, with the hyperparameters at this
                 update and at the next one as attributes. They are scalars that take
                 the dtype of the tensor they meet.

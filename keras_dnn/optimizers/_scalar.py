@@ -1,26 +1,27 @@
-"""Scalars of the graph, exact until they meet a tensor."""
+"""Scalars of the graph, exact until they meet a tensor; what `update` gets of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from operator import add, mul, pow, sub, truediv
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from keras_dnn._tensorflow import tf
 
 
 class Scalar:
-    """A number that is worked with in float64 and then takes its partner's dtype.
+    """A number in float64 that takes the dtype of the tensor it is combined with.
 
     `1 - beta_2` loses four digits in float32. As a scalar it is computed in float64,
     and only `(1 - beta_2) * v` casts it to the dtype of the tensor `v`.
 
     Args:
-        value: a number, a tensor of one or a variable.
-        literal: whether it was written as a Python float.
+        value: a number, a tensor without axes or a variable.
+        literal: whether the user wrote it as a Python float.
     """
 
-    # NumPy would otherwise take `array * scalar` apart.
+    # Otherwise NumPy would multiply `array * scalar` entry by entry.
     __array_priority__ = 1000
 
     def __init__(self, value: Any, literal: bool = False) -> None:
@@ -74,3 +75,18 @@ class Scalar:
 
     def __rpow__(self, other: Any) -> Any:
         return self._with(other, pow, swap=True)
+
+
+class Values(SimpleNamespace):
+    """The hyperparameters of a rule at one update, as attributes of their names.
+
+    `now`, the first of the two that `update` gets, also has the rule's counters and
+    `step`, which counts updates from 1.
+    """
+
+    learning_rate: Scalar
+    step: Scalar
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Scalar: ...

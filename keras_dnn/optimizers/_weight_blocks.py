@@ -17,7 +17,7 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
 # Above this many numbers, joining and splitting cost more than starting the rule's
-# operations anew, and starting a compiled function less than it saves.
+# operations again, and starting a compiled function less than it saves.
 SMALL = 2**15
 
 
@@ -63,7 +63,7 @@ class Block:
         parts = zip(tf.split(tensor, self.sizes), self.shapes, strict=True)
         return [tf.reshape(part, shape) for part, shape in parts]
 
-    def spread(self, numbers: Sequence[float]) -> Tensor:
+    def repeat_for_entries(self, numbers: Sequence[float]) -> Tensor:
         """One number for each member, repeated for each of its entries."""
         return tf.repeat(tf.constant(numbers, self.dtype), self.sizes)
 

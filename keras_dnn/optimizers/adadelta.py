@@ -12,7 +12,6 @@ The paper has no η: it is 1 there and in PyTorch, 0.001 in Keras.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -22,6 +21,7 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._scalar import Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -89,8 +89,8 @@ d ← ρ d + (1 − ρ) Δ²
         s: Tensor,
         d: Tensor,
         *,
-        now: SimpleNamespace,
-        ahead: SimpleNamespace,
+        now: Values,
+        ahead: Values,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step; see the equations above."""
         s = now.rho * s + (1 - now.rho) * tf.square(g)

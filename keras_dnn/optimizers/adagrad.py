@@ -11,7 +11,6 @@ Keras and optax put ε under the root; PyTorch adds it outside.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -20,6 +19,7 @@ from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._scalar import Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -62,7 +62,7 @@ class AdaGrad(Optimizer):
 
     slots = ("accumulator",)
     elementwise = True
-    rests_at_zero = True
+    ignores_zero_gradients = True
     equations = """
 s ← s + g²
 θ ← θ − η g / √(s + ε)
@@ -86,7 +86,7 @@ s ← s + g²
         return self.initial_accumulator_value
 
     def update(
-        self, g: Tensor, s: Tensor, *, now: SimpleNamespace, ahead: SimpleNamespace
+        self, g: Tensor, s: Tensor, *, now: Values, ahead: Values
     ) -> tuple[Tensor, Tensor]:
         """One step; see the equations above."""
         s = s + tf.square(g)

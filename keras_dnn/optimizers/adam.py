@@ -16,7 +16,6 @@ The products run over all steps so far, which is β to the power of t while β r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -25,7 +24,7 @@ from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._adam_family import Betas
-from keras_dnn.optimizers._scalar import Scalar
+from keras_dnn.optimizers._scalar import Scalar, Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -94,7 +93,7 @@ class Adam(Betas):
             ]
         )
 
-    def count(self, *products: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
+    def advance_counters(self, *products: Scalar, now: Values) -> Sequence[Scalar]:
         """Multiplies the products by this step's betas."""
         beta_1_product, beta_2_product = products
         # Rounded, for Keras takes powers of rounded betas, though means of exact ones.
@@ -104,7 +103,7 @@ class Adam(Betas):
         )
 
     def update(
-        self, g: Tensor, *slots: Tensor, now: SimpleNamespace, ahead: SimpleNamespace
+        self, g: Tensor, *slots: Tensor, now: Values, ahead: Values
     ) -> tuple[Tensor, ...]:
         """One step; see the equations above."""
         m, v, *v_hat = slots

@@ -12,14 +12,13 @@ The paper has no ε; Keras adds it here, PyTorch and optax to |g| within the max
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers._adam_family import Betas
-from keras_dnn.optimizers._scalar import Scalar
+from keras_dnn.optimizers._scalar import Scalar, Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -69,7 +68,7 @@ u ← max(β₂ u, |g|)
 θ ← θ − η / (1 − ∏β₁) · m / (u + ε)
 """
 
-    def count(self, *products: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
+    def advance_counters(self, *products: Scalar, now: Values) -> Sequence[Scalar]:
         """Multiplies the product by this step's beta."""
         # Rounded, for Keras takes powers of rounded betas, though means of exact ones.
         return (products[0] * now.beta_1.rounded,)
@@ -80,8 +79,8 @@ u ← max(β₂ u, |g|)
         m: Tensor,
         u: Tensor,
         *,
-        now: SimpleNamespace,
-        ahead: SimpleNamespace,
+        now: Values,
+        ahead: Values,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step; see the equations above."""
         m = m + (1 - now.beta_1) * (g - m)

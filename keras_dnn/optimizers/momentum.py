@@ -11,7 +11,6 @@ weighted average of the steps.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -20,6 +19,7 @@ from keras_dnn import _arguments
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._scalar import Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -85,7 +85,7 @@ m ← β m − η (1 − τ) g
         self.dampening = _arguments.number("dampening", dampening, high=1.0)
 
     def update(
-        self, g: Tensor, m: Tensor, *, now: SimpleNamespace, ahead: SimpleNamespace
+        self, g: Tensor, m: Tensor, *, now: Values, ahead: Values
     ) -> tuple[Tensor, Tensor]:
         """One step; see the equations above."""
         m = now.momentum * m - now.learning_rate * (1 - self.dampening) * g

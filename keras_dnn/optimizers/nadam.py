@@ -16,14 +16,13 @@ steps; PyTorch's exponent is t / 250, as the paper proposes, and optax has none:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers._adam_family import Betas
-from keras_dnn.optimizers._scalar import Scalar
+from keras_dnn.optimizers._scalar import Scalar, Values
 
 DECAY = 0.96
 """How fast the momentum's warm-up ends."""
@@ -83,7 +82,7 @@ v ← β₂ v + (1 − β₂) g²
 θ ← θ − η (μ′ m / (1 − μ′ ∏μ) + (1 − μ) g / (1 − ∏μ)) / (√(v / (1 − ∏β₂)) + ε)
 """
 
-    def count(self, *products: Scalar, now: SimpleNamespace) -> Sequence[Scalar]:
+    def advance_counters(self, *products: Scalar, now: Values) -> Sequence[Scalar]:
         """Multiplies the products by this step's momentum and beta."""
         mu_product, beta_2_product = products
         mu = now.beta_1 * (1 - 0.5 * DECAY**now.step)
@@ -95,8 +94,8 @@ v ← β₂ v + (1 − β₂) g²
         m: Tensor,
         v: Tensor,
         *,
-        now: SimpleNamespace,
-        ahead: SimpleNamespace,
+        now: Values,
+        ahead: Values,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step; see the equations above."""
         # Rounded, as in Keras everywhere but in the product of the momenta.

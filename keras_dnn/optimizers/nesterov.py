@@ -19,11 +19,10 @@ Keras's and PyTorch's rule; with a moving one theirs is no longer Nesterov's.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import keras
 
 from keras_dnn._typing import Tensor
+from keras_dnn.optimizers._scalar import Values
 from keras_dnn.optimizers.momentum import Momentum
 
 
@@ -78,7 +77,7 @@ m ← β m − η (1 − τ) g
 """
 
     def update(
-        self, g: Tensor, m: Tensor, *, now: SimpleNamespace, ahead: SimpleNamespace
+        self, g: Tensor, m: Tensor, *, now: Values, ahead: Values
     ) -> tuple[Tensor, Tensor]:
         """One step; see the equations above."""
         step = now.learning_rate * (1 - self.dampening) * g

@@ -14,7 +14,6 @@ the learning rate; ours, Keras's and optax's does.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -24,6 +23,7 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._scalar import Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -92,7 +92,7 @@ class RMSProp(Optimizer):
         self.equations = "\n".join(self._equations())
 
     def update(
-        self, g: Tensor, *slots: Tensor, now: SimpleNamespace, ahead: SimpleNamespace
+        self, g: Tensor, *slots: Tensor, now: Values, ahead: Values
     ) -> tuple[Tensor, ...]:
         """One step; see the equations above."""
         v, *others = slots

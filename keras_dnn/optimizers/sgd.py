@@ -7,7 +7,6 @@ H. Robbins and S. Monro, "A stochastic approximation method", 1951:
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from keras_dnn import _arguments
 from keras_dnn._typing import HyperparameterValue, Tensor
 from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
+from keras_dnn.optimizers._scalar import Values
 from keras_dnn.optimizers.momentum import Momentum
 from keras_dnn.optimizers.nesterov import Nesterov
 
@@ -72,13 +72,11 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.nesterov = _arguments.switch("nesterov", nesterov)
         self.slots = () if self._momentum is None else ("momentum",)
-        self.rests_at_zero = not self.slots
+        self.ignores_zero_gradients = not self.slots
         if self.slots:
             self.equations = (Nesterov if nesterov else Momentum).equations
 
-    def update(
-        self, g: Tensor, *slots: Tensor, now: SimpleNamespace, ahead: SimpleNamespace
-    ) -> Any:
+    def update(self, g: Tensor, *slots: Tensor, now: Values, ahead: Values) -> Any:
         """One step; see the equation above."""
         if not slots:
             return -now.learning_rate * g
