@@ -26,27 +26,6 @@ def diamond():
 # The private parts of Keras
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (diamond, "_nodes_by_depth"),
-        (diamond, "_inputs_struct"),
-        (diamond, "_outputs_struct"),
-        (diamond, "_standardize_inputs"),
-        (lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)]), "_functional"),
-        (lambda: layers.Dense(2), "_flatten_layers"),
-        (lambda: layers.Dropout(0.5), "_call_has_training_arg"),
-        (lambda: layers.Dropout(0.5), "_seed_generators"),
-        (lambda: layers.Dense(2), "_dtype_policy"),
-    ],
-    ids=lambda v: v if isinstance(v, str) else "",
-)
-def test_keras_still_has(owner, name):
-    assert hasattr(owner(), name), (
-        f"Keras {keras.__version__} took away {name}, on which _keras/graph.py relies"
-    )
-
-
 def test_keras_still_keeps_its_nodes():
     model = diamond()
     nodes = [n for nodes in model._nodes_by_depth.values() for n in nodes]

@@ -1,0 +1,126 @@
+"""The private names of Keras and TensorFlow that this package relies on.
+
+Each has an object that should have it, and the promise that breaks without it.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import layers
+
+
+class Canary(NamedTuple):
+    """Where a private name is found, and what depends on it."""
+
+    owner: Any
+    promise: str
+
+
+def _functional():
+    x = keras.Input((4,))
+    return keras.Model(x, layers.Dense(2)(x))
+
+
+def _sequential():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+
+
+def _fitted():
+    model = _sequential()
+    model.compile("sgd", "mse", loss_weights=[1.0])
+    model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+    return model
+
+
+def _optimizer():
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([keras.Variable(1.0)])
+    return optimizer
+
+
+GRAPH = "folding, rebuild, sampling and pruning could not walk a model"
+STATE = "what a check or a sweep changes would not be put back"
+PROBE = "probes, such as GradientNorms, would see no gradients"
+
+CANARIES = {
+    # A model's graph
+    "_functional": Canary(_sequential, GRAPH),
+    "_inputs_struct": Canary(_functional, GRAPH),
+    "_keras_history": Canary(lambda: keras.Input((4,)), GRAPH),
+    "_nodes_by_depth": Canary(_functional, GRAPH),
+    "_outputs_struct": Canary(_functional, GRAPH),
+    "_standardize_inputs": Canary(_functional, "models could not be sampled from"),
+    # Layers
+    "_call_has_training_arg": Canary(lambda: layers.Dropout(0.5), GRAPH),
+    "_compute_dtype": Canary(
+        lambda: keras.DTypePolicy("float32"), "folding could not be measured in float64"
+    ),
+    "_dtype_policy": Canary(
+        lambda: layers.Dense(2), "folding could not be measured in float64"
+    ),
+    "_flatten_layers": Canary(lambda: layers.Dense(2), GRAPH),
+    "_get_noise_shape": Canary(
+        lambda: layers.SpatialDropout2D(0.5),
+        "MCSpatialDropout2D could not drop whole channels",
+    ),
+    "_loss_ids": Canary(
+        lambda: layers.Dense(2), "a float64 view of a layer would share its penalties"
+    ),
+    "_losses": Canary(
+        lambda: layers.Dense(2), "a float64 view of a layer would share its penalties"
+    ),
+    "_non_trainable_variables": Canary(layers.BatchNormalization, STATE),
+    "_output_shape": Canary(
+        lambda: layers.Lambda(abs, output_shape=(4,)),
+        "rebuild could not copy a Lambda layer",
+    ),
+    "_seed_generators": Canary(lambda: layers.Dropout(0.5), STATE),
+    "_trainable_variables": Canary(
+        _optimizer, "MaxNorm, pruning and GradientNorms would miss frozen weights"
+    ),
+    # Losses and the step
+    "_compile_loss": Canary(_fitted, "check_gradients would ignore loss_weights"),
+    "_direction": Canary(
+        keras.metrics.BinaryAccuracy,
+        "PerformanceScheduler could not tell whether a metric should go up",
+    ),
+    "_fn_kwargs": Canary(
+        lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "preflight could not tell logits from probabilities",
+    ),
+    "_initial_epoch": Canary(_fitted, STATE),
+    "_loss_tracker": Canary(_fitted, "pretraining.gan could not report its loss"),
+    "_user_loss_weights": Canary(
+        lambda: _fitted()._compile_loss, "check_gradients would ignore loss_weights"
+    ),
+    # Optimizers
+    "_clip_gradients": Canary(_optimizer, PROBE),
+    "_get_current_learning_rate": Canary(
+        _optimizer, "OneCycleScheduler could not drive Keras's own optimizers"
+    ),
+    "_learning_rate": Canary(
+        _optimizer, "PerformanceScheduler could not scale a schedule"
+    ),
+}
+
+PATHS = {
+    "keras.src.applications.convnext.LayerScale": "ConvNeXt could not be folded",
+    "keras.src.backend.common.global_state.get_global_attribute": STATE,
+    "keras.src.backend.common.global_state.set_global_attribute": STATE,
+    "keras.src.backend.common.masking.get_keras_mask": (
+        "HierarchicalCrossentropy would ignore masks"
+    ),
+    "keras.src.backend.common.tensor_attributes.get_tensor_attr": (
+        "HierarchicalCrossentropy would compute all classes"
+    ),
+    "keras.src.backend.common.tensor_attributes.set_tensor_attr": (
+        "HierarchicalCrossentropy would compute all classes"
+    ),
+    "keras.src.backend.random": "mc_predict could not draw its own masks",
+    "keras.src.losses.loss.reduce_weighted_values": (
+        "HierarchicalCrossentropy would not reduce as Keras's losses do"
+    ),
+    "keras.src.models.Functional": GRAPH,
+}
+"""Modules and functions that are not part of Keras's public interface."""
