@@ -13,6 +13,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
+# A folder of tests/, such as callbacks or optimizers/schedules; all by default.
+PART ?=
 # Tracing, which takes most of the tests' time, keeps one core busy.
 WORKERS ?= 2
 
@@ -31,7 +33,7 @@ TENSORFLOW_NOISE := All log messages before absl|(port|cudart_stub|cuda_platform
 
 .PHONY: help
 help: ## Show this list
-	@echo "make TARGET [PYTHON=python3.12] [PYTEST_ARGS='-k nesterov']"
+	@echo "make TARGET [PYTHON=python3.12] [PART=callbacks] [PYTEST_ARGS='-k nesterov']"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
@@ -39,15 +41,23 @@ demo: $(VENV)/.installed-plot ## Train a network on Fashion-MNIST; pictures go t
 	@$(RUN) examples/train_fashion_mnist.py \
 		2> >(grep --line-buffered -vE '$(TENSORFLOW_NOISE)' >&2)
 
+TESTS = $(RUN) -m pytest --numprocesses $(WORKERS) --dist loadscope --durations 20 \
+	tests/$(PART) $(PYTEST_ARGS)
+
 .PHONY: test
-test: $(VENV)/.installed-dev ## Run the tests
-	@$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev ## Run the tests, or those of one PART
+	@$(TESTS)
+
+.PHONY: quick
+quick: $(VENV)/.installed-dev ## Run the fast tests and a slow one of each capability
+	@$(TESTS) -m "quick or not slow"
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check format, style, types and who imports whom
 	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m mypy --no-error-summary
+	@$(RUN) tests/type_completeness.py
 	@$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: docs
