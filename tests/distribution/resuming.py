@@ -1,10 +1,9 @@
 """A training that a signal may end: `resuming.py FOLDER WHO`.
 
-WHO dies in the third epoch: `nobody`, or worker `0` or `1`.
+WHO is killed at the second batch of the third epoch: `nobody`, or worker `0` or `1`.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from keras_dnn.callbacks import GradientNorms, PerformanceScheduler
 from keras_dnn.distribution import MultiWorkerStrategy, save_on_chief
 from keras_dnn.optimizers import Adam
+from tests.callbacks.resumed_training import Kill, save_end
 
 folder, dies = Path(sys.argv[1]), sys.argv[2]
 strategy = MultiWorkerStrategy()
@@ -23,20 +23,6 @@ worker = strategy.cluster_resolver.task_id
 keras.utils.set_random_seed(1)
 x = np.random.default_rng(1).normal(size=(21, 4))
 y = np.tanh(x.sum(axis=1, keepdims=True))
-
-
-class Death(keras.callbacks.Callback):
-    """The second batch of the third epoch is the last one."""
-
-    epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        print("epoch", epoch, flush=True)
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == 2 and batch == 1 and dies == str(worker):
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 with strategy.scope():
@@ -53,6 +39,9 @@ with strategy.scope():
 # No folder is shared.
 here = folder / f"worker-{worker}"
 callbacks = [
+    keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: print("epoch", epoch, flush=True)
+    ),
     PerformanceScheduler("loss", patience=1, min_delta=0.2),
     save_on_chief(keras.callbacks.BackupAndRestore(here / "backup")),
     save_on_chief(keras.callbacks.ModelCheckpoint(here / "last.keras")),
@@ -62,6 +51,7 @@ callbacks = [
         GradientNorms(log_dir=str(here / "norms"), csv_path=str(here / "norms.csv"))
     ),
 ]
-model.fit(x, y, 8, 5, verbose=0, shuffle=False, callbacks=[*callbacks, Death()])
-state = [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
-np.savez(folder / f"end-{worker}.npz", *state)
+if dies == str(worker):
+    callbacks.append(Kill(2, 1))
+model.fit(x, y, 8, 5, verbose=0, shuffle=False, callbacks=callbacks)
+save_end(folder / f"end-{worker}.npz", model)
