@@ -1,10 +1,10 @@
-"""One image through MobileNetV2: the forms of the model against `model.predict`.
+"""One image through MobileNetV2: the candidates against `model.predict`.
 
-`model.predict` spends most of its time on the way: it makes a data set of one batch and
-a loop around it. What is left is bounded by arithmetic: 0.3 billion multiplications and
+`model.predict` spends most of its time around the network: it builds a data set of one
+batch and a loop. What is left is limited by arithmetic: 0.3 billion multiplications and
 as many additions, which 8-bit kernels do up to four times as fast as those for 32 bits
-where the processor has instructions for them. How many times as fast as `model.predict`
-a form can be at all is printed beside how fast it is.
+where the processor has instructions for them. The largest possible speed-up over
+`model.predict` is printed beside the one that was measured.
 """
 
 import time
@@ -16,14 +16,14 @@ from interleaved import machine
 from keras_dnn.models import optimize_for_inference
 
 BOUNDS = {32: 20, 8: 40}
-"""How many times as fast as `model.predict` the best form of so many bits should be."""
+"""By bits: how many times as fast as `model.predict` the best candidate should be."""
 
 OPERATIONS = 2 * 300e6
-"""Of one image of 224 × 224 pixels."""
+"""For one image of 224 × 224 pixels."""
 
 
 def network():
-    """MobileNetV2 whose batch norms have statistics that are not the trivial ones.
+    """MobileNetV2 whose batch norms have statistics other than 0 and 1.
 
     It gives logits: its thousand probabilities are nearly equal, as the weights are
     random, and smaller than the 1/256 in which an 8-bit softmax counts.
@@ -45,7 +45,7 @@ def images(count=8):
 
 
 def peak(size=1024):
-    """Operations a second in a product of two matrices, the best of some."""
+    """Operations per second in a product of two matrices, the best of some."""
     a = np.ones((size, size), "float32")
     seconds = []
     for _ in range(10):
@@ -60,12 +60,12 @@ def main():
     before = peak()
     result = optimize_for_inference(network(), images(), rounds=15, verbose=0)
     print(result)
-    predict = result.rungs[0].seconds
+    predict = result.candidates[0].seconds
     limit = OPERATIONS / max(before, peak())
     for bits, bound in BOUNDS.items():
-        forms = [x for x in result.rungs if x.bits == bits and not x.failure]
-        best = max(forms, key=lambda rung: rung.speed_up)
-        # An instruction of one kind multiplies four times as many numbers of 8 bits.
+        measured = [c for c in result.candidates if c.bits == bits and not c.failure]
+        best = max(measured, key=lambda candidate: candidate.speed_up)
+        # One instruction multiplies four times as many numbers of 8 bits.
         least = limit * bits / 32
         print(
             f"\n{bits} bits: at the speed of a large matrix product "

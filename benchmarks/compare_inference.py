@@ -1,16 +1,18 @@
-"""The ladder of forms for two networks: numbers and pictures of the guide.
+"""The candidates for two networks: numbers and figures of the guide.
 
-Not part of `make bench`: that a form is fast is shown by `bench_inference.py`; this
-shows what it costs in accuracy. A small convolutional network with batch norm and
+Not part of `make bench`: that a candidate is fast is shown by `bench_inference.py`;
+this shows what it costs in accuracy. A small convolutional network with batch norm and
 dropout, trained on 20,000 images of Fashion-MNIST, and MobileNetV2 with random weights.
-Accuracy is that on 5,000 images which were not trained on; nothing is tuned, and the
+Accuracy is measured on 5,000 images that were not trained on; nothing is tuned, and the
 test set is not used.
 
-    python benchmarks/compare_inference.py --train      two minutes: trains and keeps
-    python benchmarks/compare_inference.py              two minutes: measures
+    python benchmarks/compare_inference.py --train    two minutes: trains and saves
+    python benchmarks/compare_inference.py            two minutes: measures
+    python benchmarks/compare_inference.py --draw     the figures from the numbers
 """
 
 import argparse
+import json
 import platform
 import runpy
 
@@ -24,12 +26,13 @@ from keras import layers
 from recording import ROOT, write
 
 import keras_dnn
-from keras_dnn.models import optimize_for_inference
+from keras_dnn.models import Candidate, InferenceResult, optimize_for_inference
 from keras_dnn.optimizers import Nesterov
 from keras_dnn.optimizers.schedules import OneCycle, steps_in
 
 TRAINED_ON, MEASURED_ON, EPOCHS, BATCH_SIZE = 20_000, 5_000, 5, 128
-KEPT = ROOT / "runs" / "compare_inference" / "model.keras"
+SAVED = ROOT / "runs" / "compare_inference" / "model.keras"
+NUMBERS = ROOT / "docs" / "_data" / "inference.json"
 
 
 def block(filters):
@@ -73,12 +76,12 @@ def train():
         metrics=["accuracy"],
     )
     model.fit(x, y, batch_size=BATCH_SIZE, epochs=EPOCHS, verbose=2)
-    KEPT.parent.mkdir(parents=True, exist_ok=True)
-    model.save(KEPT)
+    SAVED.parent.mkdir(parents=True, exist_ok=True)
+    model.save(SAVED)
 
 
 def measure():
-    model = keras.saving.load_model(KEPT)
+    model = keras.saving.load_model(SAVED)
     _, (x, y) = images()
     given = {"labels": y, "max_accuracy_loss": 0.005, "verbose": 0}
     results = {
@@ -90,11 +93,6 @@ def measure():
     }
     for name, result in results.items():
         print(f"\n{name}\n{result}", flush=True)
-    folder = ROOT / "docs" / "_images"
-    for name, file in (("own, 1 image", "own"), ("MobileNetV2, 1 image", "mobilenet")):
-        figure = results[name].plot()
-        figure.savefig(folder / f"inference_{file}.png", dpi=110)
-        plt.close(figure)
     found = {
         "setting": {
             "data": "Fashion-MNIST",
@@ -111,9 +109,24 @@ def measure():
             "numpy": np.__version__,
             "keras_dnn": keras_dnn.__version__,
         },
-        "ladders": {name: result.to_dict() for name, result in results.items()},
+        "results": {name: result.to_dict() for name, result in results.items()},
     }
-    write(digits(found), ROOT / "docs" / "_data" / "inference.json")
+    write(digits(found), NUMBERS)
+    draw()
+
+
+def draw():
+    results = json.loads(NUMBERS.read_text("utf-8"))["results"]
+    for name, file in (("own, 1 image", "own"), ("MobileNetV2, 1 image", "mobilenet")):
+        found = results[name]
+        candidates = tuple(Candidate(**each) for each in found["candidates"])
+        result = InferenceResult(
+            **{**found, "candidates": candidates, "predictor": None}
+        )
+        figure = result.plot()
+        path = ROOT / "docs" / "_images" / f"inference_{file}.png"
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
 
 
 def digits(found):
@@ -124,10 +137,14 @@ def digits(found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Measures the forms of two networks.")
+    parser = argparse.ArgumentParser(description="Measures two networks.")
     parser.add_argument("--train", action="store_true", help="train the small network")
-    if parser.parse_args().train:
+    parser.add_argument("--draw", action="store_true", help="draw the numbers again")
+    arguments = parser.parse_args()
+    if arguments.train:
         train()
+    elif arguments.draw:
+        draw()
     else:
         measure()
 

@@ -1,4 +1,4 @@
-"""The fastest form of a trained model on this machine."""
+"""The fastest way to run a trained model on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from keras_dnn._keras.graph import graph_of
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow
-from keras_dnn.models._runtimes.measuring import PIECE, Ladder
-from keras_dnn.models._runtimes.registry import FORMS
-from keras_dnn.models._runtimes.runtime import Form
-from keras_dnn.models._runtimes.signature import Ports, filled, input_ports, places
-from keras_dnn.models._runtimes.source import Network
-from keras_dnn.models._runtimes.stripped import lean_model
+from keras_dnn.models._runtimes.benchmark import COMPARED, Benchmark
+from keras_dnn.models._runtimes.runtime import Runtime
+from keras_dnn.models._runtimes.signature import (
+    Signature,
+    input_signature,
+    packed,
+    positions,
+)
+from keras_dnn.models._runtimes.source import RuntimeSource
+from keras_dnn.models._runtimes.stripped import stripped
 from keras_dnn.models._sampling.switched_on import is_stateful
 from keras_dnn.models.inference_result import InferenceResult
+from keras_dnn.models.runtimes import REGISTRY
 
 
 def optimize_for_inference(
@@ -40,46 +45,39 @@ def optimize_for_inference(
     threads: int | None = None,
     verbose: Verbose = "auto",
 ) -> InferenceResult:
-    """Turns a trained model into the fastest function that says the same.
+    """Turns a trained model into the fastest function with the same outputs.
 
-    What does nothing at inference, dropout above all, is taken out and batch norms are
-    folded. Then the forms that the model can take on this machine are made and measured
-    side by side, on your data and with your batch size:
+    Layers that do nothing at inference, dropout above all, are removed and batch norms
+    are folded. Then the model is built for each runtime of `registered_runtimes()`:
+    TensorFlow's graphs, TFLite with 32, 16 and 8 bits, ONNX Runtime, OpenVINO and those
+    that you have registered. They are measured side by side, on your data and with your
+    batch size.
 
-    - `"tf.function"`: the model as it is, compiled; `"folded tf.function"`: without
-      batch norms; `"frozen graph"`: with its weights as constants.
-    - `"TFLite float32"`, `"TFLite float16"` (weights of half the size, computed with as
-      32 bits) and `"TFLite int8"` (weights and activations, with ranges from up to 128
-      rows of `data`). They run in LiteRT where `ai-edge-litert` is installed, else in
-      TensorFlow's own interpreter.
-    - `"ONNX Runtime"`, `"OpenVINO"` and, on processors with instructions for it,
-      `"OpenVINO bfloat16"` (weights and activations), where they are installed.
-
-    A form that this model or machine does not have is listed with the reason. The
-    fastest of those within the tolerance is what the result calls. The model is
-    untouched.
+    A candidate that this model or machine does not have is listed with the reason. The
+    result calls the fastest of those within the tolerance. The model is unchanged.
 
     Args:
-        model: any Keras model whose rows do not depend on one another; of a subclassed
-            one batch norms are not folded.
+        model: any Keras model whose rows do not depend on one another. The batch norms
+            of a subclassed model are not folded.
         data: inputs like those to come: an array, or a list or dict of arrays, as the
-            model takes them. Outputs are compared on all rows, of which some hundreds
-            are enough; the 8-bit form needs them to be typical.
-        tolerance: the largest difference allowed between outputs, as a share of the
+            model takes them. Outputs are compared on all rows; some hundreds are
+            enough. They must be typical, since 8-bit candidates take the ranges of
+            their numbers from up to 128 of them.
+        tolerance: the largest difference allowed between outputs, as a fraction of the
             standard deviation of the model's outputs. 1e-4 allows for rounding in
             float32; weights of 16 bits need about 1e-2, bfloat16 and 8 bits 0.1 and
             more.
-        candidates: names of the forms to try; `None` for all.
+        candidates: names of the runtimes to try; `None` for all that are registered.
         labels: true classes of `data`, integers or one-hot rows, for the accuracy of
-            each form; for a model with one output.
+            each candidate; for a model with one output.
         max_accuracy_loss: with `labels`, how far the accuracy may fall below the
-            model's, as a share of all rows. It counts instead of `tolerance`.
+            model's, as a fraction of all rows. It replaces `tolerance`.
         batch_size: rows in a timed call. Other numbers of rows can be predicted later,
-            but this is what the forms are made for.
-        rounds: turns that each form has. It is timed for 0.05 s in each, for one call
-            at least, after a pause and calls that are not timed; the median of the
-            turns' medians counts.
-        threads: for LiteRT, ONNX Runtime and OpenVINO; `None` for the number of
+            but some candidates are built for this one.
+        rounds: turns that each candidate has. A turn is a pause, some warm-up calls and
+            then timed calls for 0.05 s, at least one; the median of the turns' medians
+            counts.
+        threads: for runtimes that take a number of threads; `None` for the number of
             processors that this process may use.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
 
@@ -87,10 +85,10 @@ def optimize_for_inference(
         A result to call, print, plot and save.
 
     Raises:
-        ValueError: if a candidate is not known, the data is not such as the model takes
-            or has less than `batch_size` rows, the labels do not fit, the model keeps a
-            state from call to call or takes one number of rows only, or another
-            argument is not as said above.
+        ValueError: if a candidate is not registered, the model does not take the data
+            or there are fewer than `batch_size` rows, the labels do not fit, the model
+            keeps a state between calls or takes one number of rows only, or another
+            argument is out of range.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
@@ -110,7 +108,7 @@ def optimize_for_inference(
         ... )
         >>> result(x[:10]).shape
         (10, 3)
-        >>> result.rungs[-1].largest_difference < 1e-4
+        >>> result.candidates[-1].largest_difference < 1e-4
         True
     """
     require_tensorflow("keras_dnn.models.optimize_for_inference")
@@ -125,65 +123,67 @@ def optimize_for_inference(
             raise ValueError(
                 "max_accuracy_loss needs labels to measure with. Received: labels=None"
             )
-    forms = _chosen(candidates)
-    ports, arrays = _inputs(model, data, batch_size)
+    runtimes = _chosen(candidates)
+    signature, arrays = _inputs(model, data, batch_size)
     expected = model.predict(
-        filled(ports.input_structure, arrays), batch_size=PIECE, verbose=0
+        packed(signature.input_structure, arrays), batch_size=COMPARED, verbose=0
     )
-    ports = dataclasses.replace(ports, output_structure=places(expected))
-    ladder = Ladder(
-        model, ports, arrays, keras.tree.flatten(expected), labels, batch_size
+    signature = dataclasses.replace(signature, output_structure=positions(expected))
+    benchmark = Benchmark(
+        model, signature, arrays, keras.tree.flatten(expected), labels, batch_size
     )
 
     progress = Progress(verbose)
-    lean, preparation = lean_model(model)
+    prepared, preparation = stripped(model)
     with tempfile.TemporaryDirectory() as folder:
-        network = Network(model, lean, ports, arrays, batch_size, Path(folder))
-        for form in forms:
-            ladder.try_form(form, network, threads)
-            progress.after(None, len(forms) + rounds)
+        source = RuntimeSource(
+            model, prepared, signature, arrays, batch_size, Path(folder)
+        )
+        for name, runtime in runtimes.items():
+            benchmark.try_runtime(name, runtime, source, threads)
+            progress.after(None, len(runtimes) + rounds)
 
     def within(difference: float, loss: float) -> bool:
         if max_accuracy_loss is None:
             return difference <= tolerance
         return loss <= max_accuracy_loss + ROUNDING
 
-    rungs = ladder.rungs(rounds, progress, within)
-    usable = [rung for rung in rungs if rung.within and rung.name in ladder.predictors]
-    best = min(usable, key=lambda rung: rung.seconds, default=None)
+    measured = benchmark.timed(rounds, progress, within)
+    usable = [c for c in measured if c.within and c.name in benchmark.predictors]
+    best = min(usable, key=lambda candidate: candidate.seconds, default=None)
     return InferenceResult(
         fastest=best.name if best else None,
-        rungs=rungs,
+        candidates=measured,
         tolerance=tolerance,
         max_accuracy_loss=max_accuracy_loss,
         batch_size=batch_size,
         rows=len(arrays[0]),
         threads=threads,
         preparation=preparation,
-        predictor=ladder.predictors[best.name] if best else None,
+        predictor=benchmark.predictors[best.name] if best else None,
     )
 
 
 ROUNDING = 1e-12
-"""Of a difference between two accuracies."""
+"""Rounding error of a difference between two accuracies."""
 
 
-def _chosen(candidates: Sequence[str] | None) -> list[Form]:
+def _chosen(candidates: Sequence[str] | None) -> dict[str, Runtime]:
     if candidates is None:
-        return list(FORMS.values())
+        return dict(REGISTRY)
     names = _arguments.several("candidates", candidates)
-    unknown = [name for name in names if name not in FORMS]
+    unknown = [name for name in names if name not in REGISTRY]
     if unknown or not names:
         raise ValueError(
-            f"candidates must be some of {list(FORMS)}. "
+            f"candidates must be some of {list(REGISTRY)}. "
             f"Received: candidates={candidates!r}"
         )
-    return [FORMS[name] for name in dict.fromkeys(names)]
+    return {name: REGISTRY[name] for name in names}
 
 
 def _inputs(
     model: keras.Model, data: Any, batch_size: int
-) -> tuple[Ports, list[np.ndarray]]:
+) -> tuple[Signature, list[np.ndarray]]:
     leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(data)]
     if not leaves or any(a.ndim == 0 or a.dtype == object for a in leaves):
         raise ValueError(
@@ -192,7 +192,7 @@ def _inputs(
         )
     if any(is_stateful(layer) for layer in sublayers(model)):
         raise ValueError(
-            "model must not keep a state from call to call, as a recurrent layer with "
+            "model must not keep a state between calls, as a recurrent layer with "
             f"stateful=True does. Received: model={model.name!r}"
         )
     graph = graph_of(model)
@@ -201,14 +201,14 @@ def _inputs(
             "model must take any number of rows. Received: a model with inputs of "
             f"shapes {[x.shape for x in graph.inputs]}"
         )
-    ports, arrays = input_ports(model, data)
+    signature, arrays = input_signature(model, data)
     lengths = [len(a) for a in arrays]
     if len(set(lengths)) > 1 or lengths[0] < batch_size:
         raise ValueError(
             "data must hold arrays of one length, of at least batch_size rows. "
             f"Received: arrays of lengths {lengths} and batch_size={batch_size}"
         )
-    return ports, arrays
+    return signature, arrays
 
 
 def _processors() -> int:

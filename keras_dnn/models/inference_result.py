@@ -1,4 +1,4 @@
-"""The forms of a model that were measured, and the fastest of them to use."""
+"""The candidates that were measured for a model, and the fastest of them to use."""
 
 from __future__ import annotations
 
@@ -10,44 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 from keras_dnn._result import Result
 from keras_dnn.models._runtimes.predictor import Predictor
-from keras_dnn.models._runtimes.registry import FORMS
-from keras_dnn.models._runtimes.signature import Ports
+from keras_dnn.models._runtimes.signature import Signature
+from keras_dnn.models.runtimes import REGISTRY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CONTENTS = "contents.json"
 VERSION = 1
+NAN = float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
-class Rung(Result):
-    """One form of the model, as it was measured.
+class Candidate(Result):
+    """A runtime with the model, as it was measured.
 
     Attributes:
-        name: of the form.
+        name: of the runtime; `"model.predict"` or `"model(x)"` for the Keras model.
         bits: of a weight.
         seconds: median duration of a call with one batch, warm and undisturbed by the
-            other forms; NaN if the form failed.
-        speed_up: how many times as fast as `model.predict`.
-        largest_difference: from the outputs of the model, as a share of their standard
-            deviation; of several outputs, of the one that differs most.
+            other candidates; NaN if the candidate failed.
+        speed_up: how many times as fast as `model.predict`; NaN if it failed.
+        largest_difference: between its outputs and the model's, as a fraction of the
+            standard deviation of the model's; of several outputs, the one that differs
+            most. NaN if it failed or an output is NaN.
         mean_difference: the same, on average.
         accuracy: on the labels, if there were any.
-        bytes: size of the form, uncompressed; `None` of the Keras model.
-        within: whether the form is within the tolerance.
-        failure: why this model or machine does not have the form, else empty.
+        bytes: size of its files, uncompressed; `None` for the Keras model.
+        within: whether the candidate is within the tolerance.
+        failure: why this model or machine does not have the candidate; empty if it has.
     """
 
     name: str
     bits: int
-    seconds: float
-    speed_up: float
-    largest_difference: float
-    mean_difference: float
-    accuracy: float | None
-    bytes: int | None
-    within: bool
+    seconds: float = NAN
+    speed_up: float = NAN
+    largest_difference: float = NAN
+    mean_difference: float = NAN
+    accuracy: float | None = None
+    bytes: int | None = None
+    within: bool = False
     failure: str = ""
 
 
@@ -60,21 +62,22 @@ class InferenceResult(Result):
     It can be pickled, and called from several threads.
 
     Attributes:
-        fastest: the name of the form that a call uses, the fastest within the
+        fastest: the name of the candidate that a call uses, the fastest within the
             tolerance; `None` if there is none.
-        rungs: all forms in the order of the ladder: `model.predict` and `model(x)`, the
-            references, then the candidates.
+        candidates: all candidates in the order in which they were built, after the
+            references `model.predict` and `model(x)`.
         tolerance: of the largest difference.
-        max_accuracy_loss: the tolerance of the accuracy, which then counts instead.
+        max_accuracy_loss: the tolerance of the accuracy; if given, it replaces the
+            other one.
         batch_size: rows in a timed call.
         rows: how many were compared.
-        threads: that a call uses, where a runtime can be told.
-        preparation: what was taken out of the model.
+        threads: that a call uses, for runtimes that take a number of threads.
+        preparation: what was removed from the model.
         predictor: what a call runs.
     """
 
     fastest: str | None
-    rungs: tuple[Rung, ...]
+    candidates: tuple[Candidate, ...]
     tolerance: float
     max_accuracy_loss: float | None
     batch_size: int
@@ -84,30 +87,29 @@ class InferenceResult(Result):
     predictor: Predictor | None
 
     def __call__(self, x: Any) -> Any:
-        """Predicts with the fastest form."""
+        """Predicts with the fastest candidate."""
         return self._usable()(x)
 
     def _usable(self) -> Predictor:
         if self.predictor is None:
             raise RuntimeError(
-                "None of the candidates is within the tolerance; see what there is, "
-                f"and give a larger one or others.\n{self}"
+                "None of the candidates is within the tolerance. Allow a larger one or "
+                f"try other candidates; these were measured:\n{self}"
             )
         return self.predictor
 
     def __str__(self) -> str:
-        names = [rung.name for rung in self.rungs]
-        width = max(map(len, names))
-        labels = any(rung.accuracy is not None for rung in self.rungs)
+        width = max(len(candidate.name) for candidate in self.candidates)
+        labels = any(candidate.accuracy is not None for candidate in self.candidates)
         head = f"{'':{width}}  bits        ms  speed-up  largest     mean"
         head += "  accuracy" * labels + "       MB"
         lines = [self._summary(), "", head]
-        for rung in self.rungs:
-            name = f"{rung.name:{width}}"
-            if rung.failure:
-                lines.append(f"{name}  {rung.bits:4}  {rung.failure}")
+        for candidate in self.candidates:
+            name = f"{candidate.name:{width}}"
+            if candidate.failure:
+                lines.append(f"{name}  {candidate.bits:4}  {candidate.failure}")
             else:
-                lines.append(f"{name}  {self._numbers(rung, labels)}".rstrip())
+                lines.append(f"{name}  {self._numbers(candidate, labels)}".rstrip())
         return "\n".join([*lines, "", self._note(labels)])
 
     def _summary(self) -> str:
@@ -116,19 +118,19 @@ class InferenceResult(Result):
             bound = f"a loss of {self.max_accuracy_loss:g} in accuracy"
         if self.fastest is None:
             return f"no candidate is within {bound}"
-        (rung,) = (r for r in self.rungs if r.name == self.fastest)
+        (best,) = (c for c in self.candidates if c.name == self.fastest)
         return (
-            f"{rung.name}: {rung.speed_up:.1f} times as fast as model.predict, the "
+            f"{best.name}: {best.speed_up:.1f} times as fast as model.predict, the "
             f"fastest within {bound}"
         )
 
-    def _numbers(self, rung: Rung, labels: bool) -> str:
-        accuracy = f"  {rung.accuracy:8.4f}" if labels else ""
-        size = f"{'':9}" if rung.bytes is None else f"{rung.bytes / 1e6:9.2f}"
+    def _numbers(self, found: Candidate, labels: bool) -> str:
+        accuracy = f"  {found.accuracy:8.4f}" if labels else ""
+        size = f"{'':9}" if found.bytes is None else f"{found.bytes / 1e6:9.2f}"
         return (
-            f"{rung.bits:4}  {1e3 * rung.seconds:8.3f}  {rung.speed_up:7.1f}x  "
-            f"{rung.largest_difference:7.1e}  {rung.mean_difference:7.1e}"
-            f"{accuracy}{size}{'' if rung.within else '  beyond the tolerance'}"
+            f"{found.bits:4}  {1e3 * found.seconds:8.3f}  {found.speed_up:7.1f}x  "
+            f"{found.largest_difference:7.1e}  {found.mean_difference:7.1e}"
+            f"{accuracy}{size}{'' if found.within else '  beyond the tolerance'}"
         )
 
     def _note(self, labels: bool) -> str:
@@ -140,7 +142,7 @@ class InferenceResult(Result):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives the ladder as plain numbers, lists and texts, ready for JSON.
+        """Gives the table as plain numbers, lists and texts, ready for JSON.
 
         Returns:
             A dict with an entry for each attribute but the predictor.
@@ -150,7 +152,7 @@ class InferenceResult(Result):
         return found
 
     def plot(self) -> Figure:
-        """Draws the ladder: how fast each form is, and how far it is from the model.
+        """Draws how fast each candidate is, and how much its outputs differ.
 
         Returns:
             The figure.
@@ -160,34 +162,35 @@ class InferenceResult(Result):
         """
         from keras_dnn import plotting
 
-        rungs = [rung for rung in self.rungs if not rung.failure]
-        return plotting.ladder(
-            [rung.name for rung in rungs],
-            [1e3 * rung.seconds for rung in rungs],
-            [rung.largest_difference for rung in rungs],
-            [rung.within for rung in rungs],
+        measured = [candidate for candidate in self.candidates if not candidate.failure]
+        return plotting.candidates(
+            [candidate.name for candidate in measured],
+            [1e3 * candidate.seconds for candidate in measured],
+            [candidate.largest_difference for candidate in measured],
+            [candidate.within for candidate in measured],
             fastest=self.fastest,
-            accuracies=[rung.accuracy for rung in rungs],
+            accuracies=[candidate.accuracy for candidate in measured],
             tolerance=self.tolerance if self.max_accuracy_loss is None else None,
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes the fastest form and the ladder into one file.
+        """Writes the fastest candidate and the table into one file.
 
-        It is a zip archive, in which the form lies as it is: `model.tflite`,
-        `model.onnx` or the files of a SavedModel can be taken out and used elsewhere.
+        It is a zip archive that holds the files of the runtime as they are, such as
+        `model.tflite`, `model.onnx` or those of a SavedModel, to be extracted and used
+        elsewhere.
 
         Args:
-            path: of the file; by habit it ends in `.zip`.
+            path: of the file; by convention it ends in `.zip`.
 
         Raises:
-            RuntimeError: if no form is within the tolerance.
+            RuntimeError: if no candidate is within the tolerance.
         """
         predictor = self._usable()
         contents = {
             "version": VERSION,
             **self.to_dict(),
-            "ports": predictor.ports.to_dict(),
+            "signature": predictor.signature.to_dict(),
         }
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(CONTENTS, json.dumps(contents, indent=1))
@@ -198,8 +201,8 @@ class InferenceResult(Result):
     def load(cls, path: str | Path) -> InferenceResult:
         """Reads what `save` wrote.
 
-        Neither Keras's layers nor those of the model are needed. A file from a source
-        that you do not trust can run what it likes, as any TensorFlow graph can.
+        The model's own layers are not needed. Load only files that you trust: like any
+        TensorFlow graph, they can run arbitrary operations.
 
         Args:
             path: of the file.
@@ -208,7 +211,8 @@ class InferenceResult(Result):
             The result, which predicts as the saved one does.
 
         Raises:
-            ValueError: if the file is not one of `save`, or of a later version.
+            ValueError: if `save` did not write the file, a later version did, or its
+                runtime is not registered.
         """
         try:
             with zipfile.ZipFile(path) as archive:
@@ -218,14 +222,15 @@ class InferenceResult(Result):
             raise ValueError(
                 f"path must be of a file that save wrote. Received: path={str(path)!r}"
             ) from error
-        ports = Ports.from_dict(found.pop("ports"))
-        if found.pop("version") > VERSION or found["fastest"] not in FORMS:
+        signature = Signature.from_dict(found.pop("signature"))
+        if found.pop("version") > VERSION or found["fastest"] not in REGISTRY:
             raise ValueError(
-                "path must be of a file that this version of keras_dnn knows. "
-                f"Received: path={str(path)!r} with the form {found['fastest']!r}"
+                "path must be of a file that this version of keras_dnn can read, with "
+                "a runtime that is registered in this process. "
+                f"Received: path={str(path)!r} with the runtime {found['fastest']!r}"
             )
-        rungs = tuple(Rung(**rung) for rung in found.pop("rungs"))
+        candidates = tuple(Candidate(**each) for each in found.pop("candidates"))
         predictor = Predictor(
-            found["fastest"], files, ports, found["batch_size"], found["threads"]
+            found["fastest"], files, signature, found["batch_size"], found["threads"]
         )
-        return cls(**found, rungs=rungs, predictor=predictor)
+        return cls(**found, candidates=candidates, predictor=predictor)

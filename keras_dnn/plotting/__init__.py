@@ -1,4 +1,4 @@
-"""Pictures of plain arrays, with matplotlib."""
+"""Figures of plain arrays, with matplotlib."""
 
 from keras_dnn.plotting.activations import activations
 from keras_dnn.plotting.calibration import reliability
@@ -9,7 +9,7 @@ from keras_dnn.plotting.gaps import training_gaps
 from keras_dnn.plotting.gradients import gradient_norms
 from keras_dnn.plotting.images import uncertain_images
 from keras_dnn.plotting.rejection import rejection
-from keras_dnn.plotting.runtimes import ladder
+from keras_dnn.plotting.runtimes import candidates
 from keras_dnn.plotting.schedules import range_test, schedule, training_steps
 from keras_dnn.plotting.sparsity import zero_weights
 from keras_dnn.plotting.trials import trials
@@ -22,10 +22,10 @@ from keras_dnn.plotting.uncertainty import (
 __all__ = [
     "activations",
     "agreement",
+    "candidates",
     "charts",
     "error_parts",
     "gradient_norms",
-    "ladder",
     "paired_differences",
     "predicted_classes",
     "predicted_numbers",

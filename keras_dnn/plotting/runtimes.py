@@ -1,4 +1,4 @@
-"""The forms of a model: how fast each is, and how far it is from the model."""
+"""Candidates for a model: how fast each is, and how much its outputs differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def ladder(
+def candidates(
     names: Sequence[str],
     milliseconds: Sequence[float],
     differences: Sequence[float],
@@ -23,15 +23,16 @@ def ladder(
     accuracies: Sequence[float | None] | None = None,
     tolerance: float | None = None,
 ) -> Figure:
-    """Draws how long each form of a model takes, beside how much its outputs differ.
+    """Draws how long each candidate for a model takes, and how much its outputs differ.
 
     Args:
-        names: of the forms, the reference first.
+        names: of the candidates, the reference first.
         milliseconds: of a call.
-        differences: from the reference, as shares of the outputs' spread.
+        differences: from the reference, as fractions of the outputs' standard
+            deviation.
         within: whether each is within the tolerance.
-        fastest: the name of the form that is used.
-        accuracies: of each form, written beside it.
+        fastest: the name of the candidate that is used.
+        accuracies: of each candidate, written beside it.
         tolerance: of the difference, drawn as a line.
 
     Returns:
@@ -43,7 +44,7 @@ def ladder(
     Example:
         >>> from keras_dnn import plotting
         >>> names = ["model.predict", "tf.function", "TFLite int8"]
-        >>> figure = plotting.ladder(
+        >>> figure = plotting.candidates(
         ...     names, [80, 15, 1.3], [0, 1e-6, 0.03], [True, True, False]
         ... )
     """
@@ -63,7 +64,7 @@ def ladder(
     times.set_xlim(min(milliseconds) / 2, max(milliseconds) * 12)
     times.set_yticks(places, list(names))
     times.invert_yaxis()
-    tidy(times, "milliseconds a call", "", "Time")
+    tidy(times, "milliseconds per call", "", "Time")
 
     shown = np.maximum(np.asarray(differences, float), SMALLEST)
     errors.scatter(shown, places, color=colours)
@@ -73,13 +74,13 @@ def ladder(
     for place, accuracy in zip(places, accuracies or (), strict=False):
         if accuracy is not None:
             errors.annotate(
-                f"{100 * accuracy:.2f} %",
+                f"{100 * accuracy:.2f}%",
                 (1.02, place),
                 xycoords=("axes fraction", "data"),
                 va="center",
                 fontsize=8,
             )
-    tidy(errors, "largest difference / spread", "", "Difference")
+    tidy(errors, "difference / standard deviation", "", "Largest difference")
     return figure
 
 

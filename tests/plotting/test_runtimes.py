@@ -7,7 +7,7 @@ from keras_dnn import plotting
 
 
 def test_what_is_drawn():
-    figure = plotting.ladder(
+    figure = plotting.candidates(
         ["model.predict", "TFLite float32", "TFLite int8"],
         [80.0, 2.0, 0.5],
         [0.0, 1e-6, 0.03],
@@ -26,8 +26,8 @@ def test_what_is_drawn():
     np.testing.assert_allclose(points[1:, 0], [1e-6, 0.03])
     assert errors.lines[0].get_xdata()[0] == 1e-4
     assert [text.get_text() for text in errors.texts] == [
-        "90.00 %",
-        "90.00 %",
-        "89.50 %",
+        "90.00%",
+        "90.00%",
+        "89.50%",
     ]
     mpl.pyplot.close(figure)

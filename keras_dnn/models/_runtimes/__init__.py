@@ -1,1 +1,1 @@
-"""The forms that a trained model can take for inference."""
+"""The runtimes that can execute a trained model, and how they are measured."""

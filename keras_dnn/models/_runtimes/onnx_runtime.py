@@ -8,47 +8,45 @@ from typing import Any
 import numpy as np
 
 from keras_dnn.models._runtimes.export import to_onnx
-from keras_dnn.models._runtimes.runtime import Files, Form, Run, numbered
-from keras_dnn.models._runtimes.source import Network
+from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
+from keras_dnn.models._runtimes.source import RuntimeSource
 
 FILE = "model.onnx"
 
 
-def _make(network: Network) -> Files:
-    _runtime()
-    function = network.function(network.lean)
-    return {FILE: to_onnx(function, network.signature(None))}
+class ONNXRuntime(Runtime):
+    """The model in the ONNX format, in Microsoft's runtime."""
 
+    description = "where `onnxruntime` and `tf2onnx` are installed"
+    bits = 32
 
-def _open(files: Files, threads: int) -> Run:
-    onnxruntime = _runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Its threads wait for the next call at full speed, for tens of milliseconds; so
-    # they do only within one. A call on MobileNetV2 takes as long.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(
-        files[FILE], options, providers=onnxruntime.get_available_providers()
-    )
-    outputs = numbered(output.name for output in session.get_outputs())
+    def why_unavailable(self) -> str:
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError:
+            return "needs ONNX Runtime: pip install 'keras_dnn[export]'"
+        return ""
 
-    def run(x: Sequence[np.ndarray]) -> Sequence[Any]:
-        found: Sequence[Any] = session.run(
-            outputs, {f"x{i}": a for i, a in enumerate(x)}
-        )
-        return found
+    def build(self, source: RuntimeSource) -> Files:
+        return {FILE: to_onnx(source.function(), source.specs())}
 
-    return run
-
-
-def _runtime() -> Any:
-    try:
+    def load(self, files: Files, threads: int) -> Run:
         import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "needs ONNX Runtime: pip install 'keras_dnn[export]'"
-        ) from error
-    return onnxruntime
 
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Its threads wait for the next call at full speed, for tens of milliseconds,
+        # which would slow down the runtime that is measured next. Within a call they
+        # may: one on MobileNetV2 takes as long.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        session = onnxruntime.InferenceSession(
+            files[FILE], options, providers=onnxruntime.get_available_providers()
+        )
+        outputs = numbered(output.name for output in session.get_outputs())
 
-FORM = Form("ONNX Runtime", 32, _make, _open, any_batch=True)
+        def run(x: Sequence[np.ndarray]) -> Sequence[Any]:
+            inputs = {f"x{i}": a for i, a in enumerate(x)}
+            found: Sequence[Any] = session.run(outputs, inputs)
+            return found
+
+        return run

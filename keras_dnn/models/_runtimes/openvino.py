@@ -4,71 +4,86 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_dnn.models._runtimes.runtime import Files, Form, Run, numbered
-from keras_dnn.models._runtimes.source import Network
+from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
+from keras_dnn.models._runtimes.source import RuntimeSource
 
 FILE, WEIGHTS = "model.xml", "model.bin"
 
 
-def _float32(network: Network) -> Files:
-    return _make(network, _runtime(), half=False)
+class OpenVINO(Runtime):
+    """Intel's runtime, limited to 32 bits."""
 
+    description = "where `openvino` is installed, limited to 32 bits"
+    bits = 32
+    any_batch = False
+    precision: ClassVar[str] = "f32"
+    half: ClassVar[bool] = False
 
-def _bfloat16(network: Network) -> Files:
-    openvino = _runtime()
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if "BF16" not in able:
-        raise ValueError("this processor has no instructions for bfloat16")
-    return _make(network, openvino, half=True)
+    def why_unavailable(self) -> str:
+        try:
+            import openvino  # noqa: F401
+        except ImportError:
+            return "needs OpenVINO: pip install openvino"
+        return ""
 
-
-def _make(network: Network, openvino: Any, half: bool) -> Files:
-    shapes = [
-        (f"x{i}", [network.batch_size, *port.shape])
-        for i, port in enumerate(network.ports.inputs)
-    ]
-    model = openvino.convert_model(str(network.saved), input=shapes)
-    openvino.save_model(model, network.folder / FILE, compress_to_fp16=half)
-    return {name: (network.folder / name).read_bytes() for name in (FILE, WEIGHTS)}
-
-
-def _open(precision: str, files: Files, threads: int) -> Run:
-    core = _runtime().Core()
-    model = core.read_model(files[FILE], files[WEIGHTS])
-    # By itself it computes in bfloat16 where the processor can.
-    hints = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-    }
-    request = core.compile_model(model, "CPU", hints).create_infer_request()
-    outputs = numbered(name for y in model.outputs for name in y.get_names())
-
-    # A request holds the tensors of one call.
-    lock = threading.Lock()
-
-    def run(x: Sequence[np.ndarray]) -> list[Any]:
-        with lock:
-            found = request.infer({f"x{i}": a for i, a in enumerate(x)})
-            return [found[name].copy() for name in outputs]
-
-    return run
-
-
-def _runtime() -> Any:
-    try:
+    def build(self, source: RuntimeSource) -> Files:
         import openvino
-    except ImportError as error:
-        raise ImportError("needs OpenVINO: pip install openvino") from error
-    return openvino
+
+        shapes = [
+            (f"x{i}", [source.batch_size, *each.shape])
+            for i, each in enumerate(source.signature.inputs)
+        ]
+        model = openvino.convert_model(str(source.saved_model()), input=shapes)
+        openvino.save_model(model, source.folder / FILE, compress_to_fp16=self.half)
+        return {name: (source.folder / name).read_bytes() for name in (FILE, WEIGHTS)}
+
+    def load(self, files: Files, threads: int) -> Run:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(files[FILE], files[WEIGHTS])
+        # By itself it computes in bfloat16 where the processor can.
+        hints = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        request = core.compile_model(model, "CPU", hints).create_infer_request()
+        outputs = numbered(name for y in model.outputs for name in y.get_names())
+
+        # A request holds the tensors of one call.
+        lock = threading.Lock()
+
+        def run(x: Sequence[np.ndarray]) -> list[Any]:
+            with lock:
+                found = request.infer({f"x{i}": a for i, a in enumerate(x)})
+                return [found[name].copy() for name in outputs]
+
+        return run
 
 
-FLOAT32 = Form("OpenVINO", 32, _float32, partial(_open, "f32"), any_batch=False)
-BFLOAT16 = Form(
-    "OpenVINO bfloat16", 16, _bfloat16, partial(_open, "bf16"), any_batch=False
-)
+class OpenVINOBfloat16(OpenVINO):
+    """Intel's runtime, with weights and activations of 16 bits."""
+
+    description = (
+        "weights and activations in 16 bits, with 8 bits of precision, where the "
+        "processor has instructions for them"
+    )
+    bits = 16
+    precision = "bf16"
+    half = True
+
+    def why_unavailable(self) -> str:
+        missing = super().why_unavailable()
+        if missing:
+            return missing
+        import openvino
+
+        supported = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if "BF16" in supported:
+            return ""
+        return "this processor has no instructions for bfloat16"

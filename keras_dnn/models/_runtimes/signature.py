@@ -13,8 +13,8 @@ from keras_dnn._keras.graph import flat_inputs, graph_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Port:
-    """One input: its name, the shape of one row and the dtype."""
+class InputSignature:
+    """The name of an input, the shape of one row of it, and the dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -38,46 +38,46 @@ class Port:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ports:
+class Signature:
     """The inputs of a model, and how these and its outputs are nested.
 
     Attributes:
         inputs: in the order in which a flat function takes them.
         input_structure: lists and dicts of the positions in `inputs`.
-        output_structure: the same of the outputs.
+        output_structure: the same for the outputs.
     """
 
-    inputs: tuple[Port, ...]
+    inputs: tuple[InputSignature, ...]
     input_structure: Any
     output_structure: Any
 
     def flat(self, x: Any) -> list[np.ndarray]:
-        """The arrays of `x` in the order of the inputs, as the model wants them.
+        """The arrays of `x` in the order of the inputs, with their dtypes.
 
         Raises:
-            ValueError: if it is nested otherwise or the shapes do not fit.
+            ValueError: if `x` has another structure or other shapes.
         """
         found = dict(self._leaves(self._by_name(x), self.input_structure))
-        arrays = [port.array(found[i]) for i, port in enumerate(self.inputs)]
+        arrays = [each.array(found[i]) for i, each in enumerate(self.inputs)]
         lengths = [len(a) for a in arrays]
         if len(set(lengths)) > 1:
             raise ValueError(
-                "x must hold arrays of the same length. Received arrays of lengths "
+                "x must hold arrays of the same length. Received: arrays of lengths "
                 f"{lengths}"
             )
         return arrays
 
     def _by_name(self, x: Any) -> Any:
-        """A dict of the inputs' names stands for what is nested otherwise."""
-        names = [port.name for port in self.inputs]
+        """A dict by the names of the inputs, in the structure that the model takes."""
+        names = [each.name for each in self.inputs]
         if isinstance(x, Mapping) and not isinstance(self.input_structure, dict):
             if set(names) <= set(x):
-                return filled(self.input_structure, [x[name] for name in names])
+                return packed(self.input_structure, [x[name] for name in names])
             raise ValueError(f"x must have the keys {names}. Received: {list(x)}")
         return x
 
     def _leaves(self, x: Any, structure: Any) -> Iterator[tuple[int, Any]]:
-        # Further entries of a dict are nobody's, as in Keras.
+        # Extra keys of a dict are ignored, as in Keras.
         if isinstance(structure, dict):
             if not isinstance(x, Mapping) or not set(structure) <= set(x):
                 received = list(x) if isinstance(x, Mapping) else type(x)
@@ -101,13 +101,15 @@ class Ports:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> Ports:
-        """The opposite of `to_dict`."""
-        inputs = [{**port, "shape": tuple(port["shape"])} for port in found["inputs"]]
-        return cls(**{**found, "inputs": tuple(Port(**port) for port in inputs)})
+    def from_dict(cls, found: dict[str, Any]) -> Signature:
+        """Reads what `to_dict` wrote."""
+        inputs = [{**each, "shape": tuple(each["shape"])} for each in found["inputs"]]
+        return cls(**{**found, "inputs": tuple(InputSignature(**x) for x in inputs)})
 
 
-def input_ports(model: keras.Model, data: Any) -> tuple[Ports, list[np.ndarray]]:
+def input_signature(
+    model: keras.Model, data: Any
+) -> tuple[Signature, list[np.ndarray]]:
     """What the model takes, and the arrays of `data` as it takes them."""
     graph = graph_of(model)
     if graph is None:
@@ -118,10 +120,10 @@ def input_ports(model: keras.Model, data: Any) -> tuple[Ports, list[np.ndarray]]
         names = [tensor.name for tensor in graph.inputs]
     arrays = [keras.ops.convert_to_numpy(leaf) for leaf in leaves]
     inputs = tuple(
-        Port(name, a.shape[1:], str(a.dtype))
+        InputSignature(name, a.shape[1:], str(a.dtype))
         for name, a in zip(names, arrays, strict=True)
     )
-    return Ports(inputs, places(structure), None), arrays
+    return Signature(inputs, positions(structure), None), arrays
 
 
 def _of_floatx(x: Any) -> np.ndarray:
@@ -129,8 +131,8 @@ def _of_floatx(x: Any) -> np.ndarray:
     return a.astype(keras.config.floatx()) if a.dtype.kind == "f" else a
 
 
-def places(structure: Any) -> Any:
-    """The structure with the number of each leaf in its place, tuples as lists."""
+def positions(structure: Any) -> Any:
+    """The structure with the position of each leaf in its place, tuples as lists."""
     numbers = list(range(len(keras.tree.flatten(structure))))
     return _lists(keras.tree.pack_sequence_as(structure, numbers))
 
@@ -143,10 +145,10 @@ def _lists(structure: Any) -> Any:
     return structure
 
 
-def filled(structure: Any, leaves: Sequence[Any]) -> Any:
-    """The structure with the leaf of each number in its place."""
+def packed(structure: Any, leaves: Sequence[Any]) -> Any:
+    """The structure of positions with the leaf of each position in its place."""
     if isinstance(structure, dict):
-        return {key: filled(value, leaves) for key, value in structure.items()}
+        return {key: packed(value, leaves) for key, value in structure.items()}
     if isinstance(structure, list):
-        return [filled(value, leaves) for value in structure]
+        return [packed(value, leaves) for value in structure]
     return leaves[structure]

@@ -1,9 +1,9 @@
-"""The model that all forms are made from."""
+"""The model that all runtimes are built from."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,79 +13,118 @@ import numpy as np
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import write_saved_model
-from keras_dnn.models._runtimes.signature import Ports, filled
+from keras_dnn.models._runtimes.signature import Signature, packed
 
 CALIBRATION = 128
 """Rows from which the ranges of 8-bit numbers are taken."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """A trained model, as it is and folded, with the data that it is measured with.
+class RuntimeSource:
+    """What a runtime is built from: the model, and the data that it is measured on.
 
-    Attributes:
-        model: as it is.
-        folded: without what does nothing at inference, its batch norms folded; `None`
-            where the model cannot be rebuilt.
-        ports: its inputs and outputs.
-        arrays: rows of all inputs.
-        batch_size: rows at once.
-        folder: where files may be written, as long as forms are made.
+    Args:
+        original: the model as it was given.
+        model: the model to build from: without layers that do nothing at inference, its
+            batch norms folded. The original where that was not possible.
+        signature: the name, row shape and dtype of each input, in `signature.inputs`,
+            and how inputs and outputs are nested.
+        data: the measured rows: an array for each input.
+        batch_size: rows in a timed call.
+        folder: where files may be written while runtimes are built.
+
+    Example:
+        >>> from keras_dnn.models import Runtime, RuntimeSource
+        >>> class Mine(Runtime):
+        ...     def build(self, source: RuntimeSource):
+        ...         return {"weights": source.model.get_weights()[0].tobytes()}
+        ...
+        ...     def load(self, files, threads):
+        ...         raise NotImplementedError
     """
 
+    original: keras.Model
     model: keras.Model
-    folded: keras.Model | None
-    ports: Ports
-    arrays: list[np.ndarray]
+    signature: Signature
+    data: list[np.ndarray]
     batch_size: int
     folder: Path
 
     @property
-    def lean(self) -> keras.Model:
-        """The folded model, or the model where there is none."""
-        return self.folded or self.model
+    def is_folded(self) -> bool:
+        """Whether `model` is another one than `original`."""
+        return self.model is not self.original
 
-    def signature(self, rows: int | None) -> list[Any]:
-        """The inputs `x0`, `x1`, ... of so many rows; `None` for any number."""
+    def specs(self, rows: int | None = None) -> list[Any]:
+        """Gives the inputs `x0`, `x1`, ... as TensorFlow describes them.
+
+        Args:
+            rows: how many; `None` for any number.
+
+        Returns:
+            A list of `tf.TensorSpec`.
+        """
         return [
-            tf.TensorSpec((rows, *port.shape), port.dtype, name=f"x{i}")
-            for i, port in enumerate(self.ports.inputs)
+            tf.TensorSpec((rows, *each.shape), each.dtype, name=f"x{i}")
+            for i, each in enumerate(self.signature.inputs)
         ]
 
-    def function(self, model: keras.Model, rows: int | None = None) -> Any:
-        """A `tf.function` of flat inputs with the outputs `y0`, `y1`, ..."""
+    def function(
+        self, model: keras.Model | None = None, rows: int | None = None
+    ) -> Any:
+        """Makes a TensorFlow function of a model in inference mode.
+
+        Args:
+            model: `model` or `original`; by default `model`.
+            rows: how many; `None` for any number.
+
+        Returns:
+            A `tf.function` from tensors `x0`, `x1`, ... to a dict of the outputs `y0`,
+            `y1`, ...
+        """
+        called = self.model if model is None else model
 
         def serve(*x: Tensor) -> dict[str, Tensor]:
-            outputs = model(filled(self.ports.input_structure, x), training=False)
+            outputs = called(packed(self.signature.input_structure, x), training=False)
             return {f"y{i}": y for i, y in enumerate(keras.tree.flatten(outputs))}
 
-        return tf.function(serve, input_signature=self.signature(rows))
+        return tf.function(serve, input_signature=self.specs(rows))
 
-    @cached_property
-    def saved(self) -> Path:
-        """A SavedModel of the lean model, for any number of rows."""
-        return self.write(self.lean, "any")
+    def saved_model(
+        self, model: keras.Model | None = None, rows: int | None = None
+    ) -> Path:
+        """Writes a SavedModel with that function, once for all runtimes.
 
-    @cached_property
-    def saved_for_batch(self) -> Path:
-        """A SavedModel of the lean model for one batch size."""
-        return self.write(self.lean, "batch", self.batch_size)
+        Args:
+            model: `model` or `original`; by default `model`.
+            rows: how many; `None` for any number.
 
-    def write(self, model: keras.Model, name: str, rows: int | None = None) -> Path:
-        """Writes a SavedModel into a folder of this name."""
-        path = self.folder / name
-        write_saved_model(model, self.function(model, rows), path)
+        Returns:
+            The folder with the SavedModel.
+        """
+        model = self.model if model is None else model
+        kind = "model" if model is self.model else "original"
+        path = self.folder / f"{kind}-{rows or 'any'}"
+        if not path.exists():
+            # Renamed once complete: a failed export must not pass for a SavedModel.
+            partial = path.with_suffix(".partial")
+            write_saved_model(model, self.function(model, rows), partial)
+            partial.rename(path)
         return path
 
-    def calibration(self) -> dict[str, np.ndarray]:
-        """Batches from all over the data, of shape `(batches, batch_size, ...)`."""
-        rows = len(self.arrays[0])
+    def calibration_batches(self) -> dict[str, np.ndarray]:
+        """Gives some rows from all over the data, to take ranges of numbers from.
+
+        Returns:
+            For the inputs `x0`, `x1`, ... arrays of shape `(batches, batch_size, ...)`.
+        """
+        rows = len(self.data[0])
         batches = max(min(rows, CALIBRATION) // self.batch_size, 1)
         places = np.linspace(0, rows - 1, batches * self.batch_size).round().astype(int)
         shape = (batches, self.batch_size)
         return {
             f"x{i}": a[places].reshape(*shape, *a.shape[1:])
-            for i, a in enumerate(self.arrays)
+            for i, a in enumerate(self.data)
         }
 
 
@@ -98,8 +137,8 @@ def read_files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def write_files(files: dict[str, bytes], folder: Path) -> None:
-    """The opposite of `read_files`."""
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Writes what `read_files` returned."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A model for inference only: without what serves training."""
+"""A model for inference only: without the layers that only training needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from keras_dnn.models._rebuild import rebuild
 from keras_dnn.models.folding import fold_batch_norm
 
 
-def lean_model(model: keras.Model) -> tuple[keras.Model | None, str]:
+def stripped(model: keras.Model) -> tuple[keras.Model, str]:
     """The model without idle layers and batch norms, and what was done.
 
-    `None`, and why, if the model cannot be rebuilt.
+    The model itself, and why, if it cannot be rebuilt.
     """
     dropped: list[str] = []
 
@@ -25,7 +25,7 @@ def lean_model(model: keras.Model) -> tuple[keras.Model | None, str]:
     try:
         result = fold_batch_norm(rebuild(model, replace))
     except Exception as error:
-        return None, f"Not folded: {error}"
+        return model, f"Not folded: {error}"
     norms = len(result.folded) + len(result.kept)
     return result.model, (
         f"Layers dropped that do nothing at inference: {len(dropped)}; batch norms "

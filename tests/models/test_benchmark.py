@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_dnn._progress import Progress
-from keras_dnn.models._runtimes import measuring
+from keras_dnn.models._runtimes import benchmark
 from keras_dnn.models._runtimes.accuracy import accuracy, classes
-from keras_dnn.models._runtimes.predictor import in_pieces
+from keras_dnn.models._runtimes.predictor import in_batches
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_any_number_of_rows_in_pieces_of_one_size(rows, size):
         return [x[0] * 2, x[1].sum(axis=1)]
 
     x = [np.arange(3 * rows).reshape(rows, 3), np.ones((rows, 2), "int32")]
-    first, second = in_pieces(run, x, size)
+    first, second = in_batches(run, x, size)
     np.testing.assert_array_equal(first, 2 * x[0])
     np.testing.assert_array_equal(second, x[1].sum(axis=1))
     assert second.dtype == run(x)[1].dtype
@@ -60,19 +60,19 @@ def test_calls_are_timed_in_turns(monkeypatch):
     """On a clock that only calls and pauses move, against counting from its record."""
     now, record = [0.0], []
     generator = np.random.default_rng(1)
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
 
     def pass_by(name, seconds):
         record.append((name, now[0], seconds))
         now[0] += seconds
 
-    monkeypatch.setattr(measuring.time, "sleep", lambda seconds: pass_by("", seconds))
+    monkeypatch.setattr(benchmark.time, "sleep", lambda seconds: pass_by("", seconds))
     scales = {"quick": 1e-3, "slow": 1.0}
     calls = {
         name: lambda name=name, s=s: pass_by(name, s * generator.uniform(1, 9))
         for name, s in scales.items()
     }
-    found = measuring.interleaved(calls, 3, Progress(0))
+    found = benchmark.interleaved(calls, 3, Progress(0))
 
     pauses = [i for i, (name, *_) in enumerate(record) if not name]
     turns = [record[i:j] for i, j in zip(pauses, [*pauses[1:], None], strict=True)]
