@@ -1,4 +1,8 @@
-"""What Adam and its kin share: two averages, each with its beta."""
+"""The base of Adam and its variants: two averages, each with its beta.
+
+The equations write an average as β m + (1 − β) g, the code as m + (1 − β) (g − m). That
+is the same number with one product fewer, and rounds as Keras does.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from keras_dnn.optimizers._hyperparameter import Hyperparameter
 from keras_dnn.optimizers._optimizer import Optimizer
 
 
-class Betas(Optimizer):
+class AdamFamily(Optimizer):
     """Base of the rules with `beta_1`, `beta_2` and `epsilon`."""
 
     beta_1 = Hyperparameter(below=1.0)
@@ -31,5 +35,5 @@ class Betas(Optimizer):
         self.epsilon = _arguments.number("epsilon", epsilon)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
+        """The arguments that create this optimizer again."""
         return {**super().get_config(), "epsilon": self.epsilon}

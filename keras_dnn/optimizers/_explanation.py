@@ -1,4 +1,4 @@
-"""A rule in words that a reader can check: its equations and today's numbers."""
+"""What `explain` prints: a rule's equations, with letters and with numbers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SYMBOLS = {
     "∏β₂": "beta_2_product",
     "∏μ": "mu_product",
 }
-"""The letters of all equations; with a prime, the value of the next step."""
+"""The letter of each hyperparameter and counter; a prime marks the next step."""
 
 
 def of(optimizer: Optimizer) -> str:
-    """The equations of an optimizer's step, with letters and with numbers."""
+    """The text for an optimizer: equations, the same with numbers, then the letters."""
     equations = [*_before(optimizer), *optimizer.equations.strip().splitlines()]
     equations += _after(optimizer)
     used = _used(equations)
@@ -61,7 +61,7 @@ def _pattern(letters: Iterable[str]) -> str:
 
 
 def _before(optimizer: Optimizer) -> list[str]:
-    """What happens to the gradient first."""
+    """Equations of what happens before the rule."""
     lines = []
     if optimizer.gradient_accumulation_steps:
         lines.append(f"g ← mean of {optimizer.gradient_accumulation_steps} gradients")
@@ -79,7 +79,7 @@ def _before(optimizer: Optimizer) -> list[str]:
 
 
 def _after(optimizer: Optimizer) -> list[str]:
-    """What happens to the weights last."""
+    """Equations of what happens after the rule."""
     if not optimizer.use_ema:
         return []
     momentum = optimizer.ema_momentum

@@ -1,14 +1,11 @@
-"""Replicas: the same model on several devices, each with a share of the batch."""
+"""Replicas: the same model on several devices, each with a part of the batch."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
-import keras
-
+from keras_dnn._keras.call_stack import calling_model
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
@@ -32,38 +29,36 @@ def refuse_what_keras_cannot_do() -> None:
     """Raises where a model under a strategy is compiled in a way that cannot work.
 
     Keras would fail in the first step, with an error about placeholders or resources.
-    Nobody tells an optimizer of its model, but while a step is traced `fit` is below
-    on the stack.
+    An optimizer does not know its model, but while a step is traced the model's `fit`
+    is running.
     """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        model = frame.f_locals.get("self")
-        if isinstance(model, keras.Model) and getattr(model, "compiled", False):
-            if model.steps_per_execution != 1:
-                raise ValueError(
-                    "steps_per_execution must be 1 under a distribution strategy. "
-                    f"Received: steps_per_execution={model.steps_per_execution}"
-                )
-            if model.jit_compile is True:
-                raise ValueError(
-                    "jit_compile must be False under a distribution strategy. "
-                    "Received: jit_compile=True"
-                )
-            return
-        frame = frame.f_back
+    call = calling_model(compiled=True)
+    if call is None:
+        return
+    model = call.owner
+    if model.steps_per_execution != 1:
+        raise ValueError(
+            "steps_per_execution must be 1 under a distribution strategy. "
+            f"Received: steps_per_execution={model.steps_per_execution}"
+        )
+    if model.jit_compile is True:
+        raise ValueError(
+            "jit_compile must be False under a distribution strategy. "
+            "Received: jit_compile=True"
+        )
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Says what to change where replicas cannot meet."""
+    """Where replicas cannot exchange tensors, raises an error that says what to do."""
     try:
         yield
     except RuntimeError as error:
         if "merge_call" not in str(error):
             raise
         raise RuntimeError(
-            "Replicas cannot exchange gradients inside a loop or a condition, which is "
-            "what Keras makes of `steps_per_execution` and `jit_compile=True` under a "
-            "distribution strategy. Compile the model with `steps_per_execution=1` and "
-            "`jit_compile=False`."
+            "Replicas cannot exchange gradients inside a loop or a condition. Keras "
+            "puts the step into one under a distribution strategy if the model has "
+            "`steps_per_execution` above 1 or `jit_compile=True`. Compile the model "
+            "with `steps_per_execution=1` and `jit_compile=False`."
         ) from error

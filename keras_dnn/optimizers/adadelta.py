@@ -26,7 +26,7 @@ from keras_dnn.optimizers._scalar import Values
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class Adadelta(Optimizer):
-    r"""Steps in the units of the weights: sized by the recent steps and gradients.
+    r"""Steps in the units of the weights, scaled by the recent steps and gradients.
 
     $$
     s \leftarrow \rho s + (1 - \rho) g^2 \\
@@ -35,15 +35,16 @@ class Adadelta(Optimizer):
     \theta \leftarrow \theta + \eta \Delta
     $$
 
-    The paper does without a learning rate, which is `learning_rate=1.0` here; the
-    default 0.001 is that of Keras, whose `keras.optimizers.Adadelta` it follows.
+    The paper has no learning rate, which is `learning_rate=1.0` here; the default 0.001
+    is that of Keras, and the trajectory is that of `keras.optimizers.Adadelta`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
-        rho: $\rho$ in [0, 1), how much of the averages is kept; a float, a schedule or
-            a callable.
-        epsilon: $\varepsilon$, starts the steps and keeps the quotient finite.
+        rho: $\rho$ in [0, 1), the weight of the past in the averages; a float, a
+            schedule or a callable.
+        epsilon: $\varepsilon$, sets the size of the first steps and keeps the quotient
+            finite.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -99,5 +100,5 @@ d ← ρ d + (1 − ρ) Δ²
         return now.learning_rate * delta, s, d
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
+        """The arguments that create this optimizer again."""
         return {**super().get_config(), "epsilon": self.epsilon}

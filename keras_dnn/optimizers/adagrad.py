@@ -31,16 +31,16 @@ class AdaGrad(Optimizer):
     \theta \leftarrow \theta - \eta \, g / \sqrt{s + \varepsilon}
     $$
 
-    Steep directions are slowed down more than gentle ones. Since $s$ only grows, the
-    steps shrink for ever: good for sparse features and convex problems, too early a
-    stop for deep networks. A sparse gradient is applied row by row, exactly and without
-    making it dense. The trajectory is that of `keras.optimizers.Adagrad`.
+    Steps shrink more in steep directions than in flat ones. Since $s$ only grows, they
+    shrink for ever: good for sparse features and convex problems, but deep networks
+    stop learning too early. A sparse gradient is applied row by row, exactly and
+    without making it dense. The trajectory is that of `keras.optimizers.Adagrad`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
         initial_accumulator_value: $s$ before the first step, at least 0.
-        epsilon: $\varepsilon$, keeps the root from zero.
+        epsilon: $\varepsilon$, keeps the root above zero.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
     Raises:
@@ -93,7 +93,7 @@ s ← s + g²
         return -now.learning_rate * g / tf.sqrt(s + self.epsilon), s
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
+        """The arguments that create this optimizer again."""
         return {
             **super().get_config(),
             "initial_accumulator_value": self.initial_accumulator_value,

@@ -17,12 +17,12 @@ import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers._adam_family import Betas
+from keras_dnn.optimizers._adam_family import AdamFamily
 from keras_dnn.optimizers._scalar import Scalar, Values
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class AdaMax(Betas):
+class AdaMax(AdamFamily):
     r"""Adam with the largest recent gradient in place of the root mean square.
 
     $$
@@ -31,16 +31,16 @@ class AdaMax(Betas):
     \theta \leftarrow \theta - \frac{\eta}{1 - \prod \beta_1} \frac{m}{u + \varepsilon}
     $$
 
-    The maximum needs no bias correction and is untroubled by rare large gradients, such
-    as those of embeddings. With float hyperparameters the trajectory is that of
+    The maximum needs no bias correction and handles rare large gradients, such as those
+    of embeddings, well. With float hyperparameters the trajectory is that of
     `keras.optimizers.Adamax`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
-        beta_1: $\beta_1$ in [0, 1), how much of the mean is kept; a float, a schedule
-            or a callable. A float can be set in the middle of `fit`.
-        beta_2: $\beta_2$ in [0, 1), how much of the maximum is kept, likewise.
+        beta_1: $\beta_1$ in [0, 1), the weight of the past in the mean; a float, a
+            schedule or a callable. A float can be set in the middle of `fit`.
+        beta_2: $\beta_2$ in [0, 1), the same for the maximum.
         epsilon: $\varepsilon$, keeps the quotient finite.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
@@ -70,7 +70,7 @@ u ← max(β₂ u, |g|)
 
     def advance_counters(self, *products: Scalar, now: Values) -> Sequence[Scalar]:
         """Multiplies the product by this step's beta."""
-        # Rounded, for Keras takes powers of rounded betas, though means of exact ones.
+        # Keras takes powers of betas rounded to float32, but averages of exact ones.
         return (products[0] * now.beta_1.rounded,)
 
     def update(

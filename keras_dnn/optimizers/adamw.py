@@ -5,7 +5,7 @@ I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019:
     θ ← θ − η λ θ
     then the step of Adam
 
-Decay that is added to the gradient (l2) is divided by √v like the rest of it, so that
+Decay that is added to the gradient (L2) is divided by √v like the rest of it, so that
 weights with large gradients decay less. Here it is not.
 """
 
@@ -21,23 +21,23 @@ from keras_dnn.optimizers.adam import Adam
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class AdamW(Adam):
-    r"""Adam, with weights that decay at their own pace.
+    r"""Adam, with weight decay that is not divided by the gradient's size.
 
     $$
     \theta \leftarrow \theta - \eta \lambda \theta
     $$
 
-    and then the step of `Adam`. All weights decay, unless `exclude_from_weight_decay`
-    spares some, biases and scales of norms as a rule. With float hyperparameters the
-    trajectory is that of `keras.optimizers.AdamW`.
+    and then the step of `Adam`. All weights decay, except those given to
+    `exclude_from_weight_decay`, usually biases and the scales of normalisation. With
+    float hyperparameters the trajectory is that of `keras.optimizers.AdamW`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
         weight_decay: $\lambda$, at least 0; a float, a schedule or a callable.
-        beta_1: $\beta_1$ in [0, 1), how much of the mean is kept; a float, a schedule
-            or a callable. A float can be set in the middle of `fit`.
-        beta_2: $\beta_2$ in [0, 1), how much of the mean square is kept, likewise.
+        beta_1: $\beta_1$ in [0, 1), the weight of the past in the mean; a float, a
+            schedule or a callable. A float can be set in the middle of `fit`.
+        beta_2: $\beta_2$ in [0, 1), the same for the mean square.
         epsilon: $\varepsilon$, keeps the quotient finite.
         amsgrad: whether to divide by the largest mean square so far.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.

@@ -31,16 +31,17 @@ class Momentum(Optimizer):
     \theta \leftarrow \theta + m
     $$
 
-    The velocity $m$ holds the learning rate, as in Keras and unlike PyTorch: after a
-    cut of the rate the old, longer strides die away over the next steps. With float
-    hyperparameters the trajectory is that of `keras.optimizers.SGD(momentum=...)`.
+    The velocity $m$ includes the learning rate, as in Keras and unlike PyTorch: after
+    the rate is reduced, the earlier, longer steps fade out over the next steps. With
+    float hyperparameters the trajectory is that of
+    `keras.optimizers.SGD(momentum=...)`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
         momentum: $\beta$ in [0, 1); a float, a schedule or a callable. A float can be
             set in the middle of `fit`.
-        dampening: $\tau$ in [0, 1), the share of the gradient that is held back.
+        dampening: $\tau$ in [0, 1), the fraction of the gradient that is left out.
             `dampening=momentum` makes $m$ an exponentially weighted average of the
             steps.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
@@ -63,7 +64,7 @@ class Momentum(Optimizer):
         1964.
     """
 
-    # Keras's SGD casts its momentum, which rounds it to float32.
+    # Keras's SGD casts its momentum, which rounds a Python float to float32.
     momentum = Hyperparameter(below=1.0, dtype="float32")
     slots = ("momentum",)
     elementwise = True
@@ -92,5 +93,5 @@ m ← β m − η (1 − τ) g
         return m, m
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
+        """The arguments that create this optimizer again."""
         return {**super().get_config(), "dampening": self.dampening}

@@ -2,15 +2,17 @@
 
 T. Dozat, "Incorporating Nesterov momentum into Adam", 2016:
 
-    μ = β₁ (1 − ½ · 0.96ᵗ)                    μ′: the next step's μ
+    μ = β₁ (1 − ½ · 0.96ᵗ)
+    μ′ = β₁′ (1 − ½ · 0.96ᵗ⁺¹)                the next step's μ
     m ← β₁ m + (1 − β₁) g
     v ← β₂ v + (1 − β₂) g²
     m̂ = μ′ m / (1 − μ′ ∏μ) + (1 − μ) g / (1 − ∏μ)
     v̂ = v / (1 − ∏β₂)
     θ ← θ − η m̂ / (√v̂ + ε)
 
-The products run over all steps so far. The warm-up is Keras's, over within a hundred
-steps; PyTorch's exponent is t / 250, as the paper proposes, and optax has none: μ = β₁.
+The products run over all steps so far. The warm-up of μ is Keras's and ends within a
+hundred steps; PyTorch's exponent is t / 250, as the paper proposes, and optax has no
+warm-up: μ = β₁.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import keras
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers._adam_family import Betas
+from keras_dnn.optimizers._adam_family import AdamFamily
 from keras_dnn.optimizers._scalar import Scalar, Values
 
 DECAY = 0.96
@@ -29,7 +31,7 @@ DECAY = 0.96
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class Nadam(Betas):
+class Nadam(AdamFamily):
     r"""Adam that takes its step from where its momentum is about to lead.
 
     $$
@@ -43,16 +45,16 @@ class Nadam(Betas):
     $$
 
     The momentum warms up from about half of $\beta_1$. With a moving $\beta_1$ the
-    look-ahead is taken with the next step's, and the products are those of the values
-    that were used. With float hyperparameters the trajectory is that of
+    look-ahead is taken with that of the next step, and the products are those of the
+    values that were used. With float hyperparameters the trajectory is that of
     `keras.optimizers.Nadam`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
-        beta_1: $\beta_1$ in [0, 1), how much of the mean is kept; a float, a schedule
-            or a callable. A float can be set in the middle of `fit`.
-        beta_2: $\beta_2$ in [0, 1), how much of the mean square is kept, likewise.
+        beta_1: $\beta_1$ in [0, 1), the weight of the past in the mean; a float, a
+            schedule or a callable. A float can be set in the middle of `fit`.
+        beta_2: $\beta_2$ in [0, 1), the same for the mean square.
         epsilon: $\varepsilon$, keeps the quotient finite.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
@@ -98,7 +100,7 @@ v ← β₂ v + (1 − β₂) g²
         ahead: Values,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step; see the equations above."""
-        # Rounded, as in Keras everywhere but in the product of the momenta.
+        # Keras rounds to float32 everywhere except in the product of the momenta.
         beta_1, beta_2 = now.beta_1.rounded, now.beta_2.rounded
         decay = Scalar(DECAY, literal=True).rounded
         mu = beta_1 * (1 - 0.5 * decay**now.step)

@@ -7,14 +7,16 @@ O(1/k²)", 1983; the form with momentum is that of Sutskever, Martens, Dahl and 
     m ← βₜ m − η ∇L(θ + βₜ m)
     θ ← θ + m
 
-The gradient is taken where the momentum is about to lead. A Keras model holds only one
-set of weights, so they are kept at that place: with φ = θ + βₜ m the same steps are
+The gradient is taken where the momentum is about to lead. A Keras model has only one
+set of weights, so these are kept at that place: with θ for θ + βₜ m, and g the gradient
+there, the same steps are
 
-    m ← βₜ m − η g              g = ∇L(φ)
-    φ ← φ + βₜ₊₁ m − η g
+    m ← β m − η (1 − τ) g
+    θ ← θ + β′ m − η (1 − τ) g
 
-The look-ahead is taken with the *next* step's momentum βₜ₊₁. With a constant β this is
-Keras's and PyTorch's rule; with a moving one theirs is no longer Nesterov's.
+The look-ahead is taken with the *next* step's momentum β′. With a constant β this is
+Keras's and PyTorch's rule; with a moving one theirs is no longer Nesterov's. τ, the
+dampening, is 0 in the papers.
 """
 
 from __future__ import annotations
@@ -35,18 +37,18 @@ class Nesterov(Momentum):
     \theta \leftarrow \theta + \beta_{t+1} m - \eta (1 - \tau) g
     $$
 
-    The velocity $m$ holds the learning rate, as in Keras and unlike PyTorch: after a
-    cut of the rate the old, longer strides die away over the next steps. With float
-    hyperparameters the trajectory is that of
+    The velocity $m$ includes the learning rate, as in Keras and unlike PyTorch: after
+    the rate is reduced, the earlier, longer steps fade out over the next steps. With
+    float hyperparameters the trajectory is that of
     `keras.optimizers.SGD(momentum=..., nesterov=True)`. With a momentum that follows a
-    schedule it equals the textbook look-ahead exactly, which Keras cannot do.
+    schedule it equals the textbook look-ahead exactly, which Keras's does not.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
         momentum: $\beta$ in [0, 1); a float, a schedule or a callable. A float can be
             set in the middle of `fit`.
-        dampening: $\tau$ in [0, 1), the share of the gradient that is held back.
+        dampening: $\tau$ in [0, 1), the fraction of the gradient that is left out.
             `dampening=momentum` makes $m$ an exponentially weighted average of the
             steps.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.

@@ -4,12 +4,12 @@ T. Tieleman and G. Hinton, "Lecture 6.5: rmsprop", 2012; centred as in A. Graves
 "Generating sequences with recurrent neural networks", 2013:
 
     v ← ρ v + (1 − ρ) g²
-    a ← ρ a + (1 − ρ) g                      if centred, else a = 0
+    a ← ρ a + (1 − ρ) g                      only if centred; otherwise a is 0
     m ← β m + η g / √(v − a² + ε)
     θ ← θ − m
 
-Keras puts ε under the root; PyTorch adds it outside. PyTorch's velocity does not hold
-the learning rate; ours, Keras's and optax's does.
+Keras puts ε under the root; PyTorch adds it outside. PyTorch's velocity does not
+include the learning rate; ours, Keras's and optax's does.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class RMSProp(Optimizer):
     \theta \leftarrow \theta - \eta \, g / \sqrt{v + \varepsilon}
     $$
 
-    Like AdaGrad, but it forgets: the average is exponentially weighted, so the steps do
-    not shrink for ever. With `centered` the square of the mean gradient is taken off
-    $v$, which makes it a variance; with `momentum` the steps feed a velocity. The
-    trajectory is that of `keras.optimizers.RMSprop`.
+    Like AdaGrad with an exponentially weighted average in place of the sum, so that the
+    steps do not shrink for ever. With `centered` the square of the mean gradient is
+    subtracted from $v$, which makes it a variance; with `momentum` the steps are added
+    to a velocity. The trajectory is that of `keras.optimizers.RMSprop`.
 
     Args:
         learning_rate: $\eta$; a float, a `LearningRateSchedule` or a callable without
             arguments.
-        rho: $\rho$ in [0, 1), how much of the average is kept; a float, a schedule or a
-            callable.
+        rho: $\rho$ in [0, 1), the weight of the past in the average; a float, a
+            schedule or a callable.
         momentum: $\beta$ in [0, 1); a float, a schedule or a callable. With 0.0 no
             velocity is kept, and it cannot be raised later.
-        epsilon: $\varepsilon$, keeps the root from zero.
+        epsilon: $\varepsilon$, keeps the root above zero.
         centered: whether to divide by the standard deviation instead.
         **kwargs: the arguments of `keras_dnn.optimizers.Optimizer`.
 
@@ -86,29 +86,31 @@ class RMSProp(Optimizer):
         self.momentum = momentum
         self.epsilon = _arguments.number("epsilon", epsilon)
         self.centered = _arguments.switch("centered", centered)
-        self.heavy = self._momentum is not None
-        used = {"velocity": True, "average_gradient": centered, "momentum": self.heavy}
-        self.slots = tuple(slot for slot, needed in used.items() if needed)
+        self.slots = ("velocity",)
+        if self.centered:
+            self.slots += ("average_gradient",)
+        if self._momentum is not None:
+            self.slots += ("momentum",)
         self.equations = "\n".join(self._equations())
 
     def update(
         self, g: Tensor, *slots: Tensor, now: Values, ahead: Values
     ) -> tuple[Tensor, ...]:
         """One step; see the equations above."""
-        v, *others = slots
-        v = now.rho * v + (1 - now.rho) * tf.square(g)
-        new, spread = [v], v
+        past = dict(zip(self.slots, slots, strict=True))
+        v = now.rho * past["velocity"] + (1 - now.rho) * tf.square(g)
+        new, variance = [v], v
         if self.centered:
-            a = now.rho * others.pop(0) + (1 - now.rho) * g
-            new, spread = [v, a], v - tf.square(a)
-        step = now.learning_rate * g / tf.sqrt(spread + self.epsilon)
-        if self.heavy:
-            step = now.momentum * others.pop() + step
-            new.append(step)
+            a = now.rho * past["average_gradient"] + (1 - now.rho) * g
+            new, variance = [v, a], v - tf.square(a)
+        step = now.learning_rate * g / tf.sqrt(variance + self.epsilon)
+        if "momentum" in past:
+            m = now.momentum * past["momentum"] + step
+            return -m, *new, m
         return -step, *new
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
+        """The arguments that create this optimizer again."""
         return {
             **super().get_config(),
             "epsilon": self.epsilon,
@@ -120,6 +122,6 @@ class RMSProp(Optimizer):
         lines = ["v ← ρ v + (1 − ρ) g²"]
         if self.centered:
             lines.append("a ← ρ a + (1 − ρ) g")
-        if self.heavy:
+        if "momentum" in self.slots:
             return [*lines, f"m ← β m + η g / {root}", "θ ← θ − m"]
         return [*lines, f"θ ← θ − η g / {root}"]

@@ -84,5 +84,5 @@ class SGD(Optimizer):
         return rule(self, g, *slots, now=now, ahead=ahead)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this optimizer anew."""
+        """The arguments that create this optimizer again."""
         return {**super().get_config(), "nesterov": self.nesterov}

@@ -35,7 +35,7 @@ class Curve(Schedule):
         return ops.cast(self.at(t), keras.config.floatx())
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "initial_learning_rate": self.initial_learning_rate,
             "name": self.name,

@@ -64,7 +64,7 @@ class CosineDecay(Curve):
         return self.initial_learning_rate * (self.alpha + (1 - self.alpha) * left)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             **super().get_config(),
             "decay_steps": self.decay_steps,

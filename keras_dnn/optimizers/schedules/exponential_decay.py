@@ -63,7 +63,7 @@ class ExponentialDecay(Curve):
         return self.initial_learning_rate * self.decay_rate**passed
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             **super().get_config(),
             "decay_steps": self.decay_steps,

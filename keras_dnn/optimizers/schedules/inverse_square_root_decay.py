@@ -56,7 +56,7 @@ class InverseSquareRootDecay(Curve):
         return self.initial_learning_rate / ops.sqrt(ops.maximum(passed, 1.0))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             **super().get_config(),
             "decay_steps": self.decay_steps,

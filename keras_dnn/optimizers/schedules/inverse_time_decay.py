@@ -59,7 +59,7 @@ class InverseTimeDecay(Curve):
         return self.initial_learning_rate / (1 + self.decay_rate * passed)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             **super().get_config(),
             "decay_steps": self.decay_steps,

@@ -206,7 +206,7 @@ class OneCycle(_Cycle):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "max_learning_rate": self.max_learning_rate,
             "total_steps": self.total_steps,
@@ -251,7 +251,7 @@ class OneCycleMomentum(_Cycle):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "total_steps": self.total_steps,
             "high": self.high,

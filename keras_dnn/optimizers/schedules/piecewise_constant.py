@@ -71,7 +71,7 @@ class PiecewiseConstant(Schedule):
         return value
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "boundaries": self.boundaries,
             "values": self.rates,

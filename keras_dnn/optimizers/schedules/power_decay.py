@@ -62,7 +62,7 @@ class PowerDecay(Curve):
         return self.initial_learning_rate / (1 + passed) ** self.power
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             **super().get_config(),
             "decay_steps": self.decay_steps,

@@ -64,7 +64,7 @@ class Scaled(Composed):
         return value * self.factor
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "factor": float(self.factor),

@@ -79,7 +79,7 @@ class Sequence(Composed):
         return value
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "schedules": [
                 keras.saving.serialize_keras_object(one) for one in self.schedules

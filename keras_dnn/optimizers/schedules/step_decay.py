@@ -59,7 +59,7 @@ class StepDecay(Curve):
         return self.initial_learning_rate * self.factor**drops
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             **super().get_config(),
             "drop_every": self.drop_every,

@@ -75,7 +75,7 @@ class Warmup(Composed):
         return ops.where(step < at(self.warmup_steps, step), climb, after)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this schedule anew."""
+        """The arguments that create this schedule again."""
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "warmup_steps": self.warmup_steps,
