@@ -21,8 +21,8 @@ def _iterate_without_a_tuner(data: tf.data.Dataset) -> Iterator[object]:
     return _iterate(data.with_options(options))
 
 
-# An iterator that goes away waits for the thread that tunes it. That sleeps for up to a
-# minute, and does not wake where it is told to before it knows why.
+# An iterator that is deleted waits for the thread that tunes it. That thread sleeps for
+# up to a minute and may miss the signal that should wake it.
 tf.data.Dataset.__iter__ = _iterate_without_a_tuner
 
 tf.config.set_logical_device_configuration(

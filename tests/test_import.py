@@ -54,23 +54,23 @@ def test_importing_it_brings_nothing_beyond_keras_numpy_and_tensorflow(brought):
     assert found <= allowed
 
 
-def test_importing_it_leaves_pictures_alone(brought):
+def test_importing_it_does_not_import_plotting(brought):
     assert not any(name.startswith("keras_dnn.plotting") for name in brought)
 
 
-def test_all_names_every_public_room_that_is_imported():
-    rooms = {
+def test_all_names_every_public_package_that_is_imported():
+    packages = {
         module.name
         for module in pkgutil.iter_modules(keras_dnn.__path__)
         if module.ispkg and not module.name.startswith("_")
     }
     # `plotting` needs an extra, so one imports it by name.
-    assert set(keras_dnn.__all__) == {"__version__"} | (rooms - {"plotting"})
+    assert set(keras_dnn.__all__) == {"__version__"} | (packages - {"plotting"})
     assert sorted(keras_dnn.__all__) == keras_dnn.__all__
 
 
 @pytest.mark.parametrize(
-    "room",
+    "package",
     [
         "callbacks",
         "distribution",
@@ -84,19 +84,19 @@ def test_all_names_every_public_room_that_is_imported():
         "tuning",
     ],
 )
-def test_each_room_shows_its_names_and_no_others(room):
-    module = importlib.import_module(f"keras_dnn.{room}")
+def test_each_package_shows_its_names_and_no_others(package):
+    module = importlib.import_module(f"keras_dnn.{package}")
     public = {
         name
         for name, value in vars(module).items()
         if not name.startswith("_")
         and getattr(value, "__module__", "").startswith("keras_dnn")
     }
-    rooms = {name for name in module.__all__ if name not in public}
+    packages = {name for name in module.__all__ if name not in public}
     assert public <= set(module.__all__)
     assert len(set(module.__all__)) == len(module.__all__)
-    for name in rooms:
-        assert importlib.import_module(f"keras_dnn.{room}.{name}")
+    for name in packages:
+        assert importlib.import_module(f"keras_dnn.{package}.{name}")
 
 
 def test_the_version_is_that_of_the_package():

@@ -1,6 +1,6 @@
-"""Every public name is documented in the house form, and has a place in the pages.
+"""Every public name is documented in one fixed order, and has a place in the pages.
 
-The form: one sentence, then `Args` that name every argument and no other, `Returns`,
+The order: one sentence, then `Args` that name every argument and no other, `Returns`,
 `Raises`, `Example` and `Reference`, each where there is something to say.
 """
 
@@ -22,9 +22,9 @@ import keras_dnn
 from keras_dnn._result import Result
 
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example", "Reference")
-# What these rooms hold carries out a paper. Their base classes do not, and live in
-# private modules. Elsewhere a module that cites a year asks for the reference too.
-ROOMS_OF_PAPERS = {
+# The public classes of these packages implement papers. Their base classes do not, and
+# live in private modules. Elsewhere a module that cites a year asks for the reference too.
+PACKAGES_OF_PAPERS = {
     "keras_dnn.layers",
     "keras_dnn.optimizers",
     "keras_dnn.optimizers.schedules",
@@ -34,27 +34,27 @@ PAGES = Path(__file__).parent.parent / "docs" / "api"
 
 
 class Public(NamedTuple):
-    """What a room offers, or a method or property of a class in it."""
+    """What a package offers, or a method or property of a class in it."""
 
     path: str
     value: Any
 
     @property
-    def room(self) -> str:
+    def package(self) -> str:
         return self.path.rpartition(".")[0]
 
 
-def rooms() -> Iterator[ModuleType]:
+def packages() -> Iterator[ModuleType]:
     for module in pkgutil.walk_packages(keras_dnn.__path__, "keras_dnn."):
         if module.ispkg and "._" not in module.name:
             yield importlib.import_module(module.name)
 
 
 def names() -> Iterator[Public]:
-    for room in rooms():
-        for name in room.__all__:
-            if not isinstance(getattr(room, name), ModuleType):
-                yield Public(f"{room.__name__}.{name}", getattr(room, name))
+    for package in packages():
+        for name in package.__all__:
+            if not isinstance(getattr(package, name), ModuleType):
+                yield Public(f"{package.__name__}.{name}", getattr(package, name))
 
 
 def members(cls: Public) -> Iterator[Public]:
@@ -84,10 +84,10 @@ def is_ours(value: Any) -> bool:
     return isinstance(value, FunctionType) and value.__module__.startswith("keras_dnn")
 
 
-ROOMS, NAMES = list(rooms()), list(names())
+PACKAGES, NAMES = list(packages()), list(names())
 MEMBERS = [member for name in NAMES for member in members(name)]
 
-every_room = pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+every_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 every_name = pytest.mark.parametrize("public", NAMES, ids=[n.path for n in NAMES])
 everything = pytest.mark.parametrize(
     "public", NAMES + MEMBERS, ids=[n.path for n in NAMES + MEMBERS]
@@ -152,9 +152,9 @@ def named(expression: ast.expr, names: dict[str, Any]) -> Any:
     return None
 
 
-@every_room
-def test_a_room_says_what_it_holds(room: ModuleType) -> None:
-    assert re.match(r"[A-Z`].*\.$", docstring(room).partition("\n")[0])
+@every_package
+def test_a_package_says_what_it_holds(package: ModuleType) -> None:
+    assert re.match(r"[A-Z`].*\.$", docstring(package).partition("\n")[0])
 
 
 @everything
@@ -163,7 +163,7 @@ def test_begins_with_one_sentence_on_a_line_of_its_own(public: Public) -> None:
 
 
 @everything
-def test_sections_stand_in_the_house_order(public: Public) -> None:
+def test_sections_stand_in_the_fixed_order(public: Public) -> None:
     found = list(sections(public.value))
     assert found == [section for section in SECTIONS if section in found]
 
@@ -204,7 +204,7 @@ def test_names_its_source(public: Public) -> None:
     module = inspect.getmodule(public.value)
     assert module is not None
     private = module.__name__.rpartition(".")[2].startswith("_")
-    paper = public.room in ROOMS_OF_PAPERS and not private
+    paper = public.package in PACKAGES_OF_PAPERS and not private
     is_result = isinstance(public.value, type) and issubclass(public.value, Result)
     if paper or (YEAR.search(docstring(module)) and not is_result):
         assert YEAR.search(sections(public.value).get("Reference", ""))
@@ -212,14 +212,14 @@ def test_names_its_source(public: Public) -> None:
 
 def on_pages() -> list[str]:
     """The paths of all that `docs/api` takes docstrings from."""
-    found, room, cls = [], "", ""
+    found, package, cls = [], "", ""
     for page in sorted(PAGES.rglob("*.rst")):
         for line in page.read_text(encoding="utf-8").splitlines():
             kind, _, names = line.strip().lstrip(". :").partition(":")
             if kind in ("automodule", "currentmodule"):
-                room = names.lstrip(": ")
+                package = names.lstrip(": ")
             elif kind in ("autoclass", "autofunction"):
-                cls = f"{room}.{names.lstrip(': ')}"
+                cls = f"{package}.{names.lstrip(': ')}"
                 found.append(cls)
             elif kind == "members":
                 found += [f"{cls}.{name.strip()}" for name in names.split(",")]
