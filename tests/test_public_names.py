@@ -23,7 +23,7 @@ from keras_dnn._result import Result
 
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example", "Reference")
 # The public classes of these packages implement papers. Their base classes do not, and
-# live in private modules. Elsewhere a module that cites a year asks for the reference too.
+# live in private modules. Elsewhere a module that cites a year needs the reference too.
 PACKAGES_OF_PAPERS = {
     "keras_dnn.layers",
     "keras_dnn.optimizers",
@@ -87,7 +87,9 @@ def is_ours(value: Any) -> bool:
 PACKAGES, NAMES = list(packages()), list(names())
 MEMBERS = [member for name in NAMES for member in members(name)]
 
-every_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+every_package = pytest.mark.parametrize(
+    "package", PACKAGES, ids=lambda package: package.__name__
+)
 every_name = pytest.mark.parametrize("public", NAMES, ids=[n.path for n in NAMES])
 everything = pytest.mark.parametrize(
     "public", NAMES + MEMBERS, ids=[n.path for n in NAMES + MEMBERS]
