@@ -1,4 +1,4 @@
-"""Finding good hyperparameters, and comparing what they bring."""
+"""Finding good hyperparameters and comparing the models trained with them."""
 
 from keras_dnn.tuning.borders import Border, BorderAlarm, border_alarm
 from keras_dnn.tuning.dimensions import Dimension, log_uniform, one_minus_log_uniform

@@ -1,4 +1,4 @@
-"""What a comparison of two models says, in numbers and in words."""
+"""What the comparisons of two models have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_dnn._result import Result
 
 @dataclasses.dataclass(frozen=True)
 class Comparison(Result):
-    """What the comparisons have in common; `print` it."""
+    """The result of a comparison; `print` it."""
 
     names: tuple[str, str]
     difference: float
@@ -37,7 +37,7 @@ class Comparison(Result):
 
 
 def names_of(names: tuple[str, str]) -> tuple[str, str]:
-    """Returns the names of two models if they can be told apart."""
+    """Returns the names of the two models, which must differ."""
     found = tuple(map(str, _arguments.several("names", names)))
     if len(found) != 2 or found[0] == found[1]:
         raise ValueError(
@@ -54,24 +54,24 @@ def conclude(
     p_value: float,
     confidence: float,
 ) -> str:
-    """What may be concluded, in a sentence."""
+    """The conclusion that the test permits, in a sentence."""
     a, b = names
     low, high = interval
     if p_value > 1 - confidence:
         within = f" between {low:+.3g} and {high:+.3g}" * math.isfinite(high - low)
         return (
             f"No difference in {what} is shown, and no equality either: any "
-            f"difference{within or ' at all'} would fit."
+            f"difference{within or ' at all'} is compatible with the data."
         )
     more = "higher" if difference > 0 else "lower"
     return (
         f"The {what} of {a} is {more} than that of {b}: if they were equal, chance "
-        f"would part them as far in {p_value:.2g} of such experiments."
+        f"alone would separate them as far in {p_value:.2g} of such experiments."
     )
 
 
 def warn_of_few(informative: int, confidence: float, what: str) -> str:
-    """Warns if no outcome at all could have shown a difference."""
+    """Warns if no outcome could have shown a difference."""
     smallest = min(1.0, 2.0 ** (1 - informative))
     if smallest <= 1 - confidence:
         return ""

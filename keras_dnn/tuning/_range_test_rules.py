@@ -1,6 +1,6 @@
-"""What a curve of losses over rates says about a good rate.
+"""Suggestions for a learning rate, read from the losses of a range test.
 
-Everything here is unchanged if the loss is multiplied by a number or has one added.
+Scaling the loss or adding a constant to it changes none of them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable
 import numpy as np
 
 BANDWIDTH = 0.06
-"""Of the trend, as a share of the sweep: of eight decades, about half of one."""
+"""Bandwidth of the trend as a fraction of the sweep: half a decade of eight."""
 
 NOISE = 5.0
-"""How many standard errors of the trend a descent must be worth."""
+"""Standard errors of the trend that a descent must exceed."""
 
 
 def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
-    """Exponentially weighted averages without the bias of their start."""
+    """Exponentially weighted averages with bias correction."""
     average, averages = 0.0, []
     for i, loss in enumerate(losses, start=1):
         average = smoothing * average + (1 - smoothing) * loss
@@ -26,14 +26,14 @@ def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
 
 
 class Trend:
-    """A curve without its noise and without the lag of a running average.
+    """The curve of the losses, smoothed without the lag of a running average.
 
-    At each rate a parabola is fitted to the losses around it, the near ones with more
-    weight; for the slope, of which a parabola knows little at its end, a straight line.
-    Both are linear in the losses, so values and slopes are matrix products.
+    At each rate a parabola is fitted to the losses around it, weighted by their
+    distance; for the slope a straight line, since a parabola estimates slopes badly at
+    the ends. Both are linear in the losses, so values and slopes are matrix products.
 
     Args:
-        positions: where the losses were taken, rising: the logarithms of the rates, or
+        positions: increasing positions of the losses: the logarithms of the rates, or
             the rates of a linear sweep.
     """
 
@@ -48,8 +48,8 @@ class Trend:
     def noise(self, losses: np.ndarray) -> float:
         """The standard error of the trend."""
         n = len(losses)
-        left = max(n - np.trace(self.values_of), 1.0)
-        deviation = np.sqrt(np.sum((losses - self.values_of @ losses) ** 2) / left)
+        freedom = max(n - np.trace(self.values_of), 1.0)
+        deviation = np.sqrt(np.sum((losses - self.values_of @ losses) ** 2) / freedom)
         return float(deviation * np.linalg.norm(self.values_of, axis=1).max())
 
 
@@ -63,7 +63,7 @@ def _fit(offsets: np.ndarray, weights: np.ndarray, degree: int) -> np.ndarray:
 
 
 def usable(losses: np.ndarray) -> int:
-    """How many losses there are before the curve is well above where it began."""
+    """How many losses come before the curve is clearly above its first values."""
     finite = np.isfinite(losses)
     end = len(losses) if finite.all() else int(np.argmin(finite))
     if end < 5:
@@ -71,7 +71,7 @@ def usable(losses: np.ndarray) -> int:
     padded = np.pad(losses[:end], 2, mode="edge")
     medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
     changes = np.abs(np.diff(losses[:end]))
-    noise = 1.05 * np.median(changes)  # Of normal noise, its standard deviation.
+    noise = 1.05 * np.median(changes)  # The standard deviation, for normal noise.
     first = np.median(losses[: max(5, end // 10)])
     lowest = int(np.argmin(medians))
     above = np.flatnonzero(medians[lowest:] > first + 3 * noise)
@@ -79,12 +79,12 @@ def usable(losses: np.ndarray) -> int:
 
 
 def valley(values: np.ndarray, slopes: np.ndarray) -> int:
-    """Where the deepest descent is half done."""
+    """Halfway down the deepest descent."""
     falling = np.flatnonzero(np.diff(values) < 0)
     if not falling.size:
         return 0
     runs = np.split(falling, np.flatnonzero(np.diff(falling) > 1) + 1)
-    run = max(runs, key=lambda r: values[r[0]] - values[r[-1] + 1])
+    run = max(runs, key=lambda run: values[run[0]] - values[run[-1] + 1])
     first, last = run[0], run[-1] + 1
     half = (values[first] + values[last]) / 2
     return int(first + np.argmax(values[first : last + 1] <= half))
@@ -96,12 +96,12 @@ def steepest(values: np.ndarray, slopes: np.ndarray) -> int:
 
 
 def minimum(values: np.ndarray, slopes: np.ndarray) -> int:
-    """Where the loss is lowest; what is suggested is a tenth of that rate."""
+    """Where the loss is lowest; a tenth of that rate is suggested."""
     return int(np.argmin(values))
 
 
 def slide(values: np.ndarray, slopes: np.ndarray) -> int:
-    """The last place before the minimum where it falls half as fast as ever."""
+    """The last point before the minimum with at least half the steepest slope."""
     before = slopes[: int(np.argmin(values)) + 1]
     if before.min() >= 0:
         return len(before) - 1
@@ -114,24 +114,24 @@ RULES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], int], float]] = {
     "minimum": (minimum, 0.1),
     "slide": (slide, 1.0),
 }
-"""Rules, and what each multiplies the rate by that it finds."""
+"""Each rule with the factor that it applies to the rate it finds."""
 
 
 def suggestions(
     rates: np.ndarray, losses: np.ndarray, trend: Trend
 ) -> dict[str, float]:
-    """What each rule suggests."""
+    """The suggestion of each rule."""
     values, slopes = trend.values_of @ losses, trend.slopes_of @ losses
     return {
-        name: float(rates[rule(values, slopes)] * share)
-        for name, (rule, share) in RULES.items()
+        name: float(rates[rule(values, slopes)] * factor)
+        for name, (rule, factor) in RULES.items()
     }
 
 
 def interval(
     rule: str, rates: np.ndarray, losses: np.ndarray, trend: Trend, seed: int | None
 ) -> tuple[float, float]:
-    """Where nine of ten suggestions lie if the noise is drawn again."""
+    """The interval of 90% of the suggestions when the noise is drawn again."""
     rng = np.random.default_rng(seed)
     values = trend.values_of @ losses
     residuals = losses - values
@@ -143,8 +143,8 @@ def interval(
     return float(low), float(high)
 
 
-def why_not(losses: np.ndarray, trend: Trend) -> str:
-    """Why nothing can be suggested; empty if something can."""
+def reason_against(losses: np.ndarray, trend: Trend) -> str:
+    """Why the curve permits no suggestion; empty if it permits one."""
     values = trend.values_of @ losses
     lowest = int(np.argmin(values))
     fall = values[: lowest + 1].max() - values[lowest]

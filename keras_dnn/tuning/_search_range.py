@@ -1,6 +1,7 @@
-"""The range of one of KerasTuner's hyperparameters, on the scale of its sampling.
+"""The search range of a KerasTuner hyperparameter, on the scale of its sampling.
 
-Positions on it run from 0, the first value, to 1, the last; those outside lie beyond.
+The first value has position 0, the last position 1; positions outside [0, 1] lie beyond
+the range.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from keras_dnn.tuning.dimensions import COMPLEMENT
 
 
 def range_of(hp: Any) -> Range | None:
-    """The range of a hyperparameter, `None` if its values have no order."""
+    """The search range of a hyperparameter, `None` if its values have no order."""
     kind = type(hp).__name__
     if kind == "Choice":
         steps = [b - a for a, b in itertools.pairwise(hp.values)] if hp.ordered else []
         rising, falling = min(steps, default=0) > 0, max(steps, default=0) < 0
-        # Two numbers are as often two names: 0 and 1, for instance.
+        # Two numbers are often names rather than quantities: 0 and 1, for instance.
         return Chosen(hp) if len(steps) > 1 and (rising or falling) else None
     if kind not in ("Float", "Int") or hp.min_value == hp.max_value:
         return None
@@ -38,41 +39,41 @@ class Range:
 
     @property
     def name(self) -> str:
-        """Of the hyperparameter itself, where KerasTuner knows its distance to 1."""
+        """The name of the hyperparameter, also where KerasTuner has 1 minus it."""
         return str(self.hp.name).removeprefix(COMPLEMENT)
 
     @property
     def scale(self) -> str:
-        """The scale, in a word."""
+        """The scale, in words."""
         if self.hp.name != self.name:
             return "log of 1 - x"
         return str(self.hp.sampling).replace("_", " ")
 
     def shown(self, value: float) -> float:
-        """The value of the hyperparameter itself."""
+        """The value of the hyperparameter, also where KerasTuner has 1 minus it."""
         return 1 - value if self.hp.name != self.name else value
 
     def position(self, value: float) -> float:
-        """Where a value lies."""
+        """The position of a value."""
         raise NotImplementedError
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """First and last value, or all of a choice."""
+        """The first and the last value, or all values of a choice."""
         return self.hp.min_value, self.hp.max_value
 
-    def of(self, hp: Any) -> Range:
-        """The same kind of range of another hyperparameter."""
+    def same_kind(self, hp: Any) -> Range:
+        """A range of this kind for another hyperparameter."""
         return type(self)(hp)
 
     def between(self, first: float, last: float, default: Any) -> Any:
-        """A copy from one position to another, with this default."""
+        """A copy of the hyperparameter that ranges from one position to another."""
         raise NotImplementedError
 
     def _copy(self, **changes: Any) -> Any:
         return type(self.hp).from_config({**self.hp.get_config(), **changes})
 
-    def _cut(self, default: Any, low: float, high: float) -> Any:
+    def _limited(self, default: Any, low: float, high: float) -> Any:
         least, most = limits(self.hp)
         low, high = max(low, least), min(high, most)
         default = min(max(default, low), high)
@@ -80,18 +81,18 @@ class Range:
 
 
 def limits(hp: Any) -> tuple[float, float]:
-    """Between which values a hyperparameter can lie at all, as far as one can tell."""
+    """The lowest and highest possible value, as far as they can be inferred."""
     if hp.name.startswith(COMPLEMENT):
         return 0.0, 1.0
     low, high = hp.min_value, hp.max_value
-    return natural(low, high, whole=type(hp).__name__ == "Int")
+    return inferred_limits(low, high, whole=type(hp).__name__ == "Int")
 
 
-def natural(low: float, high: float, whole: bool) -> tuple[float, float]:
-    """The limits of what lies between two values.
+def inferred_limits(low: float, high: float, whole: bool) -> tuple[float, float]:
+    """The limits that the ends of a range suggest.
 
-    Counts of layers or units are at least 1, what is not negative stays so, and what
-    begins at 0 and ends at 1 or below is a share.
+    Counts of layers or units are at least 1, a range without negative values stays so,
+    and one that begins at 0 and ends at 1 or below is a fraction.
     """
     if low < 0:
         return -math.inf, math.inf
@@ -101,20 +102,22 @@ def natural(low: float, high: float, whole: bool) -> tuple[float, float]:
 
 
 class Continuous(Range):
-    """Any number between two."""
+    """All numbers of an interval."""
 
     def __init__(self, hp: Any) -> None:
         super().__init__(hp)
-        self._warp, self._unwarp = _warps(hp)
-        self._start = self._warp(hp.min_value)
-        self._span = self._warp(hp.max_value) - self._start
+        self._to_scale, self._from_scale = _scales(hp)
+        self._start = self._to_scale(hp.min_value)
+        self._span = self._to_scale(hp.max_value) - self._start
 
     def position(self, value: float) -> float:
-        return float((self._warp(value) - self._start) / self._span)
+        return float((self._to_scale(value) - self._start) / self._span)
 
     def between(self, first: float, last: float, default: Any) -> Any:
-        low, high = (self._unwarp(self._start + p * self._span) for p in (first, last))
-        # The ends themselves must not be lost to rounding.
+        low, high = (
+            self._from_scale(self._start + p * self._span) for p in (first, last)
+        )
+        # Rounding must not move the ends themselves.
         low = self.hp.min_value if first == 0 else low
         high = self.hp.max_value if last == 1 else high
         if low <= 0 and self.hp.sampling == "reverse_log":
@@ -122,32 +125,32 @@ class Continuous(Range):
         if type(self.hp).__name__ == "Int":
             low = max(math.floor(low * (1 + 1e-9)), 1)
             high = math.ceil(high * (1 - 1e-9))
-        return self._cut(default, low, high)
+        return self._limited(default, low, high)
 
 
 class Stepped(Range):
-    """Numbers with a step between them, to be added or to be multiplied by."""
+    """Numbers at equal steps or equal ratios."""
 
     def __init__(self, hp: Any) -> None:
         super().__init__(hp)
-        self.places = len(list(hp.values))
+        self.count = len(list(hp.values))
 
     def position(self, value: float) -> float:
         hp = self.hp
         if hp.sampling == "linear":
-            place = (value - hp.min_value) / hp.step
+            index = (value - hp.min_value) / hp.step
         elif hp.sampling == "log":
-            place = math.log(value / hp.min_value, hp.step)
+            index = math.log(value / hp.min_value, hp.step)
         else:
             distance = hp.max_value + hp.min_value - value
-            place = math.log(distance / hp.min_value, hp.step)
-        return float(place / max(self.places - 1, 1))
+            index = math.log(distance / hp.min_value, hp.step)
+        return float(index / max(self.count - 1, 1))
 
-    def _value(self, place: int) -> float:
+    def _value(self, index: int) -> float:
         hp = self.hp
         if hp.sampling == "linear":
-            return float(hp.min_value + place * hp.step)
-        power = hp.min_value * float(hp.step) ** place
+            return float(hp.min_value + index * hp.step)
+        power = hp.min_value * float(hp.step) ** index
         if hp.sampling == "log":
             return float(power)
         return float(hp.max_value + hp.min_value - power)
@@ -155,57 +158,58 @@ class Stepped(Range):
     def between(self, first: float, last: float, default: Any) -> Any:
         whole = type(self.hp).__name__ == "Int"
         least, most = limits(self.hp)
-        low, high = _places(first, last, self.places)
-        ends = [
+        low, high = _indices(first, last, self.count)
+        possible = [
             value
             for value in map(self._value, range(low, high + 1))
             if least <= value <= most and not (whole and value % 1)
         ]
         if whole:
-            ends = [int(value) for value in ends]
-        return self._cut(default, min(ends), max(ends))
+            possible = [int(value) for value in possible]
+        return self._limited(default, min(possible), max(possible))
 
 
 class Chosen(Range):
-    """Numbers from a list, in order."""
+    """Numbers from an ordered list."""
 
     def __init__(self, hp: Any) -> None:
         super().__init__(hp)
-        self.places = len(hp.values)
+        self.count = len(hp.values)
 
     @property
     def scale(self) -> str:
         return "choice"
 
     def position(self, value: float) -> float:
-        return float(self.hp.values.index(value) / (self.places - 1))
+        return float(self.hp.values.index(value) / (self.count - 1))
 
     @property
     def values(self) -> tuple[Any, ...]:
         return tuple(self.hp.values)
 
     def between(self, first: float, last: float, default: Any) -> Any:
-        values, n = list(self.hp.values), self.places
+        values, n = list(self.hp.values), self.count
         whole = isinstance(values[0], int)
-        least, most = natural(min(values), max(values), whole)
-        low, high = _places(first, last, n)
+        least, most = inferred_limits(min(values), max(values), whole)
+        low, high = _indices(first, last, n)
         below = _continued(values[::-1], max(-low, 0))[n:][::-1]
-        row = below + _continued(values, max(high - n + 1, 0))
-        chosen = row[low + len(below) : high + len(below) + 1]
+        extended = below + _continued(values, max(high - n + 1, 0))
+        chosen = extended[low + len(below) : high + len(below) + 1]
         if whole:
             chosen = [round(value) for value in chosen]
-        kept = [v for v in dict.fromkeys(chosen) if least <= v <= most]
-        return self._copy(values=kept, default=default if default in kept else kept[0])
+        possible = [v for v in dict.fromkeys(chosen) if least <= v <= most]
+        default = default if default in possible else possible[0]
+        return self._copy(values=possible, default=default)
 
 
-def _places(first: float, last: float, places: int) -> tuple[int, int]:
-    # Outwards; 1e-9 is for what rounding adds to a whole place.
-    low, high = first * (places - 1), last * (places - 1)
+def _indices(first: float, last: float, count: int) -> tuple[int, int]:
+    # Rounded outwards; 1e-9 allows for rounding errors in an integer.
+    low, high = first * (count - 1), last * (count - 1)
     return math.floor(low + 1e-9), math.ceil(high - 1e-9)
 
 
 def _continued(values: list[Any], more: int) -> list[Any]:
-    """Values with some more at the end, in equal steps or else in equal ratios."""
+    """The values and `more` after them, at equal steps or else equal ratios."""
     steps = [b - a for a, b in itertools.pairwise(values)]
     equal = max(steps) - min(steps) <= 1e-6 * max(map(abs, steps))
     found = list(values)
@@ -217,11 +221,11 @@ def _continued(values: list[Any], more: int) -> list[Any]:
     return found
 
 
-Warp = Callable[[float], float]
+Scale = Callable[[float], float]
 
 
-def _warps(hp: Any) -> tuple[Warp, Warp]:
-    """The map to the scale on which KerasTuner samples evenly, and back."""
+def _scales(hp: Any) -> tuple[Scale, Scale]:
+    """The maps to the scale on which KerasTuner samples uniformly, and back."""
     if hp.sampling == "log":
         return math.log, math.exp
     if hp.sampling == "reverse_log":

@@ -1,72 +1,74 @@
-"""Whether the best of a search lies on the border of what was searched."""
+"""Whether the best value of a search lies at the edge of its search range."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._result import Result
-from keras_dnn.tuning._optional import extra
+from keras_dnn.tuning._optional_packages import import_optional
 from keras_dnn.tuning._search_range import Range, range_of
-from keras_dnn.tuning._trials import found, has, values
+from keras_dnn.tuning._trials import is_active, trials_of, values
 from keras_dnn.tuning.dimensions import COMPLEMENT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FEW = 5
-"""How many of the best trials are asked whether they say the same."""
+Side: TypeAlias = Literal["lower", "upper"]
+
+BEST = 5
+"""How many of the best trials are compared with the very best."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Border(Result):
-    """A hyperparameter whose best value lies on the border of its range.
+    """A hyperparameter whose best value lies at the edge of its search range.
 
     Attributes:
-        name: of the hyperparameter.
+        name: name of the hyperparameter.
         value: its best value.
         side: `"lower"` or `"upper"`.
-        scale: on which it was searched.
-        searched: the range, lowest and highest; of a choice, its values.
-        next_range: the one to try next.
-        agreeing: of the five best trials, or of all if there are fewer, how many lie
-            in the quarter of the range at that side.
-        asked: how many trials that is out of.
+        scale: the scale on which it was searched.
+        searched: the search range, lowest and highest value; of a choice, its values.
+        next_range: the range to search next.
+        agreeing: how many of the five best trials (or of all, if there are fewer) lie
+            in the quarter of the range on that side.
+        checked: how many trials that is out of.
     """
 
     name: str
     value: float
-    side: str
+    side: Side
     scale: str
     searched: tuple[float, ...]
     next_range: tuple[float, ...]
     agreeing: int
-    asked: int
+    checked: int
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: the best, {self.value:.4g}, lies at the {self.side} end of "
-            f"{_words(self.searched, self.scale)}, and {self.agreeing} of the best "
-            f"{self.asked} in the quarter there. "
-            f"Try {_words(self.next_range, self.scale)}."
+            f"{self.name}: the best value, {self.value:.4g}, lies at the {self.side} "
+            f"edge of {_range_text(self.searched, self.scale)}; {self.agreeing} of the "
+            f"best {self.checked} trials lie in the quarter at that edge. "
+            f"Try {_range_text(self.next_range, self.scale)}."
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class BorderAlarm(Result):
-    """What `border_alarm` found; `print` it, `plot()` it, or ask `if alarm:`.
+    """What `border_alarm` found; `print` it, `plot()` it, or test `if alarm:`.
 
     Attributes:
-        borders: a `Border` for each hyperparameter whose best value lies on one.
+        borders: a `Border` for each hyperparameter whose best value lies at an edge.
         space: KerasTuner's `HyperParameters` to search next: those ranges moved, the
             others as they were.
-        scores: of the trials that ended well, the best first.
-        values: of these trials, by the names that KerasTuner knows, of all
-            hyperparameters that have an order; NaN where one was not active.
-        objective: what the scores are.
+        scores: the scores of the completed trials, the best first.
+        values: for each hyperparameter with ordered values, under KerasTuner's name for
+            it, its values in these trials; NaN where it was not active.
+        objective: the name of what the scores measure.
     """
 
     borders: tuple[Border, ...]
@@ -87,18 +89,15 @@ class BorderAlarm(Result):
         return "\n".join(map(str, self.borders))
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives the result as plain numbers, lists and texts, ready for JSON.
+        """Returns the result as plain numbers, lists and strings, ready for JSON.
 
         Returns:
             A dict with an entry for each attribute.
         """
-        found = super().to_dict()
-        found["borders"] = [border.to_dict() for border in self.borders]
-        found["space"] = self.space.get_config()
-        return found
+        return {**super().to_dict(), "space": self.space.get_config()}
 
     def plot(self) -> Figure:
-        """Draws the scores over each hyperparameter, with the borders of its range.
+        """Draws the scores over each hyperparameter and marks the edges of its range.
 
         Returns:
             The figure.
@@ -124,30 +123,31 @@ class BorderAlarm(Result):
 
 
 def border_alarm(tuner: Any, *, margin: float = 0.1) -> BorderAlarm:
-    """Tells whether better values may lie beyond the ranges that were searched.
+    """Reports whether better values may lie beyond the ranges that were searched.
 
-    If the best value lies at the end of its range, the optimum may lie outside. What
-    counts as the end is measured on the scale of the search: a share of the decades of
-    a log range. Of numbers with a step or from a list, the first and the last are ends
-    however few there are.
+    If the best value lies at the edge of its search range, the optimum may lie outside.
+    The margin of the edge is measured on the scale of the search: as a fraction of the
+    decades of a log range. Of numbers with a step or from a list, the first and the
+    last are always edges, however few values there are.
 
-    By chance alone an alarm is raised for a hyperparameter that does not matter in one
-    of five searches at `margin=0.1`: see whether the next best trials agree.
+    At `margin=0.1`, a hyperparameter that has no effect raises an alarm in one of five
+    searches, by chance: check whether the next best trials agree.
 
-    The range to try next is as wide on its scale, with the best value in the middle.
-    Counts do not go below 1, what was not negative stays so, and what began at 0 and
-    ended at 1 or below stays a share; there is no alarm at such a limit. Booleans,
-    texts and lists of two have no border.
+    The range to search next is as wide on its scale, with the best value in the middle.
+    Counts stay at 1 or above, ranges without negative values stay so, and a range that
+    began at 0 and ended at 1 or below stays within [0, 1]; at such a limit there is no
+    alarm. Booleans, strings and lists of two values have no edge.
 
     Args:
-        tuner: a tuner of KerasTuner, of any kind, after `search`.
-        margin: how near to its end, as a share of the range.
+        tuner: any tuner of KerasTuner, after `search`.
+        margin: how near to the edge a value counts as at the edge, as a fraction of the
+            range.
 
     Returns:
-        What lies on a border, and the space to search next.
+        The hyperparameters at an edge and the space to search next.
 
     Raises:
-        ValueError: if no trial was completed or `margin` is not in [0, 0.5).
+        ValueError: if no trial is completed or `margin` is not in [0, 0.5).
         ImportError: if KerasTuner is not installed.
 
     Example:
@@ -167,21 +167,23 @@ def border_alarm(tuner: Any, *, margin: float = 0.1) -> BorderAlarm:
         >>> space = alarm.space  # For keras_tuner.RandomSearch(hyperparameters=space).
     """
     margin = _arguments.number("margin", margin, 0.0, 0.5)
-    space, trials, objective = found(tuner)
+    space, trials, objective = trials_of(tuner)
     borders, hps, table = [], [], {}
     for hp in space:
-        scope = range_of(hp)
+        searched = range_of(hp)
         tried = values(hp, trials)
-        if scope is not None and tried:
+        if searched is not None and tried:
             table[hp.name] = np.array(
                 [
-                    trial.hyperparameters.values[hp.name] if has(hp, trial) else np.nan
+                    trial.hyperparameters.values[hp.name]
+                    if is_active(hp, trial)
+                    else np.nan
                     for trial in trials
                 ]
             )
-            beyond = moved(scope, tried[0], margin)
+            beyond = moved(searched, tried[0], margin)
             if beyond is not None:
-                borders.append(_border(scope, tried, margin, beyond))
+                borders.append(_border(searched, tried, margin, beyond))
                 hp = beyond  # noqa: PLW2901
         hps.append(hp)
     return BorderAlarm(
@@ -193,50 +195,50 @@ def border_alarm(tuner: Any, *, margin: float = 0.1) -> BorderAlarm:
     )
 
 
-def side_of(scope: Range, value: float, margin: float) -> int:
-    """-1 or 1 if a value lies at the first or last end of its range, else 0."""
-    position = scope.position(value)
+def side_of(searched: Range, value: float, margin: float) -> int:
+    """-1 or 1 if a value lies at the first or last edge of its range, else 0."""
+    position = searched.position(value)
     if min(position, 1 - position) > margin + 1e-9:
         return 0
     return -1 if position < 0.5 else 1
 
 
-def moved(scope: Range, value: float, margin: float) -> Any:
-    """The range around a value on its border, `None` if there is nothing beyond."""
-    side = side_of(scope, value, margin)
+def moved(searched: Range, value: float, margin: float) -> Any:
+    """The range around a value at an edge, `None` if there is nothing beyond it."""
+    side = side_of(searched, value, margin)
     if not side:
         return None
-    position = scope.position(value)
-    hp = scope.between(position - 0.5, position + 0.5, value)
+    position = searched.position(value)
+    hp = searched.between(position - 0.5, position + 0.5, value)
     end = 0 if side < 0 else -1
-    return None if scope.of(hp).values[end] == scope.values[end] else hp
+    return None if searched.same_kind(hp).values[end] == searched.values[end] else hp
 
 
-def _border(scope: Range, tried: list[Any], margin: float, hp: Any) -> Border:
-    side = side_of(scope, tried[0], margin)
-    ends = [scope.shown(value) for value in scope.values]
+def _border(searched: Range, tried: list[Any], margin: float, hp: Any) -> Border:
+    side = side_of(searched, tried[0], margin)
+    ends = [searched.shown(value) for value in searched.values]
     end = ends[0 if side < 0 else -1]
-    best = [scope.position(value) for value in tried[:FEW]]
+    best = [searched.position(value) for value in tried[:BEST]]
     return Border(
-        name=scope.name,
-        value=scope.shown(tried[0]),
+        name=searched.name,
+        value=searched.shown(tried[0]),
         side="lower" if end == min(ends) else "upper",
-        scale=scope.scale,
+        scale=searched.scale,
         searched=tuple(sorted(ends)),
-        next_range=tuple(sorted(map(scope.shown, scope.of(hp).values))),
+        next_range=tuple(sorted(map(searched.shown, searched.same_kind(hp).values))),
         agreeing=sum(p <= 0.25 if side < 0 else p >= 0.75 for p in best),
-        asked=len(best),
+        checked=len(best),
     )
 
 
 def space_of(hps: list[Any]) -> Any:
     """KerasTuner's container of these hyperparameters."""
-    space = extra("keras_tuner", "KerasTuner").HyperParameters()
+    space = import_optional("keras_tuner", "KerasTuner").HyperParameters()
     space.merge(hps)
     return space
 
 
-def _words(ends: tuple[float, ...], scale: str) -> str:
+def _range_text(ends: tuple[float, ...], scale: str) -> str:
     numbers = [f"{end:.4g}" for end in ends]
     if scale == "choice":
         return ", ".join(numbers)

@@ -1,32 +1,34 @@
-"""Hyperparameters that are searched on the scale on which they act."""
+"""Hyperparameters that are searched on the scale on which they have their effect."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from keras_dnn import _arguments
 
+Scale: TypeAlias = Literal["log", "1 - x"]
+
 COMPLEMENT = "1 - "
-"""How the name begins under which KerasTuner knows one minus a hyperparameter."""
+"""Prefix of KerasTuner's name for one minus a hyperparameter."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Dimension:
     """A hyperparameter with its range and scale, called with KerasTuner's `hp`.
 
-    Called while a model is built, it gives the value to build with; called with the
-    best hyperparameters of a search, the value that was best.
+    Called while a model is built, it returns the value for this trial; called with the
+    best hyperparameters of a search, the best value.
 
     Args:
-        name: of the hyperparameter.
+        name: name of the hyperparameter.
         low: its lowest value.
         high: its highest value.
         scale: `"log"`, or `"1 - x"` for the logarithm of the distance to 1. KerasTuner
-            then keeps that distance, under the name `"1 - name"`.
+            then stores that distance, under the name `"1 - name"`.
 
     Raises:
-        ValueError: if the range is empty or the scale does not have it.
+        ValueError: if the range is empty or does not fit the scale.
 
     Example:
         >>> from keras_dnn.tuning import Dimension
@@ -37,12 +39,14 @@ class Dimension:
     name: str
     low: float
     high: float
-    scale: str = "log"
+    scale: Scale = "log"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name must be a text. Received: name={self.name!r}")
-        scale = _arguments.choice("scale", self.scale, ("log", "1 - x"))
+            raise ValueError(
+                f"name must be a non-empty string. Received: name={self.name!r}"
+            )
+        scale = _arguments.choice("scale", self.scale, get_args(Scale))
         least, most, bounds = (0.0, float("inf"), "()")
         if scale == "1 - x":
             least, most, bounds = (0.0, 1.0, "[)")
@@ -51,34 +55,32 @@ class Dimension:
         high = _arguments.number("high", self.high, low, most, "()")
         object.__setattr__(self, "high", high)
 
-    def __call__(self, hp: Any) -> Any:
-        """Registers the dimension in a search, and gives its value in this trial.
+    def __call__(self, hp: Any) -> float | None:
+        """Registers the dimension in a search and returns its value in this trial.
 
         Args:
             hp: KerasTuner's `HyperParameters`.
 
         Returns:
-            A float; `None` in a conditional scope that is not active, as from `hp`.
+            A float; `None` in a conditional scope that is not active.
         """
-        # KerasTuner's own default, the lowest value, lies on the border.
+        # KerasTuner's own default, the lowest value, lies at the edge.
         if self.scale == "log":
             middle = (self.low * self.high) ** 0.5
-            return hp.Float(
+            value: float | None = hp.Float(
                 self.name, self.low, self.high, sampling="log", default=middle
             )
+            return value
         least, most = 1 - self.high, 1 - self.low
+        middle = (least * most) ** 0.5
         distance = hp.Float(
-            COMPLEMENT + self.name,
-            least,
-            most,
-            sampling="log",
-            default=(least * most) ** 0.5,
+            COMPLEMENT + self.name, least, most, sampling="log", default=middle
         )
         return None if distance is None else 1 - distance
 
 
 def log_uniform(name: str, low: float, high: float) -> Dimension:
-    r"""Returns a hyperparameter whose order of magnitude is searched.
+    r"""Returns a hyperparameter that is searched by order of magnitude.
 
     For $u$ uniform in $[0, 1]$
 
@@ -86,12 +88,12 @@ def log_uniform(name: str, low: float, high: float) -> Dimension:
     x = a \left( \frac{b}{a} \right)^u
     $$
 
-    so each decade of a learning rate, a weight decay or a number of units is tried as
-    often as any other. Between 0.0001 and 0.1 a uniform search spends nine trials of
-    ten above 0.01.
+    so all decades of a learning rate, a weight decay or a number of units are tried
+    equally often. A uniform search between 0.0001 and 0.1 spends nine of ten trials
+    above 0.01.
 
     Args:
-        name: of the hyperparameter.
+        name: name of the hyperparameter.
         low: $a$, its lowest value, above 0.
         high: $b$, its highest value.
 
@@ -99,7 +101,7 @@ def log_uniform(name: str, low: float, high: float) -> Dimension:
         A `Dimension`, to be called with KerasTuner's `hp`.
 
     Raises:
-        ValueError: if the range is empty or reaches down to 0.
+        ValueError: if the range is empty or includes 0.
 
     Example:
         >>> import keras_tuner
@@ -121,19 +123,19 @@ def one_minus_log_uniform(name: str, low: float, high: float) -> Dimension:
     x = 1 - (1 - a) \left( \frac{1 - b}{1 - a} \right)^u
     $$
 
-    A momentum or $\beta$ averages over some $1 / (1 - \beta)$ steps: ten at 0.9, a
-    thousand at 0.999, so that from 0.9 to 0.905 nothing happens and from 0.999 to
-    0.9995 much does. KerasTuner's `sampling="reverse_log"` is another thing: between
-    0.9 and 0.999 it is all but uniform.
+    A momentum or $\beta$ averages over about $1 / (1 - \beta)$ steps: ten at 0.9, a
+    thousand at 0.999. So a change from 0.9 to 0.905 has hardly any effect, and one from
+    0.999 to 0.9995 a large one. KerasTuner's `sampling="reverse_log"` differs: between
+    0.9 and 0.999 it is almost uniform.
 
     Args:
-        name: of the hyperparameter.
+        name: name of the hyperparameter.
         low: $a$, its lowest value, at least 0.
         high: $b$, its highest value, below 1.
 
     Returns:
-        A `Dimension`, to be called with KerasTuner's `hp`. There the distance to 1 is
-        kept, as `"1 - name"`.
+        A `Dimension`, to be called with KerasTuner's `hp`, which stores the distance to
+        1 as `"1 - name"`.
 
     Raises:
         ValueError: if the range is empty or not in [0, 1).

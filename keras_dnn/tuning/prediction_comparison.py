@@ -14,14 +14,14 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn.tuning._comparison import Comparison, conclude, names_of, warn_of_few
-from keras_dnn.tuning._optional import extra
+from keras_dnn.tuning._optional_packages import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CAUTION = (
-    "It holds for these two trained networks on further data like this; train anew, "
-    "with another seed, and the order may turn. compare() tells of that."
+    "This holds for these two trained networks on further data like this; after "
+    "training with another seed the order may be reversed. compare() tests that."
 )
 
 
@@ -30,24 +30,24 @@ class PredictionComparison(Comparison):
     """What `compare_predictions` found; `print` it, or `plot()` it.
 
     Attributes:
-        names: of the two models.
-        difference: of the accuracies, first less second.
-        interval: where that difference lies, with the confidence asked for.
-        effect_size: of the predictions of which one alone is right, the share of the
-            first less the share of the second, in [-1, 1].
-        p_value: of McNemar's exact test, two-sided.
-        confidence: of the interval.
-        informative: predictions of which one alone is right.
+        names: names of the two models.
+        difference: difference of the accuracies, first minus second.
+        interval: confidence interval of that difference.
+        effect_size: of the inputs that only one network classifies correctly, the
+            fraction of the first minus the fraction of the second, in [-1, 1].
+        p_value: two-sided p-value of McNemar's exact test.
+        confidence: confidence level of the interval.
+        informative: number of inputs that only one network classifies correctly.
         conclusion: what may be concluded.
-        caution: what may not.
-        warning: if too few predictions are informative, else empty.
-        table: counts: both right, only the first; only the second, neither.
+        caution: what may not be concluded.
+        warning: says if too few inputs are informative, else empty.
+        table: counts of inputs: both right, only the first; only the second, neither.
     """
 
     table: np.ndarray
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws how often which of the two is right.
+        """Draws how often both, one or neither of the networks is right.
 
         Args:
             ax: where to draw; a new figure if `None`.
@@ -71,25 +71,27 @@ def compare_predictions(
     confidence: float = 0.95,
     names: tuple[str, str] = ("a", "b"),
 ) -> PredictionComparison:
-    """Tells whether one network classifies better than another, from one test set.
+    """Tests whether one network classifies better than another, on one test set.
 
-    Only inputs count of which one network alone is right: if both are as good, either
-    is right on half of them, whatever else they do.
+    Only inputs count that one network alone classifies correctly: if both are equally
+    good, each is right on half of them, whatever else they do.
 
     Args:
         y: true classes, of shape `(n,)` or `(n, 1)`, or one-hot `(n, classes)`.
         a: predictions: classes, or what `predict` gives, probabilities of shape
             `(n, classes)`, or `(n, 1)` for two classes.
-        b: those of the second network.
-        confidence: of the interval, in (0, 1). A difference counts as shown if
-            `p_value <= 1 - confidence`.
-        names: of the two, for the words.
+        b: the predictions of the second network.
+        confidence: confidence level of the interval, in (0, 1). A difference counts as
+            shown if `p_value <= 1 - confidence`.
+        names: names of the two networks, for the texts.
 
     Returns:
-        The difference in accuracy with its interval, the test, and what they mean.
+        The difference in accuracy with its interval, the test, and their meaning in
+        words.
 
     Raises:
-        ValueError: if the three are not as many, or an argument lies outside its range.
+        ValueError: if the three differ in length, or an argument lies outside its
+            range.
         ImportError: if SciPy is not installed.
 
     Example:
@@ -108,7 +110,7 @@ def compare_predictions(
         proportions", 1947. Toshiro Tango, "Equivalence test and confidence interval
         for the difference in proportions for the paired-sample design", 1998.
     """
-    stats = extra("scipy.stats", "SciPy")
+    stats = import_optional("scipy.stats", "SciPy")
     confidence = _arguments.number("confidence", confidence, 0.0, 1.0, "()")
     pair = names_of(names)
     truth = _classes("y", y)
@@ -118,7 +120,7 @@ def compare_predictions(
         _check_labels(y, truth, name, values)
         if predicted.shape != truth.shape or not truth.size:
             raise ValueError(
-                f"y and {name} must be as many, at least one. "
+                f"y and {name} must have the same length, at least 1. "
                 f"Received: y of {truth.size}, {name} of {predicted.size}"
             )
         right.append(predicted == truth)
@@ -145,14 +147,14 @@ def compare_predictions(
         ),
         caution=CAUTION,
         warning=warn_of_few(
-            informative, confidence, "predictions of which one alone is right"
+            informative, confidence, "inputs that one network alone classifies right"
         ),
         table=np.array([[both, only_a], [only_b, n - both - informative]]),
     )
 
 
 def _check_labels(y: Any, truth: np.ndarray, name: str, values: Any) -> None:
-    """Refuses labels that the classes of probabilities can never equal."""
+    """Refuses labels that no class of the probabilities can equal."""
     predicted = np.asarray(values)
     if predicted.ndim == 2 and predicted.shape[1] > 1:
         classes = predicted.shape[1]
@@ -168,7 +170,7 @@ def _check_labels(y: Any, truth: np.ndarray, name: str, values: Any) -> None:
 
 
 def _classes(name: str, values: Any) -> np.ndarray:
-    """Classes from classes, one-hot vectors or probabilities."""
+    """The classes that classes, one-hot vectors or probabilities stand for."""
     array = np.asarray(values)
     if array.ndim == 2 and array.shape[1] > 1:
         if array.dtype.kind == "f" and np.isnan(array).any():
@@ -181,7 +183,7 @@ def _classes(name: str, values: Any) -> np.ndarray:
         )
     array = array.reshape(-1)
     if array.dtype.kind == "f" and (array != np.round(array)).any():
-        # Not `array < 0`, which lets NaN pass.
+        # Not `array < 0`, which is false for NaN.
         if not ((array >= 0) & (array <= 1)).all() or name == "y":
             raise ValueError(
                 f"{name} must be classes{' or probabilities' * (name != 'y')}. "
@@ -194,16 +196,15 @@ def _classes(name: str, values: Any) -> np.ndarray:
 def _interval(
     stats: Any, only_a: int, only_b: int, n: int, alpha: float
 ) -> tuple[float, float]:
-    """Tango's score interval, widened to what the exact test leaves.
+    """Tango's score interval, widened where the exact test is more conservative.
 
-    The score test is a little keener than the exact one: left alone, its interval
-    might say that there is a difference where `p_value` does not.
+    Otherwise the interval might exclude zero where `p_value` shows no difference.
     """
-    optimize = extra("scipy.optimize", "SciPy")
+    optimize = import_optional("scipy.optimize", "SciPy")
     z = stats.norm.ppf(1 - alpha / 2)
 
     def score(delta: float, shift: float) -> float:
-        # The largest likelihood of `only_b / n` if the difference is `delta`.
+        # The maximum-likelihood estimate of `only_b / n` given the difference `delta`.
         b = (2 * n - only_a + only_b) * delta - only_a - only_b
         c = -only_b * delta * (1 - delta)
         q = (np.sqrt(b**2 - 8 * n * c) - b) / (4 * n)
@@ -211,18 +212,18 @@ def _interval(
         return float(only_a - only_b - n * delta - shift * np.sqrt(max(variance, 0)))
 
     def limit(shift: float) -> float:
-        # The difference seen is a root too where its variance is zero: begin beside it.
+        # The observed difference is a root too where its variance is 0.
         end = -float(np.sign(shift))
-        seen = (only_a - only_b) / n + 1e-12 * end
-        if score(end, shift) * score(seen, shift) >= 0:
+        observed = (only_a - only_b) / n + 1e-12 * end
+        if score(end, shift) * score(observed, shift) >= 0:
             return end
-        return float(optimize.brentq(score, end, seen, args=(shift,), xtol=1e-14))
+        return float(optimize.brentq(score, end, observed, args=(shift,), xtol=1e-14))
 
     low, high = limit(z), limit(-z)
     if only_a + only_b:
         test = stats.binomtest(only_a, only_a + only_b)
         exact = test.proportion_ci(1 - alpha, method="exact")
-        share = (only_a + only_b) / n
-        low = min(low, (2 * exact.low - 1) * share)
-        high = max(high, (2 * exact.high - 1) * share)
+        fraction = (only_a + only_b) / n
+        low = min(low, (2 * exact.low - 1) * fraction)
+        high = max(high, (2 * exact.high - 1) * fraction)
     return low, high

@@ -1,20 +1,21 @@
 """The learning-rate range test.
 
 L. N. Smith, "Cyclical learning rates for training neural networks", 2017: train for a
-few steps while the rate climbs from far too low to far too high, and look at the loss.
+few steps while the rate rises from far too low to far too high, and read the losses.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import endless, symbolic_inputs
+from keras_dnn._keras.optimizers import innermost, parts_of
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -22,13 +23,15 @@ from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_training
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.optimizers._override import override, put_back, updates_of
-from keras_dnn.tuning import _range_test_rules
+from keras_dnn.tuning import _range_test_rules as rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Sweep: TypeAlias = Literal["exponential", "linear"]
+
 FEWEST = 10
-"""Losses without which no curve can be read."""
+"""The least number of losses that make a curve."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +40,18 @@ class RangeTest(Result):
 
     Attributes:
         rates: the learning rate of each step.
-        losses: the loss of each step's own batch.
-        smoothed: their exponentially weighted averages, without bias.
-        trend: the curve that the suggestions are read from: local parabolas, which
-            unlike an average do not lag behind. It ends where the loss is back above
-            its first value.
-        suggestions: the rate by each rule. `"valley"` is where the deepest descent is
-            half done, `"steepest"` where the loss falls fastest per decade,
-            `"minimum"` a tenth of the rate with the lowest loss, `"slide"` the last
-            rate before the minimum at which it still falls half as fast as at the
-            steepest.
-        suggestion: the valley, or `None` if the curve says nothing.
-        interval: where nine of ten suggestions lie if the noise of the losses is drawn
-            again, `None` without a suggestion.
+        losses: the loss of each step, on its own batch.
+        smoothed: their exponentially weighted averages, with bias correction.
+        trend: the curve that the suggestions are read from: local parabolas, which do
+            not lag behind as an average does. NaN from where the loss has risen clearly
+            above its first values.
+        suggestions: the rate by each rule. `"valley"` is halfway down the deepest
+            descent, `"steepest"` where the loss falls fastest per decade, `"minimum"` a
+            tenth of the rate with the lowest loss, `"slide"` the last rate before the
+            minimum at which the loss falls at least half as fast as at the steepest.
+        suggestion: the valley, or `None` if the curve permits no suggestion.
+        interval: contains 90% of the suggestions when the noise of the losses is drawn
+            again; `None` without a suggestion.
         reason: why there is no suggestion, else empty.
     """
 
@@ -103,7 +105,7 @@ def find_learning_rate(
     max_rate: float = 10.0,
     steps: int = 100,
     batch_size: int = 32,
-    sweep: str = "exponential",
+    sweep: Sweep = "exponential",
     smoothing: float = 0.98,
     stop_factor: float = 4.0,
     shuffle: bool = True,
@@ -113,37 +115,37 @@ def find_learning_rate(
 ) -> RangeTest:
     """Sweeps the learning rate over a few steps and suggests one from the losses.
 
-    The rate climbs inside the compiled step, and each loss is that of its own batch,
-    not the mean of the epoch so far. The model is left exactly as it was, bit for bit:
-    weights, statistics, the optimizer's state, random generators and metrics, also
-    after an exception or Ctrl-C. A `fit` after it is the `fit` that would have been;
-    only a `tf.data.Dataset` that shuffles goes on to its next order, as after any pass
-    over it.
+    The rate rises inside the compiled step, and each loss is that of its own batch, not
+    the mean of the epoch so far. The model is left unchanged, bit for bit: weights,
+    statistics, the optimizer's state, random generators and metrics, also after an
+    exception or Ctrl-C. A later `fit` gives the same result as without the test; only a
+    `tf.data.Dataset` that shuffles moves on to its next order, as after any pass over
+    it.
 
-    With `gradient_accumulation_steps` a step is an update, and its loss the mean of its
-    batches. The sweep stops at NaN, or where the smoothed loss exceeds its lowest value
-    by `stop_factor - 1` times that value's size (or a tenth of the first one's, if that
-    is more: a loss may come near zero).
+    With `gradient_accumulation_steps` a step is an update, and its loss the mean over
+    its batches. The sweep stops at NaN, or where the smoothed loss exceeds its lowest
+    value by `stop_factor - 1` times the size of that value (or a tenth of the size of
+    the first, if that is larger, since a loss may approach zero).
 
     Args:
         model: a compiled model.
         x: inputs as for `fit`: arrays, a `tf.data.Dataset` or a
-            `keras.utils.PyDataset`. They are used again from the start where they end.
-        y: targets, if `x` does not bring them.
+            `keras.utils.PyDataset`. They are repeated as often as needed.
+        y: targets, if `x` does not contain them.
         min_rate: the rate of the first step, positive.
-        max_rate: the rate of the last one.
+        max_rate: the rate of the last step.
         steps: how many updates, at least 2.
-        batch_size: for arrays.
+        batch_size: batch size for arrays.
         sweep: `"exponential"` or `"linear"`.
-        smoothing: of the average, in [0, 1).
-        stop_factor: how far up the loss may go, more than 1.
+        smoothing: weight of the past in the smoothed loss, in [0, 1).
+        stop_factor: how far the loss may rise, more than 1.
         shuffle: whether arrays are shuffled first.
         sample_weight: as for `fit`.
-        seed: for the shuffling and the interval.
+        seed: seed of the shuffling and the interval.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
 
     Returns:
-        The curve and what it says.
+        The curve and its suggestions.
 
     Raises:
         ValueError: if a value lies outside its range, or the model is not compiled or
@@ -170,14 +172,14 @@ def find_learning_rate(
     max_rate = _arguments.number("max_rate", max_rate, min_rate, bounds="()")
     smoothing = _arguments.number("smoothing", smoothing, high=1.0)
     stop_factor = _arguments.number("stop_factor", stop_factor, 1.0, bounds="()")
-    sweep = _arguments.choice("sweep", sweep, ("exponential", "linear"))
+    sweep = _arguments.choice("sweep", sweep, get_args(Sweep))
     steps = _arguments.count("steps", steps, least=2)
     shuffle = _arguments.switch("shuffle", shuffle)
     if not getattr(model, "compiled", False) or model.optimizer is None:
         raise ValueError(f"model must be compiled. Received: model={model}")
 
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if hasattr(optimizer, "optimizers"):
+    optimizer = innermost(model.optimizer)
+    if parts_of(optimizer) != [optimizer]:
         raise ValueError(
             "model must have one optimizer, not a MultiOptimizer. "
             f"Received: model.optimizer={optimizer}"
@@ -194,32 +196,32 @@ def find_learning_rate(
     )
     if not model.built:
         model(symbolic_inputs(fit["x"]))
-    probe = _Sweep(steps, every, smoothing, stop_factor, Progress(verbose))
+    recorder = _SweepRecorder(steps, every, smoothing, stop_factor, Progress(verbose))
     with unchanged_by_training(model):
         start = updates_of(optimizer)
 
         def rate_at(updates: Tensor) -> Tensor:
-            share = tf.cast(updates - start, tf.float64) / (steps - 1)
-            share = tf.clip_by_value(share, 0.0, 1.0)
+            done = tf.cast(updates - start, tf.float64) / (steps - 1)
+            done = tf.clip_by_value(done, 0.0, 1.0)
             if sweep == "linear":
-                rate = min_rate + (max_rate - min_rate) * share
+                rate = min_rate + (max_rate - min_rate) * done
             else:
-                rate = min_rate * (max_rate / min_rate) ** share
+                rate = min_rate * (max_rate / min_rate) ** done
             return tf.cast(rate, keras.config.floatx())
 
         override(optimizer, "learning_rate", rate_at)
         try:
-            model.fit(**fit, callbacks=[probe], verbose=0, shuffle=False)
+            model.fit(**fit, callbacks=[recorder], verbose=0, shuffle=False)
         finally:
-            # What broke off may still hold on to the callbacks.
-            probe._detach()
+            # An exception in `fit` skips `on_train_end`.
+            recorder._detach()
             put_back(optimizer, "learning_rate")
-            probe.progress.stop()
-    return _read(probe, sweep, smoothing, seed)
+            recorder.progress.stop()
+    return _result(recorder, sweep, smoothing, seed)
 
 
-class _Sweep(StepLogger):
-    """Ends the sweep in time."""
+class _SweepRecorder(StepLogger):
+    """Records rates and losses and ends the sweep."""
 
     def __init__(
         self,
@@ -245,13 +247,13 @@ class _Sweep(StepLogger):
             self.model.stop_training = True
 
     def updates(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rate and loss of each update that is complete, its batches together."""
+        """Rate and mean loss of each completed update."""
         rates, first = np.unique(self.learning_rates, return_index=True)
         if not len(rates):
             return rates, rates
         sums = np.add.reduceat(self.losses, first)
         counts = np.diff([*first, len(self.losses)])
-        # Only a later rate tells of an update that loss scaling put off.
+        # An update that loss scaling skipped shows in the rate of the next batch only.
         complete = len(rates) - int(counts[-1] < self.batches_per_step)
         end = min(complete, self.length)
         return rates[:end], (sums / counts)[:end]
@@ -261,42 +263,46 @@ class _Sweep(StepLogger):
             return False
         if not np.isfinite(losses).all():
             return True
-        averages = _range_test_rules.smoothed(losses, self.smoothing)
-        # A loss near zero may multiply without meaning anything.
+        averages = rules.smoothed(losses, self.smoothing)
+        # Near zero, a multiple of the loss means nothing.
         size = max(abs(averages.min()), abs(averages[0]) / 10)
         limit = averages.min() + (self.stop_factor - 1) * size
         return bool(averages[-1] > limit)
 
 
-def _read(probe: _Sweep, sweep: str, smoothing: float, seed: int | None) -> RangeTest:
-    """The result of a sweep that has ended."""
-    rates, losses = probe.updates()
-    end = _range_test_rules.usable(losses)
-    found: dict[str, Any] = {
-        "rates": rates,
-        "losses": losses,
-        "smoothed": _range_test_rules.smoothed(losses, smoothing),
-        "trend": np.full(len(losses), math.nan),
-        "suggestions": {},
-        "suggestion": None,
-        "interval": None,
-        "reason": "",
-    }
+def _result(
+    recorder: _SweepRecorder, sweep: Sweep, smoothing: float, seed: int | None
+) -> RangeTest:
+    """What the losses of a finished sweep say."""
+    rates, losses = recorder.updates()
+    end = rules.usable(losses)
+    undecided = RangeTest(
+        rates=rates,
+        losses=losses,
+        smoothed=rules.smoothed(losses, smoothing),
+        trend=np.full(len(losses), math.nan),
+        suggestions={},
+        suggestion=None,
+        interval=None,
+        reason="",
+    )
     if end < FEWEST:
-        found["reason"] = (
+        reason = (
             f"{end} losses are too few to read a curve: try more steps"
             if end == len(losses)
             else f"the loss diverges after {end} steps: try a lower min_rate"
         )
-        return RangeTest(**found)
+        return dataclasses.replace(undecided, reason=reason)
     used, curve = rates[:end], losses[:end]
-    trend = _range_test_rules.Trend(np.log(used) if sweep == "exponential" else used)
-    found["trend"][:end] = trend.values_of @ curve
-    found["reason"] = _range_test_rules.why_not(curve, trend)
-    if not found["reason"]:
-        found["suggestions"] = _range_test_rules.suggestions(used, curve, trend)
-        found["suggestion"] = found["suggestions"]["valley"]
-        found["interval"] = _range_test_rules.interval(
-            "valley", used, curve, trend, seed
-        )
-    return RangeTest(**found)
+    trend = rules.Trend(np.log(used) if sweep == "exponential" else used)
+    undecided.trend[:end] = trend.values_of @ curve
+    reason = rules.reason_against(curve, trend)
+    if reason:
+        return dataclasses.replace(undecided, reason=reason)
+    suggestions = rules.suggestions(used, curve, trend)
+    return dataclasses.replace(
+        undecided,
+        suggestions=suggestions,
+        suggestion=suggestions["valley"],
+        interval=rules.interval("valley", used, curve, trend, seed),
+    )

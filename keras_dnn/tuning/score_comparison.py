@@ -7,27 +7,29 @@ J. L. Hodges and E. L. Lehmann, "Estimates of location based on rank tests", 196
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn.tuning._comparison import Comparison, conclude, names_of, warn_of_few
-from keras_dnn.tuning._optional import extra
+from keras_dnn.tuning._optional_packages import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CAUTIONS = {
+Pairing: TypeAlias = Literal["seeds", "folds", "data sets"]
+
+CAUTIONS: dict[Pairing, str] = {
     "seeds": (
-        "It holds for further seeds on this same data and split; of other data it "
-        "says nothing."
+        "This holds for further seeds on the same data and split; it says nothing "
+        "about other data."
     ),
     "folds": (
-        "Folds share training data, which makes p too small; of other data it says "
-        "nothing."
+        "Folds share training data, which makes p too small; this says nothing about "
+        "other data."
     ),
-    "data sets": "It holds for data sets like these, if they were not picked for it.",
+    "data sets": "This holds for similar data sets, if they were not selected for it.",
 }
 
 
@@ -36,20 +38,20 @@ class ScoreComparison(Comparison):
     """What `compare` found; `print` it, or `plot()` it.
 
     Attributes:
-        names: of the two models.
-        difference: of the scores, first less second: the median of all means of two
-            differences (Hodges and Lehmann).
-        interval: where that difference lies, with the confidence asked for; infinite
-            if there are too few pairs.
-        effect_size: rank-biserial correlation: the share of ranks in favour of the
-            first less the share in favour of the second, in [-1, 1].
-        p_value: of Wilcoxon's signed-rank test, two-sided.
-        confidence: of the interval.
-        informative: pairs that differ.
+        names: names of the two models.
+        difference: estimated difference of the scores, first minus second: the median
+            of the means of all pairs of differences (Hodges and Lehmann).
+        interval: confidence interval of that difference; infinite if there are too few
+            pairs.
+        effect_size: rank-biserial correlation: the fraction of ranks in favour of the
+            first minus the fraction in favour of the second, in [-1, 1].
+        p_value: two-sided p-value of Wilcoxon's signed-rank test.
+        confidence: confidence level of the interval.
+        informative: number of pairs that differ.
         conclusion: what may be concluded.
-        caution: what may not.
-        warning: if the pairs are too few to show anything, else empty.
-        differences: of each pair.
+        caution: what may not be concluded.
+        warning: says if the pairs are too few to show anything, else empty.
+        differences: the difference of each pair.
     """
 
     differences: np.ndarray
@@ -77,32 +79,32 @@ def compare(
     scores_a: Any,
     scores_b: Any,
     *,
-    over: str = "seeds",
+    over: Pairing = "seeds",
     confidence: float = 0.95,
     names: tuple[str, str] = ("a", "b"),
 ) -> ScoreComparison:
-    """Tells whether one model scores higher than another, over seeds or folds.
+    """Tests whether one model scores higher than another, over seeds or folds.
 
-    The `i`-th scores belong together: same seed, same fold, same data set. Pairs that
-    do not differ do not count for the test (SciPy's `zero_method="wilcox"`); the
-    interval takes them in.
+    The `i`-th scores form a pair: same seed, same fold, same data set. The test leaves
+    out pairs that do not differ (SciPy's `zero_method="wilcox"`); the interval includes
+    them.
 
     Args:
         scores_a: a score for each pair, accuracy or loss or any other, of shape
             `(pairs,)`. For a training that failed, give the score of a guess.
-        scores_b: those of the second model.
-        over: what the pairs are, `"seeds"`, `"folds"` or `"data sets"`, for the words
-            of caution.
-        confidence: of the interval, in (0, 1). A difference counts as shown if
-            `p_value <= 1 - confidence`.
-        names: of the two, for the words.
+        scores_b: the scores of the second model.
+        over: what the pairs are, `"seeds"`, `"folds"` or `"data sets"`; the caution
+            depends on it.
+        confidence: confidence level of the interval, in (0, 1). A difference counts as
+            shown if `p_value <= 1 - confidence`.
+        names: names of the two models, for the texts.
 
     Returns:
-        The difference with its interval, the test, and what they mean.
+        The difference with its interval, the test, and their meaning in words.
 
     Raises:
-        ValueError: if the scores are not as many, not finite, or an argument lies
-            outside its range.
+        ValueError: if the scores differ in number or are not finite, or an argument
+            lies outside its range.
         ImportError: if SciPy is not installed.
 
     Example:
@@ -117,14 +119,14 @@ def compare(
         Frank Wilcoxon, "Individual comparisons by ranking methods", 1945. Dave Kerby,
         "The simple difference formula", 2014, for the effect size.
     """
-    stats = extra("scipy.stats", "SciPy")
+    stats = import_optional("scipy.stats", "SciPy")
     confidence = _arguments.number("confidence", confidence, 0.0, 1.0, "()")
-    over = _arguments.choice("over", over, tuple(CAUTIONS))
+    over = _arguments.choice("over", over, get_args(Pairing))
     pair = names_of(names)
     a, b = _scores("scores_a", scores_a), _scores("scores_b", scores_b)
     if a.shape != b.shape:
         raise ValueError(
-            "scores_a and scores_b must be as many. "
+            "scores_a and scores_b must have the same length. "
             f"Received: {a.size} and {b.size} scores"
         )
     differences = a - b
@@ -166,7 +168,7 @@ def _effect_size(stats: Any, differences: np.ndarray) -> float:
 def _estimate(
     stats: Any, differences: np.ndarray, alpha: float
 ) -> tuple[float, tuple[float, float]]:
-    """Median and order statistics of all means of two differences."""
+    """Median and order statistics of the means of all pairs of differences."""
     n = len(differences)
     i, j = np.triu_indices(n)
     means = np.sort((differences[i] + differences[j]) / 2)
@@ -178,7 +180,7 @@ def _estimate(
 
 
 def _excluded(stats: Any, n: int, alpha: float) -> int:
-    """How many values of the rank sum, from 0 up, have at most `alpha / 2` together."""
+    """How many rank sums, from 0 up, have a total probability of at most alpha / 2."""
     low, high = 0, n * (n + 1) // 4
     while low < high:
         middle = (low + high) // 2

@@ -4,12 +4,12 @@ import keras_tuner
 
 
 class Search(keras_tuner.RandomSearch):
-    """A random search, or one through the values it is given.
+    """A random search, or a search through given values.
 
     Args:
         score: the function of `hp` to minimise.
         folder: where KerasTuner keeps its files.
-        tries: what to try, a dict of values for each trial.
+        tries: the values of each trial, a list of dicts.
     """
 
     def __init__(self, score, folder, tries=None, **options):

@@ -1,4 +1,4 @@
-"""The border alarm: every kind of hyperparameter, at either end, hand-worked."""
+"""The border alarm: every kind of hyperparameter, at either edge, worked by hand."""
 
 import json
 import sys
@@ -34,15 +34,15 @@ def choice_of(*values, **options):
     return lambda hp: hp.Choice("x", list(values), **options)
 
 
-# As wide on its scale, with the best value in the middle.
+# The next range is as wide on its scale, with the best value in the middle.
 CASES = {
     "log, upper": (float_of(1e-4, 1e-1, sampling="log"), 0.1, (10**-2.5, 10**0.5)),
     "log, lower": (float_of(1e-4, 1e-2, sampling="log"), 1e-4, (1e-5, 1e-3)),
     "linear": (float_of(2.0, 4.0), 3.9, (2.9, 4.9)),
     "linear, below zero": (float_of(-1.0, 1.0), -0.9, (-1.9, 0.1)),
     "stays positive": (float_of(0.1, 1.1), 0.15, (0.0, 0.65)),
-    "a share": (float_of(0.0, 0.5), 0.48, (0.23, 0.73)),
-    "a share to its end": (float_of(0.0, 0.9), 0.9, (0.45, 1.0)),
+    "a fraction": (float_of(0.0, 0.5), 0.48, (0.23, 0.73)),
+    "a fraction up to 1": (float_of(0.0, 0.9), 0.9, (0.45, 1.0)),
     "float with a step": (float_of(1.0, 3.0, step=0.5), 3.0, (2.0, 4.0)),
     "log with a step": (float_of(1.0, 1e4, step=10, sampling="log"), 1e4, (1e2, 1e6)),
     "reverse log": (float_of(1.0, 100.0, sampling="reverse_log"), 100.0, (91, 100.9)),
@@ -55,15 +55,15 @@ CASES = {
     "int, log step": (int_of(8, 32, step=2, sampling="log"), 8, (4, 16)),
     "int, log step, odd": (int_of(6, 24, step=2, sampling="log"), 6, (3, 12)),
     "choice, doubling": (choice_of(16, 32, 64), 64, (32, 64, 128)),
-    "choice, down": (choice_of(16, 32, 64), 16, (8, 16, 32)),
+    "choice, lower": (choice_of(16, 32, 64), 16, (8, 16, 32)),
     "choice, adding": (choice_of(0.1, 0.2, 0.3), 0.3, (0.2, 0.3, 0.4)),
-    "choice, falling": (choice_of(0.1, 0.01, 0.001), 0.001, (1e-4, 1e-3, 1e-2)),
-    "choice of shares": (choice_of(0.0, 0.25, 0.5), 0.5, (0.25, 0.5, 0.75)),
+    "choice, decreasing": (choice_of(0.1, 0.01, 0.001), 0.001, (1e-4, 1e-3, 1e-2)),
+    "choice of fractions": (choice_of(0.0, 0.25, 0.5), 0.5, (0.25, 0.5, 0.75)),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_next_range_is_as_wide_and_around_the_best(name, tmp_path):
+def test_next_range_is_as_wide_and_centred_on_the_best(name, tmp_path):
     register, best, expected = CASES[name]
     alarm = alarm_of(tmp_path, register, ("x", best))
     (border,) = alarm.borders
@@ -101,7 +101,9 @@ def test_next_range_is_as_wide_and_around_the_best(name, tmp_path):
         (lambda hp: hp.Fixed("x", 3), 3),
     ],
 )
-def test_no_alarm_inside_at_a_limit_or_without_an_order(register, value, tmp_path):
+def test_no_alarm_inside_a_range_at_a_limit_or_without_an_order(
+    register, value, tmp_path
+):
     alarm = alarm_of(tmp_path, register, ("x", value))
     assert not alarm
     assert "inside" in str(alarm)
@@ -110,7 +112,7 @@ def test_no_alarm_inside_at_a_limit_or_without_an_order(register, value, tmp_pat
 
 
 @pytest.mark.parametrize(("best", "side"), [(0.9988, "upper"), (0.901, "lower")])
-def test_momentum_is_told_as_itself_and_moved_by_its_distance_to_one(
+def test_momentum_is_reported_itself_and_moved_by_its_distance_to_one(
     best, side, tmp_path
 ):
     momentum = one_minus_log_uniform("momentum", 0.9, 0.999)
@@ -133,7 +135,7 @@ def test_momentum_does_not_go_below_zero(tmp_path):
     assert not alarm_of(tmp_path, momentum, ("1 - momentum", 1.0))
 
 
-def test_margin_is_a_share_of_the_decades(tmp_path):
+def test_margin_is_a_fraction_of_the_decades(tmp_path):
     rate = log_uniform("x", 1e-4, 1.0)
     at = 10**-0.5  # An eighth of four decades from the upper end.
     assert not alarm_of(tmp_path, rate, ("x", at), margin=0.124)
@@ -144,9 +146,9 @@ def test_counts_how_many_of_the_best_five_agree(tmp_path):
     others = [("x", value) for value in (0.76, 0.74, 0.9, 0.1, 0.99)]
     alarm = alarm_of(tmp_path, float_of(0.2, 1.0), ("x", 0.98), others)
     (border,) = alarm.borders
-    # A quarter of the range begins at 0.8; the sixth is not asked.
-    assert (border.agreeing, border.asked) == (2, 5)
-    assert "2 of the best 5" in str(alarm)
+    # The last quarter of the range begins at 0.8; the sixth trial is not checked.
+    assert (border.agreeing, border.checked) == (2, 5)
+    assert "2 of the best 5 trials" in str(alarm)
 
 
 def test_best_is_the_highest_where_the_objective_says_so(tmp_path):
@@ -199,7 +201,7 @@ def test_failed_trials_do_not_count(tmp_path):
     assert not alarm
 
 
-def test_the_next_search_keeps_to_the_moved_range(tmp_path):
+def test_the_next_search_stays_in_the_moved_range(tmp_path):
     rate = log_uniform("rate", 1e-4, 1e-2)
     momentum = one_minus_log_uniform("momentum", 0.9, 0.99)
 
@@ -224,7 +226,7 @@ def test_the_next_search_keeps_to_the_moved_range(tmp_path):
     assert first.oracle.get_space().space[0].max_value == 1e-2
 
 
-def test_dict_is_ready_for_json_and_picture_shows_the_trials(tmp_path):
+def test_dict_is_ready_for_json_and_plot_shows_the_trials(tmp_path):
     alarm = alarm_of(
         tmp_path, log_uniform("x", 1e-4, 1e-1), ("x", 0.09), [("x", 0.01), ("x", 0.02)]
     )
@@ -240,7 +242,7 @@ def test_dict_is_ready_for_json_and_picture_shows_the_trials(tmp_path):
 
 
 def test_bad_arguments_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="tuner must be one of KerasTuner"):
+    with pytest.raises(ValueError, match="tuner must be a tuner of KerasTuner"):
         border_alarm(3)
     search = searched(lambda hp: hp.Float("x", 0, 1), tmp_path, max_trials=2)
     with pytest.raises(ValueError, match=r"margin must be a number in \[0, 0.5\)"):

@@ -1,4 +1,4 @@
-"""Dimensions: sampled evenly on their scale by KerasTuner itself."""
+"""Dimensions: sampled uniformly on their scale by KerasTuner itself."""
 
 import keras_tuner
 import numpy as np
@@ -28,22 +28,22 @@ def sampled(dimension, samples=4000):
 @pytest.mark.parametrize(("low", "high"), [(1e-4, 1e-1), (0.5, 0.6), (3.0, 3000.0)])
 def test_logarithms_are_uniform(low, high):
     x = np.log(sampled(log_uniform("x", low, high)))
-    share = (x - np.log(low)) / (np.log(high) - np.log(low))
-    assert stats.kstest(share, "uniform").pvalue > 0.01
-    assert stats.kstest(share**1.2, "uniform").pvalue < 1e-4
+    quantiles = (x - np.log(low)) / (np.log(high) - np.log(low))
+    assert stats.kstest(quantiles, "uniform").pvalue > 0.01
+    assert stats.kstest(quantiles**1.2, "uniform").pvalue < 1e-4
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.9, 0.999), (0.0, 0.99), (0.5, 0.99999)])
 def test_logarithms_of_the_distance_to_one_are_uniform(low, high):
     x = sampled(one_minus_log_uniform("x", low, high))
-    share = np.log((1 - x) / (1 - low)) / np.log((1 - high) / (1 - low))
-    assert stats.kstest(share, "uniform").pvalue > 0.01
-    assert stats.kstest(share**1.2, "uniform").pvalue < 1e-4
+    quantiles = np.log((1 - x) / (1 - low)) / np.log((1 - high) / (1 - low))
+    assert stats.kstest(quantiles, "uniform").pvalue > 0.01
+    assert stats.kstest(quantiles**1.2, "uniform").pvalue < 1e-4
     assert low - 1e-12 <= x.min()
     assert x.max() <= high + 1e-12
 
 
-def test_reverse_log_of_keras_tuner_is_another_thing():
+def test_reverse_log_of_keras_tuner_differs():
     hp = keras_tuner.HyperParameters()
     hp.Float("x", 0.9, 0.999, sampling="reverse_log")
     theirs = np.array([hp.space[0].random_sample(seed) for seed in range(1000)])

@@ -25,7 +25,7 @@ def ends(hp):
     return hp.min_value, hp.max_value
 
 
-def test_log_range_keeps_a_share_of_its_decades(tmp_path):
+def test_log_range_keeps_a_fraction_of_its_decades(tmp_path):
     rate = log_uniform("x", 1e-4, 1e-1)
     hp = narrowed(tmp_path, rate, [1e-2, 10**-1.9, 10**-2.1], factor=3)
     assert ends(hp) == pytest.approx((10**-2.5, 10**-1.5))
@@ -34,13 +34,13 @@ def test_log_range_keeps_a_share_of_its_decades(tmp_path):
     assert ends(hp) == pytest.approx((10**-2.25, 10**-1.75))
 
 
-def test_distance_to_one_keeps_a_share_of_its_decades(tmp_path):
+def test_distance_to_one_keeps_a_fraction_of_its_decades(tmp_path):
     momentum = one_minus_log_uniform("momentum", 0.9, 0.9999)
     hp = narrowed(tmp_path, momentum, [0.005], "1 - momentum", factor=3)
     assert ends(hp) == pytest.approx((0.005 / 10**0.5, 0.005 * 10**0.5))
 
 
-def test_linear_range_is_a_share_of_its_width(tmp_path):
+def test_linear_range_keeps_a_fraction_of_its_width(tmp_path):
     hp = narrowed(tmp_path, lambda hp: hp.Float("x", 0, 10), [4.0], factor=4)
     assert ends(hp) == pytest.approx((2.75, 5.25))
 
@@ -60,11 +60,11 @@ def test_the_middle_is_the_median_of_the_best_few(tmp_path):
     assert ends(hp) == pytest.approx((4.0, 4.5))
 
 
-def test_the_old_range_is_not_left_and_the_border_is_told(tmp_path):
+def test_new_range_stays_in_the_old_one_and_warns_of_its_edge(tmp_path):
     def register(hp):
         hp.Float("x", 0.0, 10.0)
 
-    with pytest.warns(UserWarning, match="value of x lies on the border .* border_al"):
+    with pytest.warns(UserWarning, match="value of x lies at the edge .* border_al"):
         hp = narrowed(tmp_path, register, [9.8], factor=4)
     assert ends(hp) == pytest.approx((7.5, 10.0))
     # At a limit there is nothing beyond to warn of.
@@ -96,7 +96,7 @@ def test_whole_numbers_stay_whole_and_keep_their_neighbours(
     assert hp.step == options.get("step", None if "sampling" in options else 1)
 
 
-def test_lists_keep_the_neighbours_and_texts_what_was_best(tmp_path):
+def test_lists_keep_the_neighbours_and_strings_the_best_values(tmp_path):
     sizes = [8, 16, 32, 64, 128]
     hp = narrowed(tmp_path, lambda hp: hp.Choice("x", sizes), [32], factor=4)
     assert hp.values == [16, 32, 64]
@@ -122,7 +122,7 @@ def test_values_of_another_list_do_not_count(tmp_path):
     assert (hp.values, hp.default) == ([16, 32, 64], 32)
 
 
-def test_booleans_are_settled_if_the_best_few_agree(tmp_path):
+def test_booleans_are_fixed_if_the_best_few_agree(tmp_path):
     def score(hp):
         return hp.Float("x", 0, 1) + hp.Boolean("norm")
 
@@ -153,11 +153,11 @@ def test_fine_search_stays_in_the_new_ranges_and_finds_better(tmp_path):
     fine = searched(
         score, tmp_path / "fine", max_trials=40, seed=3, hyperparameters=space
     )
-    kept = {hp.name: hp for hp in space.space}
+    ranges = {hp.name: hp for hp in space.space}
     for trial in fine.oracle.trials.values():
         values = trial.hyperparameters.values
-        assert ends(kept["rate"])[0] <= values["rate"] <= ends(kept["rate"])[1]
-        assert values["units"] in range(kept["units"].min_value, 201, 10)
+        assert ends(ranges["rate"])[0] <= values["rate"] <= ends(ranges["rate"])[1]
+        assert values["units"] in range(ranges["units"].min_value, 201, 10)
         assert set(values) == {"rate", "1 - momentum", "units", "norm"}
     best = [search.oracle.get_best_trials()[0].score for search in (coarse, fine)]
     assert best[1] < best[0]

@@ -1,4 +1,4 @@
-"""SciPy and KerasTuner, an extra: imported here, and the error if one is missing."""
+"""SciPy and KerasTuner, which the extra `tuning` installs, imported on demand."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import importlib
 from typing import Any
 
 
-def extra(module: str, package: str) -> Any:
-    """Imports a module of the extra `tuning`.
+def import_optional(module: str, package: str) -> Any:
+    """Imports a module of an optional package.
 
     Args:
-        module: its name.
-        package: what it belongs to, for the message.
+        module: name of the module.
+        package: name of the package, for the message.
 
     Raises:
         ImportError: if the package is not installed.

@@ -1,4 +1,4 @@
-"""The range test in `fit`: what it records, and that it leaves nothing behind."""
+"""What the range test records in `fit`."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ class Batches(keras.utils.PyDataset):
         return X[rows], Y[rows]
 
 
-# The sweep a second time; Keras sums up its losses in float32
+# The sweep in NumPy. Keras sums up losses in float32.
 
 
 def linear_model(optimizer, **compile_arguments):
@@ -125,7 +125,7 @@ def test_losses_are_those_of_the_same_sweep_in_numpy(make, mode):
         "tensor",
     ],
 )
-def test_every_kind_of_data_begins_again_where_it_ends(data, expected):
+def test_data_of_every_kind_are_repeated(data, expected):
     model = linear_model(optimizers.SGD(0.5))
     result = find_learning_rate(model, **data(), **SWEEP)
     np.testing.assert_allclose(result.losses, expected(), rtol=1e-6)
@@ -148,7 +148,7 @@ def test_several_inputs_and_outputs_add_up():
 
 
 @pytest.mark.parametrize("make", [optimizers.SGD, keras.optimizers.SGD])
-def test_two_replicas_record_what_one_device_does(two_replicas, make):
+def test_two_replicas_record_the_same_as_one_device(two_replicas, make):
     with two_replicas.scope():
         model = linear_model(make(0.5))
     result = find_learning_rate(model, X, Y, batch_size=BATCH, **SWEEP)
@@ -156,7 +156,7 @@ def test_two_replicas_record_what_one_device_does(two_replicas, make):
     np.testing.assert_allclose(result.losses, replayed(GEOMETRIC), rtol=1e-6)
 
 
-def test_a_linear_sweep_climbs_by_equal_amounts():
+def test_a_linear_sweep_rises_in_equal_steps():
     model = linear_model(optimizers.SGD(0.5))
     result = find_learning_rate(
         model, X, Y, batch_size=BATCH, sweep="linear", **{**SWEEP, "min_rate": 0.01}
@@ -166,7 +166,7 @@ def test_a_linear_sweep_climbs_by_equal_amounts():
     np.testing.assert_allclose(result.losses, replayed(rates), rtol=1e-6)
 
 
-def test_the_sweep_begins_at_its_first_rate_also_in_mid_training():
+def test_the_sweep_begins_at_its_first_rate_also_between_updates():
     """Four batches of three: the optimizer waits for two more."""
     for make in (optimizers.SGD, keras.optimizers.SGD):
         model = linear_model(make(1e-3, gradient_accumulation_steps=3))
@@ -189,7 +189,7 @@ def test_updates_that_overflow_do_not_shorten_the_sweep(make):
     np.testing.assert_allclose(result.rates, GEOMETRIC, rtol=2e-7)
 
 
-# Losses that are told what to be
+# Losses that the targets prescribe
 
 RAMP = np.arange(200.0)[:, None]
 
@@ -265,7 +265,7 @@ def test_shuffling_takes_every_row_once_before_any_again():
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
-def test_a_bar_is_shown_to_its_end_and_silence_is_silent(capsys, steps_per_execution):
+def test_verbose_shows_a_complete_bar_or_nothing(capsys, steps_per_execution):
     compiled = {"steps_per_execution": steps_per_execution}
     swept(np.ones(30), compiled=compiled, verbose=0)
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""What `RangeTest` reads from curves whose good rates are known."""
+"""Suggestions from curves whose good rates are known."""
 
 import json
 from types import SimpleNamespace
@@ -16,10 +16,10 @@ PLATEAU, DEPTH, WIDTH, BEND = 2.3, 1.5, 0.25, 0.15
 
 
 def read(losses, rates=RATES, sweep="exponential", smoothing=0.98, seed=0):
-    """The result of a sweep that saw these losses."""
+    """The result of a sweep with these losses."""
     losses = np.asarray(losses, "float64")
-    sweep_seen = SimpleNamespace(updates=lambda: (rates[: len(losses)], losses))
-    return range_test._read(sweep_seen, sweep, smoothing, seed)
+    recorder = SimpleNamespace(updates=lambda: (rates[: len(losses)], losses))
+    return range_test._result(recorder, sweep, smoothing, seed)
 
 
 def logistic(z):
@@ -41,7 +41,7 @@ def loss_at(rates, depth=DEPTH):
 
 
 def stopped(losses):
-    """As the sweep stops: not long after the loss has begun to explode."""
+    """The losses until the sweep stops, soon after they begin to explode."""
     return losses[: np.argmax(losses > 4 * PLATEAU) or len(losses)]
 
 
@@ -65,8 +65,8 @@ def decades(a, b):
         ("valley", STEEPEST, 0.1),
         ("steepest", STEEPEST, DECADES_A_STEP / 2),
         ("minimum", LOWEST / 10, 0.15),
-        # A logistic curve is half as steep where e^z + e^-z = 6. The trend blurs that
-        # outwards by less than half of its bandwidth.
+        # A logistic curve is half as steep where e^z + e^-z = 6. The trend moves that
+        # point outwards by less than half of its bandwidth.
         ("slide", STEEPEST * 10 ** (WIDTH * np.log(3 + np.sqrt(8))), 0.25),
     ],
 )
@@ -103,13 +103,13 @@ def test_the_valley_is_half_the_descent_where_that_is_not_the_steepest_place():
 
 @pytest.fixture(scope="module", params=[0.1, 0.3])
 def noisy(request):
-    """What a hundred sweeps over the same curve give, and the size of their noise."""
+    """The results of a hundred sweeps over the same curve, and their noise."""
     sigma = request.param
     return sigma, [read(CURVE + noise(seed, sigma=sigma)) for seed in range(100)]
 
 
 @pytest.mark.parametrize(
-    ("rule", "answer", "spread"),
+    ("rule", "answer", "tolerance"),
     [
         ("valley", STEEPEST, 0.06),
         ("steepest", STEEPEST, 0.09),
@@ -117,12 +117,12 @@ def noisy(request):
     ],
 )
 def test_suggestions_of_a_hundred_noisy_sweeps_lie_close_together(
-    noisy, rule, answer, spread
+    noisy, rule, answer, tolerance
 ):
     sigma, results = noisy
     found = np.array([result.suggestions[rule] for result in results])
-    assert np.log10(found).std() < spread * sigma / 0.1
-    assert decades(np.median(found), answer) < spread
+    assert np.log10(found).std() < tolerance * sigma / 0.1
+    assert decades(np.median(found), answer) < tolerance
 
 
 def test_nine_of_ten_suggestions_lie_in_the_interval(noisy):
@@ -152,7 +152,7 @@ def test_the_interval_is_drawn_from_the_seed():
     assert len({read(losses, seed=seed).interval for seed in range(5)}) > 1
 
 
-def test_a_linear_sweep_is_read_in_its_own_measure():
+def test_a_linear_sweep_is_read_on_a_linear_scale():
     rates = np.linspace(1e-3, 1.0, 200)
     losses = PLATEAU - DEPTH * logistic((rates - 0.4) / 0.03) + 4 * (rates > 0.8)
     result = read(losses, rates, sweep="linear")
@@ -167,7 +167,7 @@ def test_a_linear_sweep_is_read_in_its_own_measure():
     ("scale", "shift"),
     [(4.0, 0.0), (1.0, -10.0), (1e-6, 0.0), (1e6, 5.0), (1.0, 1e3), (0.37, -3.1)],
 )
-def test_scaled_and_shifted_losses_say_the_same(scale, shift):
+def test_scaled_and_shifted_losses_give_the_same_suggestions(scale, shift):
     losses = CURVE + noise(2)
     expected, result = read(losses), read(scale * losses + shift)
     assert result.suggestions == expected.suggestions
@@ -179,7 +179,7 @@ def test_scaled_and_shifted_losses_say_the_same(scale, shift):
 
 @pytest.mark.parametrize("make", ["flat", "rising"])
 @pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0.0), (1.0, -10.0), (1e6, 5.0)])
-def test_scaled_and_shifted_losses_say_nothing_for_the_same_reason(make, scale, shift):
+def test_scaled_and_shifted_losses_give_the_same_reason_against_one(make, scale, shift):
     losses = PLATEAU + noise(3, RATES)
     if make == "rising":
         losses += np.linspace(0, 5, 100)
@@ -198,7 +198,7 @@ def test_a_tail_that_is_not_finite_changes_nothing(tail):
     np.testing.assert_array_equal(result.losses, [*losses, *tail])
 
 
-def test_losses_of_the_blow_up_do_not_move_the_suggestion():
+def test_exploding_losses_do_not_move_the_suggestion():
     losses = CURVE + noise(5)
     explosion = 10.0 ** np.arange(1, 100 - len(losses) + 1)
     assert read([*losses, *explosion]).suggestions == read(losses).suggestions
@@ -223,23 +223,22 @@ def test_smoothed_losses_of_a_constant_are_that_constant():
     np.testing.assert_allclose(read(np.full(50, 2.3)).smoothed, 2.3, rtol=1e-12)
 
 
-# Curves that say nothing
+# Curves without a suggestion
 
 
-def silent(losses, word):
-    """No suggestion, and a reason with this word in it that the text tells."""
+def assert_no_suggestion(losses, word):
+    """There is no suggestion, and the text gives a reason with this word."""
     result = read(losses)
     assert result.suggestion is None
     assert result.interval is None
     assert result.suggestions == {}
     assert word in result.reason
     assert f"no suggestion, {result.reason}" in str(result)
-    return True
 
 
 @pytest.mark.parametrize("value", [2.3, 0.0, -7.0, 1e9, 1e-9])
 def test_constant_losses_are_flat(value):
-    assert silent(np.full(100, value), "flat")
+    assert_no_suggestion(np.full(100, value), "flat")
 
 
 def test_noise_without_a_descent_gives_no_suggestion_and_no_error():
@@ -261,14 +260,14 @@ def test_a_plateau_that_ends_in_a_blow_up_does_not_diverge_after_a_few_steps():
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.02, 0.1])
-def test_a_loss_that_rises_from_the_start_wants_a_lower_rate(sigma):
+def test_a_loss_that_rises_from_the_start_needs_a_lower_rate(sigma):
     losses = PLATEAU * np.exp(np.linspace(0, 5, 100)) + noise(7, RATES, sigma)
-    assert silent(losses, "lower min_rate")
+    assert_no_suggestion(losses, "lower min_rate")
 
 
-def test_divergence_from_the_start_tells_after_how_many_steps():
-    assert silent([2.3, 40.0, 5e3, 2e7, np.nan], "diverges")
-    assert silent([np.nan], "diverges")
+def test_divergence_from_the_start_is_reported():
+    assert_no_suggestion([2.3, 40.0, 5e3, 2e7, np.nan], "diverges")
+    assert_no_suggestion([np.nan], "diverges")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 9])
@@ -279,10 +278,10 @@ def test_too_few_losses_are_not_called_divergence(count):
     assert "diverge" not in result.reason
 
 
-# Text, dict and picture
+# Text, dict and plot
 
 
-def test_text_tells_the_suggestion_its_interval_and_the_rates_tried():
+def test_text_gives_the_suggestion_its_interval_and_the_rates():
     result = read(CURVE + noise(8))
     low, high = result.interval
     text = str(result)
@@ -314,7 +313,7 @@ def ax():
 @pytest.mark.parametrize(
     "losses", [CURVE, np.full(100, 2.3), [2.3, 9.0, np.nan]], ids=len
 )
-def test_picture_shows_every_loss_and_every_suggestion(losses, ax):
+def test_plot_shows_every_loss_and_every_suggestion(losses, ax):
     result = read(losses)
     assert result.plot(ax) is ax
     ax.figure.canvas.draw()
@@ -329,7 +328,7 @@ def test_picture_shows_every_loss_and_every_suggestion(losses, ax):
         assert rule in text.get_text()
 
 
-def test_picture_makes_a_figure_of_its_own():
+def test_plot_creates_a_figure():
     ax = read(CURVE).plot()
     assert ax.get_xscale() == "log"
     plt.close(ax.figure)

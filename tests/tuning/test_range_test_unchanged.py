@@ -1,4 +1,4 @@
-"""A range test leaves a model, and every random generator, as if it had never been."""
+"""A range test changes neither the model nor any random generator."""
 
 import gc
 import random
@@ -30,7 +30,7 @@ class Drawing(keras.layers.Layer):
 def network(
     optimizer, dtype="float32", loss="mse", build=True, global_noise=True, **compiled
 ):
-    """Statistics, metrics, a generator of its own and the global one."""
+    """A model with statistics, metrics, its own seeds and the global generator."""
     GLOBAL.set_global_attribute("global_seed_generator", None)
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -48,7 +48,7 @@ def network(
 
 
 def state(model):
-    """All that a program can see, each replica's own."""
+    """Everything that a program can observe, on each replica."""
     generator = GLOBAL.get_global_attribute("global_seed_generator")
     variables = [
         *model.variables,
@@ -87,7 +87,7 @@ def assert_same(before, after):
 
 
 def fitted(model):
-    """What a fit with everything random in it arrives at."""
+    """The history and the variables after a random `fit`."""
     history = model.fit(X, Y, BATCH, verbose=0).history
     return history, state(model)["values"]
 
@@ -126,14 +126,14 @@ MODES = {
 
 
 def sweep(model, x=X, y=Y, **arguments):
-    # Whatever the draw, it is not to stop before it has moved all there is.
+    # Whatever the draw, it must not stop before everything has changed.
     settings = {"steps": 13, "min_rate": 1e-3, "stop_factor": 100.0, "seed": 1}
     arguments = {"batch_size": BATCH, **settings, **arguments}
     return find_learning_rate(model, x, y, **arguments)
 
 
-def lived(make, sweeps, fits=1):
-    """What a model arrives at in its last fit, with or without a sweep before it."""
+def last_fit(make, sweeps, fits=1):
+    """The result of the last fit, with or without a sweep before it."""
     optimizer, arguments = make()
     model = network(optimizer, **arguments)
     for _ in range(fits):
@@ -149,36 +149,36 @@ def lived(make, sweeps, fits=1):
 
 
 @pytest.mark.parametrize("make", MODES.values(), ids=MODES)
-def test_everything_is_as_before_and_the_next_fit_too(make):
-    assert lived(make, sweeps=True) == lived(make, sweeps=False)
+def test_the_state_and_the_next_fit_are_the_same(make):
+    assert last_fit(make, sweeps=True) == last_fit(make, sweeps=False)
 
 
 @pytest.mark.parametrize("mode", ["ours", "Keras's fast", "float16"])
-def test_the_first_fit_is_as_if_nothing_had_been_before(mode):
-    without = lived(MODES[mode], sweeps=False, fits=0)
-    assert lived(MODES[mode], sweeps=True, fits=0) == without
+def test_the_first_fit_is_the_same(mode):
+    without = last_fit(MODES[mode], sweeps=False, fits=0)
+    assert last_fit(MODES[mode], sweeps=True, fits=0) == without
 
 
-def test_a_model_never_fitted_has_no_history_after_it():
+def test_a_model_that_was_never_fitted_has_no_history():
     model = network(optimizers.SGD(0.05))
-    had = set(vars(model))
+    before = set(vars(model))
     sweep(model)
-    assert hasattr(model, "history") == ("history" in had)
+    assert hasattr(model, "history") == ("history" in before)
 
 
-def test_a_model_without_an_input_shape_is_left_as_if_fit_had_built_it():
-    arrived = []
+def test_a_model_without_an_input_shape_trains_the_same():
+    results = []
     for sweeps in (False, True):
         model = network(optimizers.Adam(0.05), build=False)
         if sweeps:
             sweep(model)
-        arrived.append(fitted(model))
-    assert arrived[0] == arrived[1]
+        results.append(fitted(model))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("make", [optimizers.Adam, keras.optimizers.Adam])
-def test_every_replica_is_as_before(two_replicas, make):
-    arrived = []
+def test_every_replica_is_unchanged(two_replicas, make):
+    results = []
     for sweeps in (False, True):
         with two_replicas.scope():
             model = network(make(0.05), global_noise=False)
@@ -187,8 +187,8 @@ def test_every_replica_is_as_before(two_replicas, make):
         if sweeps:
             sweep(model)
             assert_same(before, state(model))
-        arrived.append(fitted(model))
-    assert arrived[0] == arrived[1]
+        results.append(fitted(model))
+    assert results[0] == results[1]
 
 
 def test_the_next_fit_does_not_trace_again():
@@ -223,7 +223,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class Failing:
-    """Something that fails in the fifth batch once it is armed."""
+    """Raises an error in the fifth batch after it is armed."""
 
     def __init__(self, error):
         self.error = error
@@ -247,14 +247,14 @@ class Failing:
 
 
 @pytest.fixture
-def _heeds_interrupts():
-    """A shell makes what it starts in the background ignore them."""
+def _interruptible():
+    """Background jobs of a shell ignore interrupts by default."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("_heeds_interrupts")
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize(
     ("make", "error", "place"),
     [
@@ -264,9 +264,9 @@ def _heeds_interrupts():
         (keras.optimizers.Adam, KeyboardInterrupt, "loss"),
     ],
 )
-@pytest.mark.parametrize("held", [False, True], ids=["forgotten", "held"])
-def test_everything_is_as_before_after_an_exception(make, error, place, held):
-    """A debugger, a notebook or `except` as such holds the exception's traceback."""
+@pytest.mark.parametrize("keep", [False, True], ids=["released", "kept"])
+def test_the_state_is_the_same_after_an_exception(make, error, place, keep):
+    """A debugger, a notebook or an `except` clause keeps the traceback alive."""
     failing = Failing(error)
     model = network(make(0.05), loss=failing.loss if place == "loss" else "mse")
     fitted(model)
@@ -276,7 +276,7 @@ def test_everything_is_as_before_after_an_exception(make, error, place, held):
     expected = KeyboardInterrupt if error is KeyboardInterrupt else tf.errors.OpError
     with pytest.raises(expected) as raised:
         sweep(model, steps=100, stop_factor=1e9, **data)
-    if not held:
+    if not keep:
         del raised
         gc.collect()
     assert_same(before, state(model))
@@ -286,8 +286,8 @@ def test_everything_is_as_before_after_an_exception(make, error, place, held):
 
 
 @pytest.mark.parametrize("make", [optimizers.Adam, keras.optimizers.Adam])
-def test_training_goes_on_after_an_exception(make):
-    arrived = []
+def test_training_continues_after_an_exception(make):
+    results = []
     for fails in (False, True):
         failing = Failing(RuntimeError)
         model = network(make(0.05), loss=failing.loss)
@@ -298,11 +298,11 @@ def test_training_goes_on_after_an_exception(make):
                 sweep(model, steps=100)
             assert len(sweep(model).losses) > 3
             assert "batch fails" in str(raised.value)
-        arrived.append(fitted(model))
-    assert arrived[0] == arrived[1]
+        results.append(fitted(model))
+    assert results[0] == results[1]
 
 
-def test_a_loss_that_cannot_be_traced_leaves_nothing_behind():
+def test_a_loss_that_cannot_be_traced_changes_nothing():
     def loss(y_true, y_pred):
         if armed:
             raise TypeError("no such loss")
@@ -319,7 +319,7 @@ def test_a_loss_that_cannot_be_traced_leaves_nothing_behind():
     assert_same(before, state(model))
 
 
-def test_several_optimizers_are_refused_and_left_alone():
+def test_several_optimizers_are_refused_and_unchanged():
     inner = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1))
     model = network(keras.optimizers.MultiOptimizer(inner))
     attributes = vars(model.optimizer).copy()
