@@ -1,5 +1,6 @@
 """The private names of Keras and TensorFlow that this package relies on.
 
+Those of optimizers are in `optimizer_canaries.py`.
 Each has an object that should have it, and the promise that breaks without it.
 """
 
@@ -41,7 +42,6 @@ def _optimizer():
 
 GRAPH = "folding, rebuild, sampling and pruning could not walk a model"
 STATE = "what a check or a sweep changes would not be put back"
-PROBE = "probes, such as GradientNorms, would see no gradients"
 
 CANARIES = {
     # A model's graph
@@ -93,14 +93,6 @@ CANARIES = {
     "_loss_tracker": Canary(_fitted, "pretraining.gan could not report its loss"),
     "_user_loss_weights": Canary(
         lambda: _fitted()._compile_loss, "check_gradients would ignore loss_weights"
-    ),
-    # Optimizers
-    "_clip_gradients": Canary(_optimizer, PROBE),
-    "_get_current_learning_rate": Canary(
-        _optimizer, "OneCycleScheduler could not drive Keras's own optimizers"
-    ),
-    "_learning_rate": Canary(
-        _optimizer, "PerformanceScheduler could not scale a schedule"
     ),
 }
 

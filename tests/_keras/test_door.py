@@ -9,6 +9,7 @@ import pytest
 
 import keras_dnn
 from tests._keras.canaries import CANARIES, PATHS
+from tests._keras.optimizer_canaries import OPTIMIZER_CANARIES
 from tests._keras.private_names import (
     PRIVATE,
     classes_on_keras,
@@ -104,4 +105,5 @@ def test_every_private_name_has_a_canary():
                 name = node.attr if isinstance(node, ast.Attribute) else node.value
                 if isinstance(name, str) and PRIVATE.fullmatch(name):
                     found.add(name)
-    assert found & of_keras() <= set(CANARIES)
+    watched = {*CANARIES, *(canary.name for canary in OPTIMIZER_CANARIES)}
+    assert found & of_keras() <= watched
