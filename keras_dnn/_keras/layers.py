@@ -88,7 +88,7 @@ def layer_scale() -> type[keras.layers.Layer]:
     return scale
 
 
-def in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+def float64_view(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The same layer with the same variables, which computes in float64.
 
     It reads a variable of another float type as float64. No call of it, which must be
@@ -108,6 +108,11 @@ def is_keras_layer(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Layer) and type(layer).__module__.startswith(
         "keras.src.layers."
     )
+
+
+def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
+    """What a `Lambda` was given as `output_shape`."""
+    return layer._output_shape
 
 
 def has_seeds(layer: keras.layers.Layer) -> bool:

@@ -11,6 +11,7 @@ from keras_dnn.models.inference import optimize_for_inference
 from keras_dnn.models.inference_result import Candidate, InferenceResult
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
 from keras_dnn.models.pruning import PruneResult, prune
+from keras_dnn.models.rebuild import rebuild
 from keras_dnn.models.runtimes import (
     register_runtime,
     registered_runtimes,
@@ -37,6 +38,7 @@ __all__ = [
     "mc_predict",
     "optimize_for_inference",
     "prune",
+    "rebuild",
     "register_runtime",
     "registered_runtimes",
     "reuse_layers",

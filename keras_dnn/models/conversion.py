@@ -16,7 +16,7 @@ from keras_dnn.layers import (
     MonteCarlo,
 )
 from keras_dnn.layers._stochastic import rates, stochastic
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models._rebuilding import rebuilt
 
 layers = keras.layers
 
@@ -62,7 +62,7 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
             "model must have dropout with a rate above 0. "
             f"Received: model={getattr(model, 'name', model)!r}"
         )
-    return rebuild(model, _switched_on, fill=_fill)
+    return rebuilt(model, _switched_on, fill=_fill)
 
 
 def from_monte_carlo(model: keras.Model) -> keras.Model:
@@ -88,7 +88,7 @@ def from_monte_carlo(model: keras.Model) -> keras.Model:
         >>> from_monte_carlo(model).predict(np.ones((1, 4)), verbose=0).tolist()
         [[1.0, 1.0, 1.0, 1.0]]
     """
-    return rebuild(model, _switched_off, fill=_fill)
+    return rebuilt(model, _switched_off, fill=_fill)
 
 
 def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -24,7 +24,7 @@ from keras_dnn._result import Result
 from keras_dnn.models._folding.error import max_error
 from keras_dnn.models._folding.plan import Plan
 from keras_dnn.models._folding.report import report
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models._rebuilding import rebuilt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,7 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
     """
     plan = Plan(model)
     calls, fill = plan.new_layers()
-    folded = rebuild(model, calls=calls)
+    folded = rebuilt(model, calls=calls)
     fill()
     norms, others = report(plan, calls)
     error = max_error(model, folded, data)

@@ -21,7 +21,7 @@ from keras_dnn.models._output_difference import model_differences
 from keras_dnn.models._pruning.kernels import Kernel
 from keras_dnn.models._pruning.mask import PruningMask
 from keras_dnn.models._pruning.selection import to_prune
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models._rebuilding import rebuilt
 from keras_dnn.models.sparsity import Sparsity
 from keras_dnn.models.sparsity import sparsity as measured
 
@@ -157,7 +157,7 @@ def prune(
     """
     sparsity = _arguments.number("sparsity", sparsity, high=1.0)
     scope = _arguments.choice("scope", scope, SCOPES)
-    pruned = rebuild(model)
+    pruned = rebuilt(model)
     chosen, kept = to_prune(model, pruned, layers)
     progress, total = Progress(verbose), len(chosen) + 2 * len(model.weights) + 1
     for kernel, mask in zip(chosen, _masks(chosen, sparsity, scope), strict=True):

@@ -11,8 +11,8 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import Graph, Node, graph_of
 from keras_dnn._keras.layers import sublayers
-from keras_dnn.models._rebuild import rebuild
 from keras_dnn.models._weighted_layers import containers, weighted_layers
+from keras_dnn.models.rebuild import rebuild
 
 
 def reuse_layers(

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_dnn._layer_kinds import DROPOUTS, NOISES
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.rebuild import rebuild
 from keras_dnn.pretraining._encoder import checked, new_input
 from keras_dnn.pretraining._mirrored_decoder import (
     WEIGHTED,

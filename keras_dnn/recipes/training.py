@@ -12,6 +12,7 @@ from keras_dnn import _arguments
 from keras_dnn._result import Result
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler
+from keras_dnn.models import rebuild
 from keras_dnn.optimizers import AdamW, Nadam, Nesterov, RMSProp
 from keras_dnn.tuning import RangeTest, find_learning_rate
 
@@ -211,8 +212,7 @@ def _range_test(
     model: keras.Model, rule: Any, loss: Any, x: Any, y: Any, batch_size: int, seed: Any
 ) -> RangeTest:
     with same_randomness():
-        copy = keras.models.clone_model(model)
-        copy.set_weights(model.get_weights())
+        copy = rebuild(model)
         copy.compile(rule(), loss)
         return find_learning_rate(
             copy, x, y, batch_size=batch_size, seed=seed, verbose=0

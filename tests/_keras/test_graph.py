@@ -7,7 +7,7 @@ from keras import layers, ops
 from keras.src.models import Functional
 
 from keras_dnn._keras.graph import flat_inputs, graph_of, output_layers, run
-from keras_dnn._keras.layers import has_seeds, in_float64, layer_scale, sublayers
+from keras_dnn._keras.layers import float64_view, has_seeds, layer_scale, sublayers
 
 
 def ones(*shape):
@@ -79,7 +79,7 @@ def test_a_layer_reads_its_variables_as_float64():
     dense(x)
     losses = len(dense.losses)
     dense.bias.assign([1, 2, 3])
-    found = in_float64(dense)(x)
+    found = float64_view(dense)(x)
     assert found.dtype == "float64", "the private parts of a dtype policy have changed"
     expected = x @ np.array(dense.kernel, "float64") + [1, 2, 3]
     np.testing.assert_allclose(found, expected, rtol=1e-13)

@@ -10,7 +10,7 @@ from keras import layers
 from keras_dnn.models import fold_batch_norm
 from keras_dnn.models._folding.error import _outputs_in_float64
 from keras_dnn.models._folding.linear import Linear
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.rebuild import rebuild
 from tests.models.fold_cases import (
     IMAGE,
     BatchNorm,

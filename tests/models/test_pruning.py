@@ -16,7 +16,7 @@ from keras_dnn.callbacks import MaxNorm
 from keras_dnn.models import PruneResult, prune
 from keras_dnn.models._pruning.kernels import kernels, layers_by_path
 from keras_dnn.models._pruning.mask import PruningMask
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.rebuild import rebuild
 
 layers = keras.layers
 

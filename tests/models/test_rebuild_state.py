@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.rebuild import rebuild
 from tests.models.test_rebuild import functional, normal, scrambled
 
 

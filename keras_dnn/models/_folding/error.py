@@ -10,16 +10,16 @@ import numpy as np
 
 from keras_dnn._keras.graph import Node, flat_inputs, graph_of
 from keras_dnn._keras.layers import (
+    float64_view,
     has_seeds,
     has_training_argument,
-    in_float64,
     sublayers,
 )
 from keras_dnn._layer_kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES
 from keras_dnn._typing import Tensor
 from keras_dnn.models._folding.affine import float64
 from keras_dnn.models._random_inputs import random_inputs
-from keras_dnn.models._rebuild import rebuild
+from keras_dnn.models.rebuild import rebuild
 
 
 def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
@@ -115,7 +115,7 @@ def _view(layer: keras.layers.Layer, node: Node) -> keras.layers.Layer:
         or layer.padding == "causal"
         or len(set(layer.strides)) > 1
     ):
-        return in_float64(layer)
+        return float64_view(layer)
     depthwise = kind(
         layer.kernel_size,
         strides=layer.strides,

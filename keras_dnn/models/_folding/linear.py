@@ -17,7 +17,7 @@ import numpy as np
 from keras_dnn._keras.graph import Node
 from keras_dnn.layers import BiasMap
 from keras_dnn.models._folding.affine import Affine, Array, compress, float64
-from keras_dnn.models._rebuild import undrawn
+from keras_dnn.models._layer_copy import with_zero_weights
 
 layers = keras.layers
 
@@ -123,7 +123,7 @@ class Linear(abc.ABC):
                 )
             )
             config["activation"] = "linear"
-        new, initializers = undrawn(old, config)
+        new, initializers = with_zero_weights(old, config)
 
         def fill() -> None:
             self._write_kernel(new)

@@ -15,7 +15,7 @@ from keras_dnn.models._folding.across import across, back_across, commutes
 from keras_dnn.models._folding.affine import Affine, Inexact, affine_of, is_affine
 from keras_dnn.models._folding.kinds import check_no_activation, is_linear, linear_of
 from keras_dnn.models._folding.linear import Linear
-from keras_dnn.models._rebuild import Call, key_of, timed_model
+from keras_dnn.models._rebuilding import Call, call_key, timed_model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Site:
     @property
     def key(self) -> Call:
         """What names it."""
-        return key_of(self.model, self.node)
+        return call_key(self.model, self.node)
 
     def tensor(self, tensor: Tensor) -> Call:
         """What names a tensor of the same graph."""

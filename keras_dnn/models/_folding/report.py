@@ -11,7 +11,7 @@ from keras_dnn._keras.graph import graph_of
 from keras_dnn._keras.layers import sublayers
 from keras_dnn.models._folding.affine import is_affine
 from keras_dnn.models._folding.plan import Plan
-from keras_dnn.models._rebuild import Call, timed_model
+from keras_dnn.models._rebuilding import Call, timed_model
 
 Book = tuple[dict[str, str], dict[str, str]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 
 from keras_dnn._layer_kinds import IDENTITIES
-from keras_dnn.models._rebuild import rebuild
 from keras_dnn.models.folding import fold_batch_norm
+from keras_dnn.models.rebuild import rebuild
 
 
 def stripped(model: keras.Model) -> tuple[keras.Model, str]:

@@ -1,0 +1,196 @@
+"""The engine behind all model surgery: a copy with some layers or calls changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import keras
+
+from keras_dnn._keras.graph import Graph, Node, graph_of, input_layer
+from keras_dnn._keras.layers import sublayers
+from keras_dnn.models._layer_copy import (
+    FloatDtype,
+    LayerCopies,
+    classes_of,
+    default_dtype,
+)
+
+Layer: TypeAlias = keras.layers.Layer
+Replace: TypeAlias = Callable[[Layer], Layer | Sequence[Layer] | None]
+Fill: TypeAlias = Callable[[Layer, Layer], None]
+Call: TypeAlias = tuple[int, int]
+
+
+def call_key(model: keras.Model, node: Node) -> Call:
+    """Identifies a call in a model; a model cut out of another shares its tensors."""
+    return id(model), id(node.outputs[0])
+
+
+def rebuilt(
+    model: keras.Model,
+    replace: Replace = lambda layer: layer,
+    *,
+    dtype: FloatDtype | None = None,
+    fill: Fill | None = None,
+    calls: Mapping[Call, Sequence[Layer]] | None = None,
+) -> keras.Model:
+    """Returns a copy of a model with layers or single calls changed.
+
+    Args:
+        model: a model with a graph.
+        replace: as for the public `rebuild`.
+        dtype: of the copied layers; by default their own.
+        fill: called with each replaced layer and the one built in its place, to set
+            the weights of the latter.
+        calls: by `call_key`, the unbuilt layers that take the place of single calls,
+            one after the other, whatever `replace` returns for their layer; none of
+            them drops the call. Setting their weights is left to the caller.
+
+    Raises:
+        ValueError: if the model has no graph, or the change does not fit it.
+    """
+    rebuilding = _Rebuilding(model, replace, dtype, calls or {})
+    with default_dtype(dtype), classes_of(model):
+        copy = rebuilding.model(model)
+    rebuilding.copies.finish()
+    if fill is not None:
+        for old, new in rebuilding.replaced:
+            fill(old, new)
+    return copy
+
+
+def timed_model(layer: Any) -> keras.Model | None:
+    """The model with a graph that a `TimeDistributed` applies to each step, if any."""
+    if type(layer) is not keras.layers.TimeDistributed:
+        return None
+    return layer.layer if graph_of(layer.layer) is not None else None
+
+
+class _Rebuilding:
+    """One pass over a model and the models nested in it."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        replace: Replace,
+        dtype: FloatDtype | None,
+        calls: Mapping[Call, Sequence[Layer]],
+    ) -> None:
+        self.replace = replace
+        self.calls = calls
+        self.copies = LayerCopies(dtype)
+        self.replaced: list[tuple[Layer, Layer]] = []
+        self._originals = {id(layer) for layer in sublayers(model)}
+        self._new: dict[int, list[Any]] = {}
+
+    def model(self, model: keras.Model) -> keras.Model:
+        graph = graph_of(model)
+        if graph is None:
+            raise ValueError(
+                "The model must be functional or a built Sequential, since the graph "
+                f"of a subclassed model is not known. Received: model={model}"
+            )
+        if isinstance(model, keras.Sequential):
+            start = self._input(graph.inputs[0])
+            layers = [x for node in graph.nodes for x in self._in_place(model, node)]
+            copy = keras.Sequential([start, *layers], name=model.name)
+        else:
+            copy = self._functional(model, graph)
+        copy.trainable = model.trainable
+        return copy
+
+    def _functional(self, model: keras.Model, graph: Graph) -> keras.Model:
+        tensors = {id(x): self._input(x).output for x in graph.inputs}
+        for node in graph.nodes:
+            outputs = _called(node, self._in_place(model, node), tensors)
+            if len(outputs) != len(node.outputs):
+                raise ValueError(
+                    f"What takes the place of {node.operation.name!r} must return as "
+                    f"many tensors. Received: {len(outputs)} for {len(node.outputs)}"
+                )
+            for old, new in zip(node.outputs, outputs, strict=True):
+                tensors[id(old)] = new
+
+        def copied(structure: Any) -> Any:
+            return keras.tree.map_structure(lambda x: tensors[id(x)], structure)
+
+        return keras.Model(
+            copied(graph.input_structure),
+            copied(graph.output_structure),
+            name=model.name,
+        )
+
+    def _input(self, tensor: Any) -> keras.layers.InputLayer:
+        layer: keras.layers.InputLayer = self.copies.without_weights(
+            input_layer(tensor)
+        )
+        layer.output.name = tensor.name
+        return layer
+
+    def _in_place(self, model: keras.Model, node: Node) -> Sequence[Any]:
+        """What stands in the place of a call, one after the other."""
+        key = call_key(model, node)
+        if key in self.calls:
+            return self.calls[key]
+        old = node.operation
+        if id(old) not in self._new:
+            self._new[id(old)] = self._make(old)
+        return self._new[id(old)]
+
+    def _make(self, old: Any) -> list[Any]:
+        if graph_of(old) is not None:
+            return [self.model(old)]
+        inner = timed_model(old)
+        if inner is not None and self._changes_calls_in(inner):
+            config = {k: old.get_config()[k] for k in ("name", "trainable", "dtype")}
+            return [keras.layers.TimeDistributed(self.model(inner), **config)]
+        if not isinstance(old, Layer):
+            return [self.copies.copy(old)]
+        return [self.copies.copy(x) if x is old else x for x in self._chosen(old)]
+
+    def _chosen(self, old: Layer) -> list[Layer]:
+        """What `replace` puts in the place of a layer: the layer itself is copied."""
+        answer = self.replace(old)
+        if answer is None:
+            return []
+        chosen = list(answer) if isinstance(answer, list | tuple) else [answer]
+        for layer in chosen:
+            if not isinstance(layer, Layer):
+                raise ValueError(
+                    "replace must return a layer, a list of layers or None. "
+                    f"Received: {answer!r} for the layer {old.name!r}"
+                )
+            if layer is not old and id(layer) in self._originals:
+                raise ValueError(
+                    "replace must return the layer that it was given or new ones, for "
+                    "the copy shares nothing with the model. Received: the layer "
+                    f"{layer.name!r} of the model for {old.name!r}"
+                )
+        if len(chosen) == 1 and chosen[0] is not old:
+            self.replaced.append((old, chosen[0]))
+        return chosen
+
+    def _changes_calls_in(self, model: keras.Model) -> bool:
+        changed = {owner for owner, _ in self.calls}
+        return any(id(part) in changed for part in sublayers(model))
+
+
+def _called(
+    node: Node, operations: Sequence[Any], tensors: Mapping[int, Any]
+) -> list[Any]:
+    """The outputs of what stands in the place of a call."""
+    if not operations:
+        if id(node.data) not in tensors:
+            raise ValueError(
+                f"{node.operation.name!r} cannot be dropped, since it takes several "
+                "tensors: replace it by a layer that makes one of them. Received: "
+                f"replace returns None for a {type(node.operation).__name__}"
+            )
+        return [tensors[id(node.data)]]
+    first, *others = operations
+    args, kwargs = node.arguments(dict(tensors))
+    outputs = first(*args, **kwargs)
+    for operation in others:
+        outputs = operation(outputs)
+    return list(keras.tree.flatten(outputs))

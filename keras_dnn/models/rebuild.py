@@ -1,0 +1,110 @@
+"""The one function that copies a model, with or without changes."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import keras
+
+from keras_dnn import _arguments
+from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.layers import sublayers
+from keras_dnn.models._layer_copy import (
+    FloatDtype,
+    LayerCopies,
+    classes_of,
+    default_dtype,
+)
+from keras_dnn.models._rebuilding import Replace, rebuilt
+
+
+def rebuild(
+    model: keras.Model,
+    replace: Replace | None = None,
+    dtype: FloatDtype | None = None,
+) -> keras.Model:
+    """Returns a copy of a model, with layers replaced, added or dropped.
+
+    The copy shares nothing with the model: layers are created again from their configs
+    and get the same weights and states. Names, the structure of inputs and outputs,
+    nested models, masks, frozen layers and layers that are used several times stay as
+    they are. The copy is not compiled.
+
+    `replace` is asked once for each layer of the model and of the models nested in it,
+    however often the layer is used; what it returns takes the layer's place wherever
+    that is called. Of several layers the first one is called as the old layer was, with
+    its mask and its other arguments. A layer that holds others, such as
+    `Bidirectional`, is offered as one. Operations such as `x + 1` and input layers are
+    copied.
+
+    Args:
+        model: any model, if it is only to be copied; to be changed, a functional model
+            or a built Sequential. A subclassed model, whose graph is not known, is
+            copied by its `get_config`.
+        replace: called with a layer, returns what takes its place: that layer, to have
+            it copied; another one; a list of layers, called one after the other, among
+            which may be the layer itself; or `None`, to drop it. A new layer has
+            weights of its own, and keeps them if it is built already. By default
+            nothing changes.
+        dtype: of the copied layers, such as `"float64"` or `"mixed_float16"`; by
+            default that of each layer. Quantised layers keep theirs.
+
+    Returns:
+        The new model.
+
+    Raises:
+        ValueError: if `model` is not a Keras model or cannot be copied, if its graph is
+            not known and `replace` is given, if `replace` returns anything else or
+            something that does not fit, or if `dtype` is not one of floats.
+
+    Example:
+        >>> import keras
+        >>> from keras_dnn.models import rebuild
+        >>> layers = keras.layers
+        >>> model = keras.Sequential(
+        ...     [keras.Input((4,)), layers.Dense(8), layers.ReLU(), layers.Dense(1)]
+        ... )
+        >>> def smoother(layer):
+        ...     if isinstance(layer, layers.ReLU):
+        ...         return layers.Activation("swish", name=layer.name)
+        ...     return layer
+        >>> copy = rebuild(model, smoother)
+        >>> [type(layer).__name__ for layer in copy.layers]
+        ['Dense', 'Activation', 'Dense']
+        >>> bool((copy.layers[0].kernel == model.layers[0].kernel).numpy().all())
+        True
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model must be a Keras model. Received: model={model!r}")
+    if replace is not None and not callable(replace):
+        raise ValueError(
+            "replace must be a function of a layer, or None. Received: "
+            f"replace={replace!r}"
+        )
+    if dtype is not None:
+        dtype = _arguments.choice("dtype", dtype, get_args(FloatDtype))
+    if replace is not None:
+        return rebuilt(model, replace, dtype=dtype)
+    if graph_of(model) is not None:
+        return rebuilt(model, dtype=dtype)
+    return _as_one_layer(model, dtype)
+
+
+def _as_one_layer(model: keras.Model, dtype: FloatDtype | None) -> keras.Model:
+    """A copy of a model of which nothing but its config is known."""
+    copies = LayerCopies(dtype)
+    try:
+        with default_dtype(dtype), classes_of(model):
+            copy: keras.Model = copies.copy(model)
+            if model.built:
+                copy.build_from_config(model.get_build_config())
+        copies.finish()
+    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+        raise ValueError(
+            "model must be one that Keras can create again from its config "
+            "(get_config and from_config), since its graph is not known. "
+            f"Received: model={model!r}"
+        ) from error
+    for new, old in zip(sublayers(copy), sublayers(model), strict=True):
+        new.trainable = old.trainable
+    return copy
