@@ -1,9 +1,9 @@
-"""What `preflight` costs: ResNet50, one batch of 32 pictures of 96 x 96.
+"""What `preflight` costs: ResNet50, one batch of 32 images of 96 x 96.
 
-The measure is a step of training on the same batch, traced and warm. The least that
-preflight can cost is one such step for its look at the signal and the steps in which it
-learns a few examples by heart: at most 80, on 4 examples, which are 10 steps on 32.
-What is above is that these run eagerly, for tracing takes longer than it saves.
+The unit is a training step on the same batch, traced and warm. The least that
+preflight can cost is one such step to measure the signal and the steps in which it
+memorises a few examples: at most 80, on 4 examples, as much as 10 steps on 32. The rest
+is that they run eagerly, since tracing would take longer than it saves.
 """
 
 import time

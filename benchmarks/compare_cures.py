@@ -1,14 +1,14 @@
-"""Trainings that go wrong, what the doctor says, and each with its cure.
+"""Trainings that go wrong, what the doctor reports, and each with its cure.
 
 Not part of `make bench`: it makes what the guide "When training goes wrong" shows, the
-findings in `docs/_data/cures`, the numbers in `docs/_data/cures.json`, the pictures in
-`docs/_images`. All train on Fashion-MNIST, all with one seed, nothing is averaged: the
-differences are not those between seeds.
+findings in `docs/_data/cures`, the numbers in `docs/_data/cures.json`, the figures in
+`docs/_images`. All train on Fashion-MNIST with one seed, and nothing is averaged: other
+seeds give other numbers.
 
     python benchmarks/compare_cures.py              about three minutes on one core
-    python benchmarks/compare_cures.py --quick      a try-out in `runs/`
-    python benchmarks/compare_cures.py --only slow  one of them anew; the rest stays
-    python benchmarks/compare_cures.py --draw       the pictures anew from the numbers
+    python benchmarks/compare_cures.py --quick      a quick try in `runs/`
+    python benchmarks/compare_cures.py --only slow  one of them again; the rest stays
+    python benchmarks/compare_cures.py --draw       only the figures, from the numbers
 """
 
 import argparse
@@ -51,8 +51,8 @@ def network(
     last="glorot_uniform",
     scale=1.0,
 ):
-    """Layers between standardised pictures and ten classes."""
-    # Pixels between 0 and 1 have a mean of 0.29 and a deviation of 0.35.
+    """Layers between standardised images and ten classes."""
+    # Pixels between 0 and 1 have a mean of 0.29 and a standard deviation of 0.35.
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -126,8 +126,8 @@ def descent(rate):
     return keras.optimizers.SGD(rate)
 
 
-# A symptom, the disease that is to be found, who finds it, the sick network and the
-# cured one, how many pictures and epochs.
+# By symptom: the check that should report it, who makes the check, the sick network and
+# the cured one, the number of images and of epochs.
 CASES = {
     "nan": (
         "nonfinite",
@@ -221,16 +221,14 @@ def train(make, epochs, training, validation):
     charts = {c.title: c for c in (*before.charts, *doctor.report.charts)}
     curves = {
         "loss": curve(charts["Loss"], "loss"),
-        "gradient norm": curve(charts["Gradients"], "norm"),
+        "gradient norm": curve(charts["Gradient norm"], "norm"),
         "update ratio": curve(charts["Update to weight"], "ratio"),
-        "gradient by layer": numbers(
-            charts["The gradient on its way down"].curves["norm"]
-        ),
+        "gradient by layer": numbers(charts["Gradient by layer"].curves["norm"]),
         "training, dropout off": numbers(history["train_eval_loss"]),
         "training, as reported": numbers(history["loss"]),
         "validation": numbers(history["val_loss"]),
         "surest answer": numbers(
-            np.histogram(surest, 20, (0, 1))[0] / len(surest)  # share of pictures
+            np.histogram(surest, 20, (0, 1))[0] / len(surest)  # fraction of the images
         ),
     }
     if shortest.steps:
@@ -299,7 +297,7 @@ def compare(quick, only):
 
 
 def wrapped(finding):
-    """As it is printed, in lines that a page has room for."""
+    """The printed finding, in lines that fit on a page."""
     lines = []
     for line in str(finding).splitlines():
         indent = "  " if line.startswith("  ") else ""
@@ -307,11 +305,11 @@ def wrapped(finding):
     return "\n".join(lines) + "\n"
 
 
-# Pictures -----------------------------------------------------------------------------
+# Figures ------------------------------------------------------------------------------
 
 
 def evidence(ax, slug, case):
-    """What told the disease, in the sick network and in the cured one."""
+    """The evidence for the finding, in the sick network and in the cured one."""
     for which, colour in (("sick", SICK), ("cured", CURED)):
         curves = case[which]["curves"]
         if slug in ("rises", "slow"):
@@ -323,7 +321,7 @@ def evidence(ax, slug, case):
         elif slug == "nan":
             ax.set_title("Shortest vector that is divided by its length", loc="left")
             found, loss = curves["shortest"], floats(curves["loss"]["y"])
-            # What NaN makes of it afterwards says nothing.
+            # After the first NaN it means nothing.
             end = curves["loss"]["x"][np.flatnonzero(np.isfinite(loss))[-1]]
             there = np.array(found["x"]) <= end
             x, y = np.array(found["x"])[there], floats(found["y"])[there]
@@ -340,13 +338,13 @@ def evidence(ax, slug, case):
             ax.set_xlabel("step")
         elif slug == "stays":
             ax.set_title("Norm of the gradient before training, by layer", loc="left")
-            # The output's is not known: Keras goes past its softmax.
+            # That of the output is unknown: Keras skips its softmax.
             ax.plot(floats(curves["gradient by layer"])[:-1], ".-", color=colour)
             ax.set_yscale("log")
-            ax.set_xlabel("layer, from the bottom")
+            ax.set_xlabel("layer, from the input")
         elif slug == "begins_high":
             ax.set_title(
-                "How sure it is before training (share of pictures)", loc="left"
+                "How sure it is before training (fraction of images)", loc="left"
             )
             edges = np.linspace(0, 1, 21)
             ax.stairs(floats(curves["surest answer"]), edges, color=colour, fill=True)
@@ -354,7 +352,7 @@ def evidence(ax, slug, case):
             ax.set_xlabel("largest probability")
         else:
             ax.set_title("Loss by epoch: validation full, training dashed", loc="left")
-            # What `fit` reports is what looks worse than validation.
+            # The loss that `fit` reports is the one that looks worse than validation.
             name = "training, dropout off"
             if slug == "underfitting":
                 name = "training, as reported"
@@ -403,10 +401,12 @@ def draw(results, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Trainings gone wrong, and cured.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
+    parser = argparse.ArgumentParser(
+        description="Trainings that go wrong, and their cures."
+    )
+    parser.add_argument("--quick", action="store_true", help="a quick try in runs/")
     parser.add_argument("--only", nargs="+", choices=CASES, help="the others stay")
-    parser.add_argument("--draw", action="store_true", help="only draw the pictures")
+    parser.add_argument("--draw", action="store_true", help="only draw the figures")
     given = parser.parse_args()
     folder = ROOT / ("runs/compare_cures" if given.quick else "docs")
     file = folder / "_data" / "cures.json"

@@ -1,16 +1,16 @@
-"""What `preflight` and `Doctor` say of networks, sick in a known way or healthy.
+"""What `preflight` and `Doctor` report of networks with a known problem, or none.
 
 Not part of `make bench`: it counts right diagnoses, and the guide "When training goes
 wrong" shows the table.
 
-The networks are those of the tests, which were at hand when thresholds were chosen. So
-each is also made with other draws, of weights and of data; the last was counted once,
-when the rules stood. To the healthy ones come some that are too large for the tests.
+The networks are those of the tests, for which thresholds were chosen. So each is also
+made with other random weights and data; the last seed was counted once, when the rules
+were final. Some healthy networks that are too large for the tests are added.
 
     python benchmarks/compare_diagnoses.py                  an hour on one core
     python benchmarks/compare_diagnoses.py --seeds 2 --by preflight --healthy
     python benchmarks/compare_diagnoses.py --only U-Net plateau
-                                                            a part, anew; the rest stays
+                                                            a part again; the rest stays
     python benchmarks/compare_diagnoses.py --draw           the table from the numbers
 """
 
@@ -45,7 +45,7 @@ TESTED, UNSEEN = 1, (2, 3)
 # Healthy networks that are too large for the tests ------------------------------------
 
 
-def pictures(size, rows=networks.ROWS):
+def images(size, rows=networks.ROWS):
     rng = np.random.default_rng(networks.SEED)
     patterns = rng.normal(size=(networks.CLASSES, size, size, 3))
     y = rng.integers(0, networks.CLASSES, rows)
@@ -124,14 +124,14 @@ def dropped():
 
 
 def more_healthy():
-    """As `networks.healthy`: a name, how to make the model, and its data."""
+    """As `networks.healthy`: a name, a function that makes the model, and its data."""
     mlp, cnn = networks.digits("mlp"), networks.digits("cnn")
     apps = keras.applications
-    yield "ResNet50", lambda: application(apps.ResNet50, 32), pictures(32)
+    yield "ResNet50", lambda: application(apps.ResNet50, 32), images(32)
     yield (
         "MobileNetV2",
         lambda: application(apps.MobileNetV2, 32, alpha=0.5),
-        pictures(32),
+        images(32),
     )
     yield "dropout of 0.5", dropped, mlp
     yield "residual, 24", lambda: networks.residual(depth=24), cnn
@@ -147,8 +147,8 @@ def more_healthy():
 # One diagnosis ------------------------------------------------------------------------
 
 
-def said(report):
-    """The first finding, and how many are worse than a note."""
+def summarised(report):
+    """The first finding, and all that are worse than a note."""
     worse = [f.name for f in report.findings if f.severity != "note"]
     return {"first": report.findings[0].name if report.findings else "", "worse": worse}
 
@@ -167,13 +167,13 @@ def trained(model, data, epochs, validation):
     return doctor.report
 
 
-def without_a_way_round(depth=50):
-    """Batch norm and no skip connections: the loss begins as it should."""
+def without_skip_connections(depth=50):
+    """Batch norm and no skip connections: the first loss is as it should be."""
     return networks.network(depth=depth, norm=True)
 
 
 def cases():
-    """Who examines, of what kind, the disease or "healthy", a word, and how to ask."""
+    """The examiner, the kind of network, its problem, its strength, and how to ask."""
     for kind, name, word, make, data in sick_networks.diseases():
         yield (
             "preflight",
@@ -192,7 +192,14 @@ def cases():
             lambda m=make, d=data: preflight(m(), *d, verbose=0),
         )
     mlp = networks.digits(rows=doctor_cases.ROWS)
-    deep = ("mlp", "exploding", "50 layers", lambda _: without_a_way_round(), mlp, 2)
+    deep = (
+        "mlp",
+        "exploding",
+        "50 layers",
+        lambda _: without_skip_connections(),
+        mlp,
+        2,
+    )
     for kind, name, word, make, *how in [*doctor_cases.diseases(), (*deep, None)]:
         yield (
             "Doctor",
@@ -222,7 +229,7 @@ def examined(wanted, seeds):
             if not wanted(seed, examiner, kind, disease):
                 continue
             started = time.perf_counter()
-            answer = said(ask())
+            answer = summarised(ask())
             seconds = time.perf_counter() - started
             right = answer["first"] == disease if disease else not answer["worse"]
             mark = "" if right else f"   WRONG: {answer}"
@@ -234,9 +241,9 @@ def examined(wanted, seeds):
 
 
 def compare(wanted, seeds, numbers):
-    """The cases asked for, and those recorded before that were not."""
+    """The cases that are wanted, and those recorded before that are not."""
     with warnings.catch_warnings():
-        # Some of the diseases are what Keras warns of.
+        # Keras warns of some of the problems.
         warnings.simplefilter("ignore")
         found = list(examined(wanted, seeds))
     places = {case[:4]: i for i, case in enumerate(cases())}
@@ -262,13 +269,13 @@ def compare(wanted, seeds, numbers):
 # The table ----------------------------------------------------------------------------
 
 
-def share(cases):
+def count_right(cases):
     right = sum(case["right"] for case in cases)
     return f"{right} of {len(cases)}" if cases else "–"
 
 
 def table(results):
-    """Diseases and healthy networks, as the guide includes them."""
+    """Problems and healthy networks, as the guide includes them."""
     tested = results["setting"]["tested_seed"]
     groups = collections.defaultdict(list)
     for case in results["cases"]:
@@ -278,19 +285,19 @@ def table(results):
     draws = [d for d in ("tested", "unseen") if any(key[-1] == d for key in groups)]
     columns = [(by, d) for by in ("preflight", "Doctor") for d in draws]
     lines = []
-    for sick, title in ((True, "disease"), (False, "healthy network")):
+    for sick, title in ((True, "problem"), (False, "healthy network")):
         names = list(dict.fromkeys(key for ill, key, *_ in groups if ill is sick))
-        what = "named first" if sick else "no warning"
+        what = "reported first" if sick else "no warning"
         heads = [title]
         for by in ("preflight", "Doctor"):
             heads += [f"`{by}`: {what}", "other draws"][: len(draws)]
         lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for name in names:
-            numbers = [share(groups.get((sick, name, *c), [])) for c in columns]
+            numbers = [count_right(groups.get((sick, name, *c), [])) for c in columns]
             label = f"[{name}](#{name})" if sick else name
             lines.append(f"| {label} | {' | '.join(numbers)} |")
         sums = [
-            share([case for n in names for case in groups.get((sick, n, *c), [])])
+            count_right([case for n in names for case in groups.get((sick, n, *c), [])])
             for c in columns
         ]
         lines.append(f"| **all** | {' | '.join(f'**{s}**' for s in sums)} |")

@@ -2,74 +2,56 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-import keras
-import numpy as np
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from keras_dnn import _arguments
-from keras_dnn._batches import first_batches, first_rows
-from keras_dnn._keras.layers import sublayers
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks._doctor.charts import charts
-from keras_dnn.callbacks._doctor.checks import CHECKS
-from keras_dnn.callbacks._doctor.first_bad_step import FirstBadStep
-from keras_dnn.callbacks._doctor.history import Course
+from keras_dnn.callbacks._doctor.recording import Recording
+from keras_dnn.callbacks._doctor.saved_history import restored, stored
 from keras_dnn.callbacks._resuming import Resumable
-from keras_dnn.callbacks.activation_statistics import ActivationStatistics
-from keras_dnn.callbacks.gradient_norms import GradientNorms
-from keras_dnn.callbacks.step_logger import StepLogger
-from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
-from keras_dnn.diagnostics import Report
-from keras_dnn.diagnostics._loss import guess_of, loss_of
-from keras_dnn.diagnostics.check import chosen
-from keras_dnn.diagnostics.report import worst_first
-from keras_dnn.layers._stochastic import rates
-
-BATCHES = 16
-"""So many of the data are gone through for an example on which a layer fails."""
-
-LEFT = 0.01
-"""Of the statistics that a batch norm began with, when they don't count any more."""
+from keras_dnn.diagnostics.registry import selected
+from keras_dnn.diagnostics.report import Report, worst_first
+from keras_dnn.diagnostics.training_history import TrainingHistory
 
 
 class Doctor(Resumable):
-    """Watches `fit` and names what goes wrong: the disease, its evidence, the cure.
+    """Watches `fit` and reports what goes wrong: the problem, its evidence, the cure.
 
-    It is built on the probes: the loss of every step and whether gradients are finite,
+    It uses the probes: the loss of every step and whether gradients are finite,
     gradient norms and update ratios of every `every`-th step, and, with `data`, dead
-    and saturated units and the honest training loss at each epoch's end. What it finds
-    is printed once, at the end of the epoch in which it first shows; `report` holds
-    all of it, at any time.
+    and saturated units and the training loss without dropout at the end of each epoch.
+    A finding is printed once, at the end of the epoch in which it first appears;
+    `report` holds all of them, at any time.
 
     It looks for a loss or gradient that is not finite (the step, and the layer in which
-    it began), a learning rate too high or too low, exploding and vanishing gradients,
+    it started), a learning rate too high or too low, exploding and vanishing gradients,
     dead and saturated units, a plateau, overfitting, underfitting, and updates out of
-    proportion. Training ends with the same weights, bit for bit, as without it.
+    proportion. `registered_checks("during")` lists the checks, and `register_check`
+    adds one. Training ends with the same weights, bit for bit, as without it.
 
-    Calling `fit` again adds to what it knows; another model or optimizer begins anew.
-    With `keras.callbacks.BackupAndRestore` among the callbacks it goes on, after the
-    end of the process, with what it knew at the last epoch's end.
+    Calling `fit` again adds to the history; another model or optimizer starts a new
+    one. With `keras.callbacks.BackupAndRestore` among the callbacks, a training that
+    was killed continues with the history up to the last completed epoch.
 
     Args:
         data: some training data, a tuple `(x, y)`, a `tf.data.Dataset` or a
-            `keras.utils.PyDataset`: a part is looked at each epoch. Without it units
-            are not seen, nor what dropout costs, and the layer in which NaN began may
-            stay unknown.
+            `keras.utils.PyDataset`; a part is measured each epoch. Without it units
+            are not measured, nor what dropout costs, and the layer in which NaN started
+            may stay unknown.
         every: at how many steps gradients are measured once.
         samples: about how many examples of `data` to use.
         skip: names of checks to leave out.
-        thresholds: other thresholds than those of the checks, by name.
-        verbose: 0 for silence, 1 to print findings.
+        thresholds: thresholds to use in place of the checks' own, by name of the check.
+        verbose: 0 for no output, 1 to print findings.
 
     Attributes:
         report: a `keras_dnn.diagnostics.Report` of the training so far.
 
     Raises:
         ValueError: if `every` or `samples` is not a positive integer, or a name in
-            `skip` or `thresholds` is not that of a check.
+            `skip` or `thresholds` is not the name of a check.
 
     Example:
         >>> import keras, numpy as np
@@ -97,181 +79,105 @@ class Doctor(Resumable):
         samples: int = 512,
         skip: Iterable[str] = (),
         thresholds: Mapping[str, float] | None = None,
-        verbose: int = 1,
+        verbose: Literal[0, 1] = 1,
     ) -> None:
         super().__init__()
         self.data = data
         self.verbose = verbose
-        self._checks = chosen(CHECKS, skip, thresholds)
+        self._checks = selected("during", skip, thresholds)
         self._every = _arguments.count("every", every)
         self._samples = _arguments.count("samples", samples)
         self._trained: tuple[Any, Any] = (None, None)
-        self._begin_anew()
+        self._start_over()
 
-    def _begin_anew(self) -> None:
-        """Knows nothing of any training."""
-        self._earlier: Course | None = None
-        self._epochs: list[list[float]] = []
-        self._told: set[str] = set()
-        self._steps = StepLogger()
-        # Without a folder to write to it needs no TensorBoard.
-        norms = functools.partial(GradientNorms, log_dir=None)
-        self._gradients = norms(every=self._every)
-        self._first_bad = FirstBadStep()
-        self._units: ActivationStatistics | None = None
-        self._evaluation: TrainingEvaluation | None = None
-        if self.data is not None:
-            self._units = ActivationStatistics(first_rows(self.data, self._samples))
-            if not isinstance(self.data, tuple) or len(self.data) > 1:
-                self._evaluation = TrainingEvaluation(self.data, samples=self._samples)
-
-    def _parts(self) -> list[keras.callbacks.Callback]:
-        parts = (
-            self._steps,
-            self._gradients,
-            self._first_bad,
-            self._units,
-            self._evaluation,
-        )
-        return [part for part in parts if part is not None]
+    def _start_over(self, earlier: TrainingHistory | None = None) -> None:
+        """Starts a new recording, which may continue that of an earlier process."""
+        self._recording = Recording(self.data, self._every, self._samples, earlier)
+        self._printed: set[str] = set()
 
     # What fit calls -------------------------------------------------------------------
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Attaches the probes, to go on where a process that ended left off."""
+        """Attaches the probes, and continues what a process that ended has recorded."""
         trained = (self.model, self.model.optimizer)
         if any(a is not b for a, b in zip(trained, self._trained, strict=True)):
-            self._begin_anew()
+            self._start_over()
         self._trained = trained
         self._resume()
-        for part in self._parts():
-            part.set_params(self.params)
-            part.set_model(self.model)
-            part.on_train_begin(logs)
+        for probe in self._recording.probes:
+            probe.set_params(self.params)
+            probe.set_model(self.model)
+            probe.on_train_begin(logs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Hands on."""
-        for part in self._parts():
-            part.on_epoch_begin(epoch, logs)
+        """Forwards the call to the probes."""
+        for probe in self._recording.probes:
+            probe.on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Hands on."""
-        for part in self._parts():
-            part.on_train_batch_begin(batch, logs)
+        """Forwards the call to the probes."""
+        for probe in self._recording.probes:
+            probe.on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Hands on."""
-        for part in self._parts():
-            part.on_train_batch_end(batch, logs)
+        """Forwards the call to the probes."""
+        for probe in self._recording.probes:
+            probe.on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the epoch, and says what is new."""
-        # What the parts would add to History is not asked for here.
+        """Records the epoch, and prints new findings."""
+        # A copy: what the probes add would appear in History.
         own = dict(logs or {})
         with same_randomness():
-            for part in self._parts():
-                part.on_epoch_end(epoch, own)
-        names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
-        self._epochs.append([float(own.get(name, np.nan)) for name in names])
+            for probe in self._recording.probes:
+                probe.on_epoch_end(epoch, own)
+        self._recording.end_epoch(own)
         if self.verbose:
-            self._tell(epoch)
+            self._print_new(epoch)
         self._back_up(epoch + 1)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Detaches the probes."""
-        for part in self._parts():
-            part.on_train_end(logs)
+        for probe in self._recording.probes:
+            probe.on_train_end(logs)
 
-    def _tell(self, epoch: int) -> None:
+    def _print_new(self, epoch: int) -> None:
         for finding in self.report.findings:
-            if finding.name not in self._told and finding.severity != "note":
-                self._told.add(finding.name)
+            if finding.name not in self._printed and finding.severity != "note":
+                self._printed.add(finding.name)
                 print(f"\nEpoch {epoch + 1}: {finding}")  # noqa: T201
 
     # What outlives the process --------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
-        """The course so far, and what was told of it."""
-        return {"course": self._course().packed(), "told": sorted(self._told)}
+        """The history so far, and which findings have been printed."""
+        return {"history": stored(self._history()), "printed": sorted(self._printed)}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """Takes over from a process that ended."""
-        self._begin_anew()
-        self._earlier = Course.unpacked(state["course"])
-        self._told = set(state["told"])
+        """Continues what a process that ended has recorded."""
+        self._start_over(earlier=restored(state["history"]))
+        self._printed = set(state["printed"])
 
     # The report -----------------------------------------------------------------------
 
+    def _history(self) -> TrainingHistory:
+        model, _ = self._trained
+        return TrainingHistory() if model is None else self._recording.history(model)
+
     @property
     def report(self) -> Report:
-        """What is known of the training so far."""
-        course = self._course()
-        findings = [f for check in self._checks for f in check.find(course, check)]
+        """The findings on the training so far."""
+        history = self._history()
+        # Before the first step there is nothing to check.
+        checks = self._checks if len(history.losses) else []
+        findings = [f for check in checks for f in check.findings(history)]
         return Report(
             getattr(self._trained[0], "name", "no training yet"),
             worst_first(findings),
             tuple(check.name for check in self._checks),
-            charts(course) if len(course.losses) else (),
+            charts(history) if len(history.losses) else (),
         )
-
-    def _course(self) -> Course:
-        gradients, units = self._gradients, self._units
-        model, _ = self._trained
-        losses = np.asarray(self._steps.losses, "float64")
-        before = 0 if self._earlier is None else len(self._earlier.losses)
-        settled = _settled(model, before + len(losses))
-        if not settled:
-            units = None
-        shapes = {v.path: v.shape for v in getattr(model, "variables", ())}
-        columns = [
-            i
-            for i, name in enumerate(gradients.names)
-            if len(shapes.get(name, ())) > 1 and not name.endswith("embeddings")
-        ]
-        epochs = np.array(self._epochs, "float64").reshape(-1, 4)
-        evaluation = self._evaluation
-        course = Course(
-            losses=losses,
-            steps=gradients.steps,
-            norms=gradients.norms[:, columns],
-            kernels=[gradients.names[i] for i in columns],
-            global_norms=gradients.global_norms,
-            ratios=gradients.ratios[:, columns],
-            global_ratios=gradients.global_ratios,
-            layers=units.names if units is not None else [],
-            dead=units.dead if units is not None else np.empty((0, 0)),
-            saturated=units.saturated if units is not None else np.empty((0, 0)),
-            epochs=epochs[:, 0],
-            validation=epochs[:, 1],
-            evaluation=epochs[:, 2],
-            noise=epochs[:, 3] if settled else np.full(len(epochs), np.nan),
-            dropout=max((r for p in sublayers(model) for r in rates(p)), default=0.0),
-            guess=np.nan if model is None else guess_of(loss_of(model)),
-            verdict=evaluation.verdict if evaluation is not None else "unknown",
-            advice=evaluation.advice if evaluation is not None else "",
-            bad=self._first_bad.look(self._batches()),
-        )
-        return course if self._earlier is None else course.after(self._earlier)
-
-    def _batches(self) -> Iterator[Any]:
-        """Inputs, to find the layer with in which NaN began."""
-        if self.data is not None:
-            # It may be one example in thousands that a layer fails on.
-            yield from first_batches(self.data, BATCHES, self._samples)
-
-
-def _settled(model: Any, batches: int) -> bool:
-    """Whether batch norms have seen enough for a look in inference mode.
-
-    Until then their moving statistics are in part those that they began with. By such
-    half of a layer may seem dead: a variance of 1 is large beside that of many layers.
-    """
-    return all(
-        part.momentum**batches < LEFT
-        for part in sublayers(model)
-        if isinstance(part, keras.layers.BatchNormalization) and part.trainable
-    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
 
 WIDTH, HEIGHT = 4.2, 2.4
-"""Of a chart, in inches."""
+"""Size of a chart in inches."""
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -36,14 +36,14 @@ img { display: block; width: 100%; max-width: 36rem; height: auto; margin: 1rem 
 """
 
 
-def page(report: Report, picture: str) -> str:
-    """The page's text.
+def page(report: Report, plot: str) -> str:
+    """The HTML of the page.
 
     Args:
         report: what to show.
-        picture: as base64, or empty.
+        plot: its charts as a PNG file in base64, or empty.
     """
-    image = f'<img alt="charts" src="data:image/png;base64,{picture}">'
+    image = f'<img alt="charts" src="data:image/png;base64,{plot}">'
     checked = ", ".join(map(escape, report.checked))
     return "\n".join(
         [
@@ -52,7 +52,7 @@ def page(report: Report, picture: str) -> str:
             f"<title>{escape(report.title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(report.summary)}</h1>",
             *map(_article, report.findings),
-            image if picture else "",
+            image if plot else "",
             f"<footer><p>Checked: {checked}.</p></footer>",
             "</body></html>",
         ]
@@ -76,8 +76,8 @@ def _article(finding: Finding) -> str:
     )
 
 
-def picture_of(report: Report) -> str:
-    """The report's charts as base64; empty without charts or without matplotlib."""
+def plot_of(report: Report) -> str:
+    """The report's charts in base64; empty without charts or without matplotlib."""
     if not report.charts:
         return ""
     if importlib.util.find_spec("matplotlib") is None:
@@ -85,7 +85,7 @@ def picture_of(report: Report) -> str:
     from keras_dnn.plotting._matplotlib import close
 
     figure = report.plot()
-    # On a phone it is as wide as the screen: a small figure has large letters.
+    # It is shown as wide as a phone's screen: letters are large on a small figure.
     figure.set_size_inches(WIDTH, HEIGHT * len(report.charts))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=200)

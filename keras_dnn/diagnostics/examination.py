@@ -1,4 +1,4 @@
-"""What checks look at: a network, a batch, and what one pass through it shows."""
+"""What checks examine before training: a model, a batch, and one pass through it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_dnn._keras.graph import output_layers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_calls
-from keras_dnn.diagnostics._loss import Loss, loss_of
-from keras_dnn.diagnostics._quiet import without_noise
+from keras_dnn.diagnostics._output_loss import OutputLoss, output_losses
+from keras_dnn.diagnostics._without_noise import without_noise
 from keras_dnn.diagnostics.layer_signal import (
     LayerSignal,
     has_weights,
@@ -29,37 +29,41 @@ layers = keras.layers
 
 @dataclasses.dataclass(frozen=True)
 class _Pass:
+    """What one pass forward and back showed."""
+
     loss: float
     penalty: float
     outputs: list[np.ndarray]
     layers: tuple[LayerSignal, ...]
     gradients: tuple[float | None, ...]
+    entering: list[np.ndarray]
 
 
 class Examination:
-    """A network and a batch, and what is measured on them when a check first asks.
+    """A model and a batch; what checks ask of them is measured when first asked for.
 
     Args:
         model: a built and compiled model.
-        x: its inputs, as tensors.
+        x: the inputs of the batch, as tensors.
         y: its targets.
         sample_weight: weights of the examples, or `None`.
-        given: all inputs and all targets, of which these are some.
+        given: all inputs and all targets, from which the batch was taken.
 
     Attributes:
         losses: what is known of the loss of each output.
-        inputs: the inputs as a flat list of arrays.
-        targets: the targets as a flat list of arrays, all that there are.
-        loss: of the batch in training mode, without penalties.
-        quiet_loss: the same with dropout and noise off.
-        penalty: what regularisation adds to it.
-        outputs: of the network, a list of arrays.
+        inputs: all inputs, a flat list of arrays.
+        targets: all targets, a flat list of arrays.
+        loss: the loss of the batch in training mode, without penalties.
+        loss_without_noise: the same with dropout and noise off.
+        penalty: what regularisation adds to the loss.
+        outputs: of the model, a list of arrays.
         layers: a tuple of `LayerSignal` in the order in which layers are called.
-        weighted: those of them that multiply with weights and are no output.
+        weighted: those of them that have a kernel and are no output.
         gradients: the norm of the gradient of each trainable variable; `None` where
             there is none.
-        entering: what enters the first layer with weights, a list of arrays: inputs
-            after what rescales them. Empty where that layer normalises or looks up.
+        entering: what enters the first layer with weights, a list of arrays: the inputs
+            after layers that rescale them. Empty where that layer normalises its inputs
+            or is an embedding.
 
     Example:
         >>> import keras, numpy as np
@@ -67,39 +71,44 @@ class Examination:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
         >>> x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
-        >>> [seen.path for seen in Examination(model, x, y, None, (x, y)).layers]
+        >>> [signal.path for signal in Examination(model, x, y, None, (x, y)).layers]
         ['sequential/dense']
     """
 
     def __init__(
-        self, model: keras.Model, x: Any, y: Any, sample_weight: Any, given: Any
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        given: tuple[Any, Any],
     ) -> None:
         self.model = model
         self.x, self.y, self.sample_weight = x, y, sample_weight
         self.given = given
 
     @functools.cached_property
-    def losses(self) -> list[Loss]:
+    def losses(self) -> list[OutputLoss]:
         """What is known of the loss of each output."""
-        return loss_of(self.model)
+        return output_losses(self.model)
 
     @functools.cached_property
     def inputs(self) -> list[np.ndarray]:
-        """The inputs as a flat list of arrays, all that there are."""
+        """All inputs, a flat list of arrays."""
         return [np.asarray(part) for part in keras.tree.flatten(self.given[0])]
 
     @functools.cached_property
     def targets(self) -> list[np.ndarray]:
-        """The targets as a flat list of arrays, all that there are."""
+        """All targets, a flat list of arrays."""
         return [np.asarray(part) for part in keras.tree.flatten(self.given[1])]
 
     @property
     def loss(self) -> float:
-        """The loss of the batch, without penalties."""
-        return self._seen.loss
+        """The loss of the batch in training mode, without penalties."""
+        return self._pass.loss
 
     @functools.cached_property
-    def quiet_loss(self) -> float:
+    def loss_without_noise(self) -> float:
         """The loss of the batch with dropout and noise off, without penalties."""
         if not stochastic(self.model):
             return self.loss
@@ -109,98 +118,103 @@ class Examination:
 
     @property
     def penalty(self) -> float:
-        """What regularisation adds to it."""
-        return self._seen.penalty
+        """What regularisation adds to the loss."""
+        return self._pass.penalty
 
     @property
     def outputs(self) -> list[np.ndarray]:
-        """What the network gives."""
-        return self._seen.outputs
+        """The outputs of the model, a list of arrays."""
+        return self._pass.outputs
 
     @property
     def layers(self) -> tuple[LayerSignal, ...]:
         """The layers in the order in which they are called."""
-        return self._seen.layers
+        return self._pass.layers
 
     @property
     def weighted(self) -> list[LayerSignal]:
-        """The layers with weights, without outputs."""
-        return [seen for seen in self.layers if seen.weighted and not seen.output]
+        """The layers with a kernel, without outputs."""
+        return [s for s in self.layers if s.has_kernel and not s.is_output]
 
     @property
     def gradients(self) -> tuple[float | None, ...]:
         """The norm of each trainable variable's gradient."""
-        return self._seen.gradients
+        return self._pass.gradients
 
     @property
     def entering(self) -> list[np.ndarray]:
         """What enters the first layer with weights: inputs after what rescales them.
 
-        Empty where that layer normalises or looks up by itself.
+        Empty where that layer normalises its inputs or is an embedding.
         """
-        _ = self._seen
-        return self._entering
-
-    def _rescaled(
-        self, seen: list[tuple[keras.layers.Layer, Tensor]]
-    ) -> list[np.ndarray]:
-        first = next((i for i, (part, _) in enumerate(seen) if has_weights(part)), 0)
-        if not seen or isinstance(
-            seen[first][0], layers.Embedding | layers.BatchNormalization
-        ):
-            return []
-        if first and len(self.inputs) == 1:
-            return [np.asarray(tf.cast(seen[first - 1][1], tf.float32))]
-        some = [np.asarray(part) for part in keras.tree.flatten(self.x)]
-        return [part for part in some if part.dtype.kind == "f"]
+        return self._pass.entering
 
     @functools.cached_property
-    def _seen(self) -> _Pass:
+    def _pass(self) -> _Pass:
         """One pass forward and one back, in training mode, as training begins."""
         with unchanged_by_calls(self.model):
             return self._one_pass()
 
     def _one_pass(self) -> _Pass:
-        seen: dict[int, tuple[keras.layers.Layer, Tensor]] = {}
+        called: dict[int, tuple[keras.layers.Layer, Tensor]] = {}
         model = self.model
 
-        def see(layer: keras.layers.Layer, outputs: Any) -> None:
+        def record(layer: keras.layers.Layer, outputs: Any) -> None:
             output = keras.tree.flatten(outputs)[0]
-            if output.dtype.is_floating and id(layer) not in seen:
+            if output.dtype.is_floating and id(layer) not in called:
                 tape.watch(output)
-                seen[id(layer)] = (layer, output)
+                called[id(layer)] = (layer, output)
 
-        with tf.GradientTape() as tape, watched(model, see):
+        with tf.GradientTape() as tape, watched(model, record):
             loss, penalty, outputs = losses_of(
                 model, self.x, self.y, self.sample_weight
             )
             total = loss + penalty
-        self._entering = self._rescaled(list(seen.values()))
+        in_order = list(called.values())
         variables = [v.value for v in model.trainable_variables]
-        tensors = [output for _, output in seen.values()]
-        found = tape.gradient(total, [*variables, *tensors])
-        weights, signals = found[: len(variables)], found[len(variables) :]
+        gradients = tape.gradient(total, [*variables, *(y for _, y in in_order)])
         final = {id(layer) for layer in output_layers(model)}
-        if not final and seen:
-            final = {id(list(seen.values())[-1][0])}
+        if not final and in_order:
+            final = {id(in_order[-1][0])}
         return _Pass(
             float(loss),
             float(penalty),
-            [np.asarray(tf.cast(o, tf.float32)) for o in keras.tree.flatten(outputs)],
+            [_as_float32(output) for output in keras.tree.flatten(outputs)],
             tuple(
                 signal_of(layer, output, gradient, id(layer) in final)
                 for (layer, output), gradient in zip(
-                    seen.values(), signals, strict=True
+                    in_order, gradients[len(variables) :], strict=True
                 )
             ),
-            tuple(None if g is None else norm_of(g) for g in weights),
+            tuple(
+                None if g is None else norm_of(g) for g in gradients[: len(variables)]
+            ),
+            self._entering(in_order),
         )
+
+    def _entering(
+        self, in_order: list[tuple[keras.layers.Layer, Tensor]]
+    ) -> list[np.ndarray]:
+        with_weights = [has_weights(layer) for layer, _ in in_order]
+        first = with_weights.index(True) if any(with_weights) else 0
+        if not in_order or isinstance(
+            in_order[first][0], layers.Embedding | layers.BatchNormalization
+        ):
+            return []
+        if first and len(self.inputs) == 1:
+            return [_as_float32(in_order[first - 1][1])]
+        inputs = [np.asarray(part) for part in keras.tree.flatten(self.x)]
+        return [part for part in inputs if part.dtype.kind == "f"]
+
+
+def _as_float32(tensor: Tensor) -> np.ndarray:
+    return np.asarray(tf.cast(tensor, tf.float32))
 
 
 def losses_of(
     model: keras.Model, x: Any, y: Any, weight: Any
 ) -> tuple[Tensor, Tensor, Any]:
-    """The data's loss, the penalty and the outputs, in training mode."""
+    """The loss on the data, the penalty and the outputs, in training mode."""
     outputs = model(x, training=True)
     total = model.compute_loss(x, y, outputs, weight, training=True)
     penalty = sum(

@@ -1,15 +1,17 @@
-"""One thing that is wrong with a network, or may be."""
+"""One thing that is wrong with a model, or may be."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from keras_dnn._result import Result
 
-SEVERITIES = ("error", "warning", "note")
+Severity: TypeAlias = Literal["error", "warning", "note"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """The worst first."""
 
 
@@ -19,17 +21,17 @@ class Finding(Result):
 
     Attributes:
         name: of the check, such as `"vanishing"`.
-        severity: `"error"` (training can't work), `"warning"` (it will suffer) or
-            `"note"` (worth knowing).
-        layer: path of the layer where it shows, `None` if it is the whole network's.
-        message: one sentence that says what was seen.
+        severity: `"error"` (training cannot work), `"warning"` (training will suffer)
+            or `"note"` (worth knowing).
+        layer: path of the layer where it shows, `None` if it concerns the whole model.
+        message: one sentence that says what was measured.
         evidence: the numbers behind it, by name.
         advice: what to do about it.
         see: where it is explained; may be empty.
     """
 
     name: str
-    severity: str
+    severity: Severity
     layer: str | None
     message: str
     evidence: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Whether automatic gradients are those of the loss: central differences in float64."""
+"""Compares automatic gradients with central differences in float64."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from keras_dnn import _arguments
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import same_randomness
-from keras_dnn.diagnostics._float64 import copied, in_float64
-from keras_dnn.diagnostics._slopes import (
+from keras_dnn.diagnostics._central_differences import (
     STEP,
-    Loss,
+    LossOfWeights,
     relative_difference,
     rounding,
     slope_of,
 )
+from keras_dnn.diagnostics._float64 import copied, in_float64
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,14 +33,14 @@ class GradientCheck(Result):
 
     Attributes:
         names: paths of the trainable variables.
-        differences: of each variable, relative, between 0 (equal) and 1.
-        difference: of all coordinates together.
+        differences: the relative difference for each variable, between 0 (equal) and 1.
+        difference: the same for all coordinates together.
         tolerance: how large a difference may be.
         kinks: how many coordinates of each variable lie on a kink, where there is no
             derivative to compare with; they are left out.
         coordinates: flat indices of the coordinates of each variable.
-        automatic: automatic gradients at these coordinates, an array a variable.
-        numeric: central differences there.
+        automatic: automatic gradients at these coordinates, one array per variable.
+        numeric: central differences at the same coordinates.
         seed: of the choice of coordinates.
     """
 
@@ -88,7 +89,7 @@ class GradientCheck(Result):
         """
         from keras_dnn import plotting
 
-        # A difference of nothing at all has no place on a logarithmic axis.
+        # A difference of zero has no place on a logarithmic axis.
         shown = np.maximum(self.differences, 1e-17)
         curves = {"difference": shown}
         healthy = (1e-17, self.tolerance)
@@ -121,16 +122,16 @@ def check_gradients(
 
     with the loss $L$, penalties included, of a copy of the model in float64, and
     reports $\lVert g - \hat g \rVert_2 / (\lVert g \rVert_2 + \lVert \hat g \rVert_2)$
-    for each variable and for all. Right gradients are around 1e-9; a factor that is
-    wrong by 5 % gives 0.024.
+    for each variable and for all together. Correct gradients give about 1e-9; a factor
+    that is wrong by 5% gives 0.024.
 
-    Where the two disagree, $h$ is made 10 and 100 times smaller: a kink of a ReLU
-    between $\theta_i \pm h$ is then passed by. Where the slopes to both sides stay
-    different however small $h$ is, and the automatic gradient lies between them, the
-    coordinate lies on a kink and is left out. A wrong gradient is not excused: where
-    the loss is smooth both slopes come together, beside it.
+    Where the two disagree, $h$ is made 10 and 100 times smaller, so that a kink of a
+    ReLU between $\theta_i \pm h$ no longer matters. Where the slopes on both sides stay
+    different for every $h$, and the automatic gradient lies between them, the
+    coordinate is on a kink and is left out. A wrong gradient is not excused by this:
+    where the loss is smooth, the two slopes converge to one that differs from it.
 
-    The model, its optimizer and the random state are as before.
+    The model, its optimizer and the random state are left unchanged.
 
     Args:
         model: a built model that Keras can copy from its configuration.
@@ -140,10 +141,10 @@ def check_gradients(
         loss: what `compile` takes; `None` for that of the compiled model.
         training: `False` for inference mode, with dropout off and batch norms fixed;
             `True` for training mode, with the same masks at every evaluation.
-        coordinates: how many of each variable to check.
+        coordinates: how many to check in each variable.
         tolerance: how large a difference may be.
         seed: of the choice of coordinates.
-        verbose: 0 for silence, 1 for a progress bar, `"auto"` for one that appears if
+        verbose: 0 for no output, 1 for a progress bar, `"auto"` for one that appears if
             it takes long.
 
     Returns:
@@ -152,7 +153,7 @@ def check_gradients(
     Raises:
         RuntimeError: if Keras's backend is not TensorFlow.
         ValueError: if an argument lies outside its range, there is no loss, nothing is
-            trainable, or the model can't be copied.
+            trainable, or the model cannot be copied.
 
     Example:
         >>> import keras, numpy as np
@@ -180,11 +181,12 @@ def check_gradients(
             raise ValueError(
                 f"model must have trainable weights. Received: model={model!r}"
             )
-        batch = keras.tree.map_structure(_wide, (x, y, sample_weight))
-        return _checked(Loss(copy, batch, training), count, tolerance, seed, verbose)
+        batch = keras.tree.map_structure(_as_float64, (x, y, sample_weight))
+        function = LossOfWeights(copy, batch, training)
+        return _checked(function, count, tolerance, seed, verbose)
 
 
-def _wide(part: Any) -> Any:
+def _as_float64(part: Any) -> Tensor | None:
     if part is None:
         return None
     array = np.asarray(part)
@@ -194,7 +196,7 @@ def _wide(part: Any) -> Any:
 
 
 def _checked(
-    loss: Loss, count: int, tolerance: float, seed: int, verbose: Verbose
+    loss: LossOfWeights, count: int, tolerance: float, seed: int, verbose: Verbose
 ) -> GradientCheck:
     rng = np.random.default_rng(seed)
     gradients = loss.gradients()

@@ -1,14 +1,13 @@
-"""What one layer gives on a batch, and what comes back to it."""
+"""What a layer outputs for a batch, and the gradient that comes back to it."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import own_weights, sublayers
 from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
@@ -23,53 +22,53 @@ FLAT, MOST = 0.05, 0.9
 
 @dataclasses.dataclass(frozen=True)
 class LayerSignal(Result):
-    """What one layer gives on the batch, and what comes back to it.
+    """What a layer outputs for a batch, and the gradient that comes back to it.
 
     Attributes:
         layer: the layer.
         path: its path.
-        spread: how much outputs differ from example to example: the root of their
-            variance over the batch, averaged over units.
-        size: the root mean square of its outputs.
-        gradient: the Euclidean norm of the loss's gradient by its outputs.
-        dead: the share of units that give zero on the whole batch.
-        saturated: the share of units that are flat on most of it; NaN where the
+        std: how much outputs differ between examples: the root of their variance over
+            the batch, averaged over units.
+        rms: the root mean square of its outputs.
+        gradient_norm: the Euclidean norm of the loss's gradient by its outputs.
+        dead: the fraction of units that output zero for the whole batch.
+        saturated: the fraction of units that are flat on most of it; NaN where the
             activation has no flat side.
-        weighted: whether it multiplies with weights.
-        output: whether it is an output of the network.
+        has_kernel: whether it multiplies its inputs with weights.
+        is_output: whether it is an output of the model.
     """
 
     layer: keras.layers.Layer
     path: str
-    spread: float
-    size: float
-    gradient: float
+    std: float
+    rms: float
+    gradient_norm: float
     dead: float
     saturated: float
-    weighted: bool
-    output: bool
+    has_kernel: bool
+    is_output: bool
 
 
-def norm_of(tensor: Any) -> float:
-    """The Euclidean norm, of a sparse gradient too."""
-    values = tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor
+def norm_of(gradient: Tensor) -> float:
+    """The Euclidean norm, also of a sparse gradient."""
+    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
     return float(np.linalg.norm(np.asarray(tf.cast(values, tf.float64)).ravel()))
 
 
 def signal_of(
-    layer: keras.layers.Layer, output: Tensor, gradient: Any, final: bool
+    layer: keras.layers.Layer, output: Tensor, gradient: Tensor | None, is_output: bool
 ) -> LayerSignal:
-    """What is to be known of a layer's output on a batch and of its gradient."""
-    # float32: in float64 the outputs of a large network take too long.
+    """Measures a layer's output for a batch, and the gradient by it."""
+    # In float64 the outputs of a large network would take too long.
     y = np.asarray(tf.cast(output, tf.float32))
     y = y[:, np.newaxis] if y.ndim == 1 else y
     y = np.moveaxis(y, channel_axis(layer, y.ndim), -1)
     by_unit = y.reshape(-1, y.shape[-1])
     with np.errstate(all="ignore"):
-        # Over examples at each place of a picture: that a border differs from the
-        # middle says nothing of the inputs.
-        spread = np.sqrt(np.mean(y.var(axis=0, dtype="float64")))
-        size = np.sqrt(np.mean(np.square(y, dtype="float64")))
+        # Over the examples at each place of an image: that its edge differs from its
+        # middle says nothing about the inputs.
+        std = np.sqrt(np.mean(y.var(axis=0, dtype="float64")))
+        rms = np.sqrt(np.mean(np.square(y, dtype="float64")))
     slope = slope_at(layer)
     saturated = float("nan")
     if slope is not None:
@@ -80,24 +79,25 @@ def signal_of(
     return LayerSignal(
         layer,
         layer.path or layer.name,
-        float(spread),
-        float(size),
+        float(std),
+        float(rms),
         0.0 if gradient is None else norm_of(gradient),
         dead,
         saturated,
         has_kernel(layer),
-        final,
+        is_output,
     )
 
 
-def has_kernel(layer: Any) -> bool:
+def has_kernel(layer: keras.layers.Layer) -> bool:
     """Whether a layer multiplies its inputs with weights of its own."""
-    own = [v for v in layer._trainable_variables if len(v.shape) > 1]
-    if isinstance(layer, layers.RNN):
-        own = [v for v in layer.trainable_variables if len(v.shape) > 1]
-    return bool(own) and not isinstance(layer, layers.Embedding)
+    if isinstance(layer, layers.Embedding):
+        return False
+    recurrent = isinstance(layer, layers.RNN)
+    weights = layer.trainable_variables if recurrent else own_weights(layer)
+    return any(len(weight.shape) > 1 for weight in weights)
 
 
-def has_weights(layer: Any) -> bool:
-    """Whether the layer, or one in it, has weights that training moves."""
-    return any(part._trainable_variables for part in sublayers(layer))
+def has_weights(layer: keras.layers.Layer) -> bool:
+    """Whether the layer, or one in it, has weights that training changes."""
+    return any(own_weights(part) for part in sublayers(layer))

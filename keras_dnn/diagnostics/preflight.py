@@ -1,4 +1,4 @@
-"""Everything worth checking before training, in one call."""
+"""All checks before training, in one call."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from keras_dnn import _arguments
 from keras_dnn._batches import is_batched, sample_of
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn.diagnostics import _order as _order
-from keras_dnn.diagnostics.check import REGISTRY, chosen
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
+from keras_dnn.diagnostics.registry import selected
 from keras_dnn.diagnostics.report import Chart, Report, worst_first
 
 
@@ -31,14 +30,14 @@ def preflight(
     seed: int = 0,
     verbose: Verbose = "auto",
 ) -> Report:
-    """Checks a network before it is trained: data, wiring, signal, loss.
+    """Checks a model before it is trained: data, structure, signal and loss.
 
-    Makes one pass forward and back on some of the data, in training mode, learns a few
-    examples by heart, and puts everything back: weights, optimizer, metrics and random
-    state are as before, bit for bit. A model that is not built yet is built.
+    Makes one pass forward and back on some of the data, in training mode, and memorises
+    a few examples. Weights, optimizer, metrics and random state are left unchanged, bit
+    for bit. A model that is not built yet is built.
 
-    Among findings of the same severity causes come before what follows from them.
-    `registered_checks` lists the checks, `register_check` adds one.
+    Within one severity, causes come before their effects. `registered_checks` lists the
+    checks, `register_check` adds one.
 
     Args:
         model: a compiled model.
@@ -46,11 +45,11 @@ def preflight(
             `keras.utils.PyDataset`.
         y: the targets, if `x` does not hold them.
         sample_weight: weights of the examples.
-        samples: how many examples to look at.
+        samples: how many examples to examine.
         skip: names of checks to leave out.
-        thresholds: other thresholds than those of the checks, by name.
+        thresholds: thresholds to use in place of the checks' own, by name of the check.
         seed: of the choice of examples.
-        verbose: 0 for silence, 1 for a progress bar, `"auto"` for one that appears if
+        verbose: 0 for no output, 1 for a progress bar, `"auto"` for one that appears if
             it takes long.
 
     Returns:
@@ -59,7 +58,7 @@ def preflight(
     Raises:
         RuntimeError: if Keras's backend is not TensorFlow.
         ValueError: if the model is not compiled, there are no targets, or a name in
-            `skip` or `thresholds` is not that of a check.
+            `skip` or `thresholds` is not the name of a check.
 
     Example:
         >>> import keras, numpy as np
@@ -75,8 +74,8 @@ def preflight(
         >>> model.compile("adam", "sparse_categorical_crossentropy")
         >>> x = np.random.default_rng(0).normal(size=(64, 4))
         >>> y = (x.sum(axis=1) > 0).astype(int)
-        >>> print(preflight(model, x, y).summary)
-        sequential: healthy (18 checks)
+        >>> preflight(model, x, y).findings
+        ()
         >>> preflight(model, 1000 * x, y).findings[0].name
         'inputs-not-standardised'
 
@@ -86,20 +85,20 @@ def preflight(
     require_tensorflow("keras_dnn.diagnostics.preflight")
     if not getattr(model, "compiled", False):
         raise ValueError(f"model must be compiled. Received: model={model!r}")
-    checks = chosen(REGISTRY, skip, thresholds)
+    checks = selected("before", skip, thresholds)
     given = (x, y)
     x, y, sample_weight = _batch(x, y, sample_weight, samples, seed)
     if is_batched(given[0]):
         given = (x, y)
     if not model.built:
         model(x)
-    look = Examination(model, x, y, sample_weight, given)
+    examination = Examination(model, x, y, sample_weight, given)
     progress = Progress(verbose)
     findings: list[Finding] = []
     checked: list[str] = []
     blocked = False
     for check in checks:
-        found = list(check.find(look, check))
+        found = check.findings(examination)
         findings += found
         checked.append(check.name)
         progress.reach(len(checked), len(checks))
@@ -111,7 +110,7 @@ def preflight(
         model.name,
         worst_first(findings),
         tuple(checked),
-        () if blocked else _charts(look),
+        () if blocked else _charts(examination),
     )
 
 
@@ -136,28 +135,17 @@ def _batch(
     return found
 
 
-def _charts(look: Examination) -> tuple[Chart, ...]:
-    seen = [s for s in look.layers if s.weighted]
-    if len(seen) < 2:
+def _charts(examination: Examination) -> tuple[Chart, ...]:
+    signals = [signal for signal in examination.layers if signal.has_kernel]
+    if len(signals) < 2:
         return ()
-    names = tuple(s.path for s in seen)
-    charts = [
-        Chart(
-            "The signal on its way up",
-            names,
-            "layer",
-            {
-                "size": np.array([s.size for s in seen]),
-                "spread over examples": np.array([s.spread for s in seen]),
-            },
-            log=True,
-        ),
-        Chart(
-            "The gradient on its way down",
-            names,
-            "layer",
-            {"norm": np.array([s.gradient for s in seen])},
-            log=True,
-        ),
-    ]
-    return tuple(charts)
+    names = tuple(signal.path for signal in signals)
+    forward = {
+        "root mean square": np.array([signal.rms for signal in signals]),
+        "standard deviation over examples": np.array([s.std for s in signals]),
+    }
+    backward = {"norm": np.array([signal.gradient_norm for signal in signals])}
+    return (
+        Chart("Forward signal by layer", names, "layer", forward, log=True),
+        Chart("Gradient by layer", names, "layer", backward, log=True),
+    )

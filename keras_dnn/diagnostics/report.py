@@ -1,4 +1,4 @@
-"""What checks found, to be read, looked at, stored or asserted."""
+"""What checks found, to be read, plotted, stored or asserted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._result import Result
 from keras_dnn.diagnostics import _html
-from keras_dnn.diagnostics.finding import SEVERITIES, Finding
+from keras_dnn.diagnostics.finding import SEVERITIES, Finding, Severity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Chart(Result):
-    """Curves that belong in one picture.
+    """Curves that belong in one plot.
 
     Attributes:
         title: what they show.
-        x: places on the horizontal axis: numbers, or names of layers.
+        x: positions on the horizontal axis: numbers, or names of layers.
         xlabel: what `x` is.
         curves: arrays as long as `x`, by name.
         log: whether the vertical axis is logarithmic.
-        healthy: the range to be in, or `None`.
+        healthy: the healthy range, shaded; `None` if there is none.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Chart(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Report(Result):
-    """Findings, the worst first, and among equals causes before what follows from them.
+    """Findings, the worst first, and within one severity causes before their effects.
 
     Attributes:
         title: what was examined.
@@ -90,15 +90,15 @@ class Report(Result):
         """
         return [finding for finding in self.findings if finding.name == name]
 
-    def assert_healthy(self, severity: str = "warning") -> None:
-        """Raises if anything was found that is as bad as this or worse.
+    def assert_healthy(self, severity: Severity = "warning") -> None:
+        """Raises an error if there is a finding of this severity or a worse one.
 
         Args:
             severity: `"error"`, `"warning"` or `"note"`.
 
         Raises:
-            AssertionError: with the findings as its text.
-            ValueError: if there is no such severity.
+            AssertionError: if there is one; its text is the findings.
+            ValueError: if `severity` is none of these.
         """
         _arguments.choice("severity", severity, SEVERITIES)
         bad = SEVERITIES[: SEVERITIES.index(severity) + 1]
@@ -125,9 +125,9 @@ class Report(Result):
         )
 
     def to_html(self, path: str | Path) -> Path:
-        """Writes the report as one page that needs no other file.
+        """Writes the report as one HTML page that needs no other file.
 
-        It has pictures if matplotlib is installed.
+        It has plots if matplotlib is installed.
 
         Args:
             path: where to write it.
@@ -136,10 +136,10 @@ class Report(Result):
             The path.
         """
         path = Path(path)
-        path.write_text(_html.page(self, _html.picture_of(self)), "utf-8")
+        path.write_text(_html.page(self, _html.plot_of(self)), "utf-8")
         return path
 
 
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
-    """By severity, and among equals in the order given."""
+    """By severity, and within one severity in the order given."""
     return tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))

@@ -1,4 +1,4 @@
-"""Trainings with one disease each, and healthy ones."""
+"""Trainings with one problem each, and healthy ones."""
 
 import functools
 
@@ -29,7 +29,7 @@ def constant(value):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Logarithm(layers.Layer):
-    """Not a number below zero."""
+    """NaN below zero."""
 
     def call(self, x):
         return keras.ops.log(x + self.shift)
@@ -38,7 +38,7 @@ class Logarithm(layers.Layer):
 
 
 class Root(layers.Layer):
-    """Fine at zero, but for its gradient."""
+    """Finite at zero, except for its gradient."""
 
     def call(self, x):
         return keras.ops.sqrt(keras.ops.relu(x))
@@ -79,7 +79,7 @@ def spoiled(data, row):
 
 
 def memory(kind):
-    """Learns by heart."""
+    """Large enough to memorise its examples."""
     return network(kind, 3, optimizer=rate("Adam", 0.01))
 
 
@@ -92,7 +92,7 @@ LONG = {"mlp": 2, "cnn": 1}
 
 
 def diseases():
-    """Kind, disease, strength, model, data, epochs, validation data or None."""
+    """Kind, name of the check, strength, model, data, epochs, validation data."""
     for kind in ("mlp", "cnn"):
         data = networks.digits(kind, rows=ROWS)
         small, other = split(shuffled(data), 80)
@@ -209,7 +209,7 @@ def diseases():
                 shuffled(networks.digits(kind, rows=4 * ROWS)),
                 8,
             ),
-            # A convolution's weights are smaller: the same step is more of them.
+            # A convolution has smaller weights, so that the same step changes more.
             (
                 "update-ratio",
                 "fast",
@@ -229,10 +229,10 @@ def diseases():
             yield kind, name, word, make, given, epochs, None
         yield kind, "overfitting", "labels at random", memory, small, 15, other
         yield kind, "overfitting", "longer", memory, small, 25, other
-        held = split(data, 400)
-        for word, share in (("dropout of 0.8", 0.8), ("dropout of 0.9", 0.9)):
-            make = functools.partial(dropped, rate=share)
-            yield kind, "underfitting", word, make, held[0], 4, held[1]
+        training, validation = split(data, 400)
+        for word, dropout_rate in (("dropout of 0.8", 0.8), ("dropout of 0.9", 0.9)):
+            make = functools.partial(dropped, rate=dropout_rate)
+            yield kind, "underfitting", word, make, training, 4, validation
 
 
 def healthy():

@@ -49,8 +49,7 @@ class Case(NamedTuple):
     @property
     def uninterrupted(self) -> str:
         """The name of the run without interruption, for which the order is the same."""
-        options = [f"{name}={value}" for name, value in self.options.items()]
-        return "-".join([*options, "uninterrupted"])
+        return "-".join([*map(str, self.options.values()), "uninterrupted"])
 
 
 class Kill(keras.callbacks.Callback):

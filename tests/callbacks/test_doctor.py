@@ -1,4 +1,4 @@
-"""The doctor names what is wrong, leaves the healthy in peace, changes nothing."""
+"""The doctor reports the problem first, and healthy trainings get no warning."""
 
 import collections
 
@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn.callbacks import Doctor
-from keras_dnn.callbacks._doctor.checks import CHECKS
+from keras_dnn.diagnostics import registered_checks
 from keras_dnn.optimizers import Nesterov
 from tests.callbacks import doctor_cases
 from tests.diagnostics import networks
@@ -38,7 +38,7 @@ def trained(model, data, epochs, validation=None, **options):
     [(kind, name, *rest) for kind, name, _, *rest in DISEASES],
     ids=[f"{kind}-{name}-{word}" for kind, name, word, *_ in DISEASES],
 )
-def test_a_disease_is_named_first(kind, disease, make, data, epochs, validation):
+def test_a_problem_is_reported_first(kind, disease, make, data, epochs, validation):
     report = trained(make(kind), data, epochs, validation).report
     assert report.findings[0].name == disease, str(report)
 
@@ -49,21 +49,23 @@ def test_a_disease_is_named_first(kind, disease, make, data, epochs, validation)
     [rest for _, *rest in HEALTHY],
     ids=[name for name, *_ in HEALTHY],
 )
-def test_a_healthy_training_is_left_in_peace(make, data, validation):
+def test_a_healthy_training_gets_no_warning(make, data, validation):
     trained(make(), data, 4, validation).report.assert_healthy("warning")
 
 
 def test_each_check_has_its_training():
     strengths = collections.Counter((kind, name) for kind, name, *_ in DISEASES)
     assert set(strengths) == {
-        (kind, name) for kind in ("mlp", "cnn") for name in CHECKS
+        (kind, check.name)
+        for kind in ("mlp", "cnn")
+        for check in registered_checks("during")
     }
     assert min(strengths.values()) >= 2
     assert len(HEALTHY) >= 20
 
 
 @pytest.mark.parametrize(("momentum", "known"), [(0.68, True), (0.69, False)])
-def test_units_are_looked_at_once_batch_norms_have_settled(momentum, known):
+def test_units_are_measured_once_batch_norms_have_settled(momentum, known):
     """After twelve steps 0.98 % of the first statistics are left, or 1.16 %."""
     model = keras.Sequential(
         [
@@ -75,17 +77,17 @@ def test_units_are_looked_at_once_batch_norms_have_settled(momentum, known):
         ]
     )
     model.compile("adam", "sparse_categorical_crossentropy")
-    course = trained(model, networks.digits(), 2)._course()
-    assert bool(course.dead.size) is known
-    assert np.isfinite(course.noise).all() == known
+    history = trained(model, networks.digits(), 2)._history()
+    assert bool(history.dead.size) is known
+    assert np.isfinite(history.regularisation_gaps).all() == known
 
 
-# Where it began -----------------------------------------------------------------------
+# Where it started ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_the_first_bad_step_is_told(steps, jit):
+def test_the_first_bad_step_is_reported(steps, jit):
     x, y = networks.digits(rows=192)
     x[100] = np.nan  # in the seventh batch of 16
     model = networks.network(depth=2)
@@ -103,23 +105,23 @@ def test_the_first_bad_step_is_told(steps, jit):
     assert finding.evidence["step"] == 6
 
 
-def test_the_layer_in_which_it_began():
+def test_the_layer_in_which_it_started():
     model = doctor_cases.with_layer("mlp", doctor_cases.Logarithm(name="culprit"))
     doctor = trained(model, networks.digits(), 1)
     (finding,) = doctor.report.named("nonfinite")
     assert finding.layer.endswith("culprit")
-    assert "its outputs" in finding.message
+    assert "the outputs of" in finding.message
 
 
-@pytest.mark.parametrize("held", [None, 30, 96])
-def test_where_the_data_are_bad_no_layer_is_blamed(held):
-    """Nothing is held, or good examples only, or the bad one too."""
+@pytest.mark.parametrize("given", [None, 30, 96])
+def test_where_the_data_are_bad_no_layer_is_blamed(given):
+    """The doctor gets no examples, only good ones, or the bad one too."""
     x, y = doctor_cases.spoiled(networks.digits(), 40)
-    doctor = Doctor(None if held is None else (x[:held], y[:held]), verbose=0)
+    doctor = Doctor(None if given is None else (x[:given], y[:given]), verbose=0)
     networks.network(depth=2).fit(x, y, verbose=0, callbacks=[doctor])
     (finding,) = doctor.report.named("nonfinite")
     assert finding.layer is None
-    assert "the data of that step" in finding.message
+    assert "inspect the data of that step" in finding.message
 
 
 def test_the_layer_whose_gradient_fails():
@@ -127,11 +129,11 @@ def test_the_layer_whose_gradient_fails():
     doctor = trained(model, networks.digits(), 1)
     (finding,) = doctor.report.named("nonfinite")
     assert finding.layer.endswith("culprit")
-    assert "its gradient" in finding.message
+    assert "the gradient of" in finding.message
 
 
-def test_without_data_the_gradient_tells_the_layer():
-    """The one above the root is fine, those below are not."""
+def test_without_data_the_layer_is_found_by_its_gradient():
+    """The one above the root is finite, those below are not."""
     model = doctor_cases.with_layer("mlp", doctor_cases.Root())
     keras.utils.set_random_seed(2)
     doctor = Doctor(verbose=0)
@@ -142,7 +144,7 @@ def test_without_data_the_gradient_tells_the_layer():
 
 @pytest.mark.parametrize("form", [tuple, tf.data.Dataset, keras.utils.PyDataset])
 def test_the_one_example_is_found_on_which_a_layer_fails(form):
-    """The last but one of 96, of which eight at a time are looked at."""
+    """The last but one of 96, which are read eight at a time."""
     x, y = networks.digits()
     x = np.abs(x)
     x[94, 0] = -1.0
@@ -181,7 +183,7 @@ class InBatches(keras.utils.PyDataset):
         return self.x[rows], self.y[rows]
 
 
-def test_looking_for_the_layer_leaves_the_weights():
+def test_searching_for_the_layer_leaves_the_weights():
     model = doctor_cases.with_layer("mlp", doctor_cases.Logarithm())
     doctor = Doctor(networks.digits(), verbose=0)
     model.fit(*networks.digits(), verbose=0, callbacks=[doctor])
@@ -191,18 +193,18 @@ def test_looking_for_the_layer_leaves_the_weights():
         np.testing.assert_array_equal(old, new.numpy())
 
 
-# What it says -------------------------------------------------------------------------
+# What it prints -----------------------------------------------------------------------
 
 
-def test_it_says_a_thing_once(capsys):
+def test_a_finding_is_printed_once(capsys):
     data = networks.digits()
     model = networks.network(depth=2, optimizer=keras.optimizers.Adam(1e-6))
     doctor = Doctor(data, every=1)
     model.fit(*data, batch_size=16, epochs=3, verbose=0, callbacks=[doctor])
-    said = capsys.readouterr().out
-    assert said.count("rate-too-low") == 2  # its name, and where the guide is
-    assert "Epoch 1" in said
-    assert "update-ratio" not in said
+    printed = capsys.readouterr().out
+    assert printed.count("rate-too-low") == 2  # its name, and its place in the guide
+    assert "Epoch 1" in printed
+    assert "update-ratio" not in printed
 
 
 def test_the_report_of_no_training_is_empty():
@@ -215,7 +217,7 @@ def test_the_report_is_drawn(tmp_path):
     titles = [ax.get_title(loc="left") for ax in doctor.report.plot().axes]
     assert titles == [
         "Loss",
-        "Gradients",
+        "Gradient norm",
         "Update to weight",
         "Units of the worst layer",
     ]

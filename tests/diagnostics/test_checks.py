@@ -1,4 +1,4 @@
-"""What single checks measure, against other ways to the same numbers."""
+"""What single checks measure, against the same numbers computed in another way."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def test_a_bias_before_a_batch_norm_is_useless():
 
 
 @pytest.mark.parametrize("activation", ["relu", None])
-def test_a_bias_is_useful_if_something_stands_between(activation):
+def test_a_bias_is_useful_before_an_activation(activation):
     dense = keras.layers.Dense(8, activation)
     model = keras.Sequential(
         [keras.Input((20,)), dense, keras.layers.BatchNormalization()]
@@ -40,22 +40,22 @@ def test_targets_far_from_zero():
     y = 500 + x[:, :1]
     (finding,) = found(networks.regression(), (x, y), "targets-not-standardised")
     np.testing.assert_allclose(finding.evidence["mean"], y.mean(), rtol=1e-6)
-    np.testing.assert_allclose(finding.evidence["deviation"], y.std(), rtol=1e-6)
+    np.testing.assert_allclose(finding.evidence["std"], y.std(), rtol=1e-6)
 
 
-def test_what_cannot_be_learnt_by_heart():
+def test_examples_that_cannot_be_memorised():
     x, y = networks.digits()
     model = networks.network(depth=1)
-    # The same picture with different labels.
+    # The same example with different labels.
     x = np.repeat(x[:1], len(x), axis=0)
     (finding,) = found(model, (x, y), "tiny-batch")
     counts = np.bincount(y[:8], minlength=4)
-    # No answer to equal questions is better than how often each is right.
+    # For equal inputs nothing is better than the frequency of each label.
     assert finding.evidence["first"] > finding.evidence["best"] > 0.1
     assert counts.max() < 8
 
 
-def test_dropout_is_off_while_a_few_are_learnt():
+def test_dropout_is_off_while_a_few_examples_are_memorised():
     model = networks.network(depth=2)
     hidden = [keras.Input((20,)), *model.layers[:-1]]
     model = keras.Sequential([*hidden, keras.layers.Dropout(0.98), model.layers[-1]])
@@ -74,8 +74,8 @@ def test_the_first_loss_is_judged_without_dropout():
         model.compile("adam", "sparse_categorical_crossentropy")
         return model
 
-    look = Examination(dropped(0.4), x, y, None, (x, y))
-    assert look.quiet_loss < 3.0 < 3.5 < look.loss
+    examination = Examination(dropped(0.4), x, y, None, (x, y))
+    assert examination.loss_without_noise < 3.0 < 3.5 < examination.loss
     assert not found(dropped(0.4), (x, y), "initial-loss")
     (finding,) = found(dropped(8.0), (x, y), "initial-loss", samples=len(x))
     model = dropped(8.0)
@@ -94,7 +94,7 @@ def test_the_first_loss_is_that_of_compute_loss():
     np.testing.assert_allclose(finding.evidence["guess"], np.log(4), rtol=1e-12)
 
 
-def test_penalty_and_loss_are_told_apart():
+def test_penalty_and_loss_are_separate():
     data = networks.digits()
     model = networks.network(depth=2, kernel_regularizer=keras.regularizers.L2(1.0))
     (finding,) = found(model, data, "regularisation", samples=len(data[0]))
@@ -139,13 +139,13 @@ def test_the_signal_is_that_of_numpy():
     )
 
 
-def test_shares_of_dead_units_are_counted():
+def test_dead_units_are_counted():
     x, y = networks.digits()
     model = networks.network(depth=2)
     bias = np.zeros(32)
     bias[:20] = -50.0
     model.layers[0].bias.assign(bias)
     (finding,) = found(model, (x, y), "dead-units")
-    assert finding.evidence["share"] == 20 / 32
+    assert finding.evidence["fraction"] == 20 / 32
     assert finding.layer == model.layers[0].path
     assert not found(model, (x, y), "dead-units", thresholds={"dead-units": 0.63})

@@ -1,1 +1,1 @@
-"""What the doctor records, checks and draws."""
+"""What `Doctor` records, stores and draws."""

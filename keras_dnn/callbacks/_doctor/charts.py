@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_dnn.callbacks._doctor.history import Course
 from keras_dnn.diagnostics.report import Chart
+from keras_dnn.diagnostics.training_history import TrainingHistory
 
 POINTS = 500
-"""How many points of a curve are drawn."""
+"""The most points of a curve that are drawn."""
+
+HEALTHY_RATIOS = (1e-4, 1e-2)
+"""Updates of a thousandth of the weights, ten times more or less."""
 
 
-def charts(course: Course) -> tuple[Chart, ...]:
-    """Loss, gradients and updates by step, and the units of the worst layer by look."""
-    every = -(-len(course.losses) // POINTS)
-    places = np.arange(len(course.losses))[::every]
-    found = [Chart("Loss", places, "step", {"loss": course.losses[::every]})]
-    if len(course.steps):
-        thin = slice(None, None, -(-len(course.steps) // POINTS))
-        x = course.steps[thin]
+def charts(history: TrainingHistory) -> tuple[Chart, ...]:
+    """Loss, gradients and updates by step; the units of the worst layer by epoch."""
+    thin = _thinned(len(history.losses))
+    steps = np.arange(len(history.losses))[thin]
+    found = [Chart("Loss", steps, "step", {"loss": history.losses[thin]})]
+    if len(history.steps):
+        thin = _thinned(len(history.steps))
+        steps = history.steps[thin]
+        norms = {"norm": history.global_norms[thin]}
+        ratios = {"ratio": history.global_ratios[thin]}
         found += [
-            Chart("Gradients", x, "step", {"norm": course.global_norms[thin]}, True),
-            Chart(
-                "Update to weight",
-                x,
-                "step",
-                {"ratio": course.global_ratios[thin]},
-                True,
-                (1e-4, 1e-2),
-            ),
+            Chart("Gradient norm", steps, "step", norms, log=True),
+            Chart("Update to weight", steps, "step", ratios, True, HEALTHY_RATIOS),
         ]
-    if course.dead.size:
-        looks = np.arange(len(course.dead))
+    if history.dead.size:
         worst = {
-            "dead": course.dead.max(axis=1),
-            "saturated": np.nan_to_num(course.saturated).max(axis=1),
+            "dead": history.dead.max(axis=1),
+            "saturated": np.nan_to_num(history.saturated).max(axis=1),
         }
-        found.append(Chart("Units of the worst layer", looks, "look", worst))
+        checks = np.arange(len(history.dead))
+        found.append(Chart("Units of the worst layer", checks, "check (epoch)", worst))
     return tuple(found)
+
+
+def _thinned(count: int) -> slice:
+    return slice(None, None, -(-count // POINTS))

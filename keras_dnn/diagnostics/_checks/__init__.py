@@ -1,1 +1,1 @@
-"""The checks of `preflight`, by what they look at."""
+"""The checks of this package, by what they examine."""

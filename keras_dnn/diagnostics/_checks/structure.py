@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._keras.graph import graph_of
-from keras_dnn._keras.layers import sublayers
-from keras_dnn.diagnostics._loss import CROSSENTROPIES
-from keras_dnn.diagnostics.check import Check, register_check
+from keras_dnn._keras.graph import Graph, graph_of
+from keras_dnn._keras.layers import own_weights, sublayers
+from keras_dnn.diagnostics._output_loss import CROSSENTROPIES
+from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.initializers.activation_table import TABLE, for_activation
@@ -21,44 +21,48 @@ from keras_dnn.layers._stochastic import rates
 layers = keras.layers
 
 
-@register_check(
+@built_in(
     "nothing-trainable",
+    when="before",
     blocking=True,
     looks_for="a network without trainable weights",
-    advice="Set trainable=True where it should learn, and compile again.",
+    advice="Set trainable=True on the layers that should learn, and compile again.",
 )
-def nothing_trainable(look: Examination, check: Check) -> Iterator[Finding]:
+def nothing_trainable(examination: Examination, check: Check) -> Iterator[Finding]:
     """Everything is frozen."""
-    if not look.model.trainable_variables:
+    if not examination.model.trainable_variables:
         yield check.finding(
             "error",
             "No weight is trainable.",
-            weights=len(look.model.variables),
+            weights=len(examination.model.variables),
         )
 
 
-@register_check(
+@built_in(
     "loss-and-activation",
+    when="before",
     looks_for="an output that is not what the loss takes",
-    advice="Softmax or sigmoid at the end and from_logits=False, or no activation and "
-    "from_logits=True.",
+    advice="Either end with softmax or sigmoid and use from_logits=False, or end "
+    "without an activation and use from_logits=True.",
 )
-def loss_and_activation(look: Examination, check: Check) -> Iterator[Finding]:
-    """Keras doesn't compare the two, and training goes on, badly."""
-    for loss in look.losses:
+def loss_and_activation(examination: Examination, check: Check) -> Iterator[Finding]:
+    """Keras does not compare the two, and training goes on, badly."""
+    for loss in examination.losses:
         wanted, found = CROSSENTROPIES.get(loss.name), loss.activation
-        # A loss takes sigmoids for independent classes where it takes softmax.
+        # A sigmoid where softmax is usual is right for independent classes.
         probabilities = found in ("softmax", "sigmoid", "hard_sigmoid")
         if wanted is None or found is None:
             continue
         if loss.from_logits and probabilities:
-            message = f"The loss takes logits, but the output is a {found}."
+            message = f"The loss expects logits, but the output activation is {found}."
         elif not loss.from_logits and not probabilities:
-            message = f"The loss takes probabilities, but the output is {found}."
+            message = (
+                f"The loss expects probabilities, but the output activation is {found}."
+            )
         elif found == "softmax" and loss.classes == 1:
-            message = "A softmax of one unit always says 1."
+            message = "A softmax over one unit always outputs 1."
         elif loss.name == "sparse_categorical_crossentropy" and loss.classes == 1:
-            message = "One unit can't tell classes apart: use binary_crossentropy."
+            message = "One unit cannot separate classes: use binary_crossentropy."
         else:
             continue
         yield check.finding(
@@ -71,95 +75,100 @@ def loss_and_activation(look: Examination, check: Check) -> Iterator[Finding]:
         )
 
 
-@register_check(
+@built_in(
     "symmetric-weights",
-    looks_for="units that all begin with the same weights",
-    advice="Initialise kernels at random; only biases may begin at zero.",
+    when="before",
+    looks_for="units that all start with the same weights",
+    advice="Initialise kernels at random; only biases may start at zero.",
 )
-def symmetric_weights(look: Examination, check: Check) -> Iterator[Finding]:
+def symmetric_weights(examination: Examination, check: Check) -> Iterator[Finding]:
     """Units with the same weights get the same gradients and stay the same for ever."""
-    for seen in look.weighted:
-        for variable in seen.layer._trainable_variables:
+    for signal in examination.weighted:
+        for variable in own_weights(signal.layer):
             kernel = np.asarray(keras.ops.convert_to_numpy(variable.value))
-            # By name: a kernel that begins at zero as a gate or adapter is meant to.
+            # By name: a gate or adapter is meant to start at zero.
             if kernel.ndim < 2 or not variable.name.endswith("kernel"):
                 continue
             if kernel.shape[-1] > 1 and not np.ptp(kernel, axis=-1).any():
                 yield check.finding(
                     "error",
-                    "All units have the same initial weights.",
-                    seen.path,
+                    "All units of the layer have the same initial weights.",
+                    signal.path,
                     value=float(kernel.flat[0]),
                     units=int(kernel.shape[-1]),
                 )
 
 
-@register_check(
+@built_in(
     "useless-bias",
-    looks_for="a bias that the batch norm behind it takes away",
-    advice="use_bias=False: the batch norm has an offset of its own.",
+    when="before",
+    looks_for="a bias that the next layer, a batch norm, removes",
+    advice="Set use_bias=False: the batch norm has an offset of its own.",
 )
-def useless_bias(look: Examination, check: Check) -> Iterator[Finding]:
+def useless_bias(examination: Examination, check: Check) -> Iterator[Finding]:
     """Subtracting the mean subtracts the bias."""
-    found = [layer for graph in _graphs(look.model) for layer in _biased(graph)]
+    graphs = map(graph_of, sublayers(examination.model))
+    found = [layer for graph in graphs if graph is not None for layer in _biased(graph)]
     if found:
         yield check.finding(
             "note",
             f"{len(found)} layer{'s have' if len(found) > 1 else ' has'} a bias that "
-            "the batch norm behind takes away.",
+            "the next layer, a batch norm, removes.",
             found[0].path,
             weights=sum(int(np.prod(layer.bias.shape)) for layer in found),
         )
 
 
-def _graphs(model: Any) -> Iterator[Any]:
-    for part in sublayers(model):
-        graph = graph_of(part)
-        if graph is not None:
-            yield graph
-
-
-def _biased(graph: Any) -> Iterator[Any]:
+def _biased(graph: Graph) -> Iterator[Any]:
+    """Linear layers with a bias of which every consumer is a batch norm."""
     for node in graph.nodes:
         layer = node.operation
         linear = getattr(layer, "activation", None) is keras.activations.linear
         if not (linear and getattr(layer, "use_bias", False)):
             continue
-        behind = [n.operation for t in node.outputs for n in graph.consumers(t)]
-        norms = [part for part in behind if isinstance(part, layers.BatchNormalization)]
-        # One that is frozen subtracts another mean than that of the batch.
-        if norms and norms == behind and all(norm.trainable for norm in norms):
+        next_layers = [n.operation for t in node.outputs for n in graph.consumers(t)]
+        # A frozen one does not subtract the mean of the batch.
+        if next_layers and all(
+            isinstance(part, layers.BatchNormalization) and part.trainable
+            for part in next_layers
+        ):
             yield layer
 
 
-@register_check(
+@built_in(
     "self-normalisation",
+    when="before",
     looks_for="what keeps a SELU network from normalising itself",
     source="Klambauer et al., Self-Normalizing Neural Networks, 2017",
-    advice="SELU wants LeCun's normal initialisation, standardised inputs, "
-    "AlphaDropout in place of Dropout, and no batch norm.",
+    advice="Use LeCun normal initialisation, standardised inputs, AlphaDropout in "
+    "place of Dropout, and no batch norm.",
 )
-def self_normalisation(look: Examination, check: Check) -> Iterator[Finding]:
+def self_normalisation(examination: Examination, check: Check) -> Iterator[Finding]:
     """The proof needs every one of its conditions."""
-    selu = [s for s in look.layers if _activation(s.layer) == "selu" and s.weighted]
+    selu = [
+        signal
+        for signal in examination.layers
+        if _activation(signal.layer) == "selu" and signal.has_kernel
+    ]
     if not selu:
         return
-    for seen in selu:
-        initializer = getattr(seen.layer, "kernel_initializer", None)
+    for signal in selu:
+        initializer = getattr(signal.layer, "kernel_initializer", None)
         if initializer is not None and not _is_lecun(initializer):
+            name = type(initializer).__name__
             yield check.finding(
                 "warning",
-                "SELU without LeCun's initialisation.",
-                seen.path,
-                initializer=type(initializer).__name__,
+                f"SELU needs LeCun initialisation, but the layer uses {name}.",
+                signal.path,
+                initializer=name,
             )
             break
-    for part in sublayers(look.model):
+    for part in sublayers(examination.model):
         plain = isinstance(part, layers.Dropout | layers.GaussianDropout)
         if plain and rates(part) and not isinstance(part, layers.AlphaDropout):
             yield check.finding(
                 "warning",
-                "Dropout moves mean and variance where SELU keeps them.",
+                "Dropout changes the mean and variance that SELU keeps.",
                 part.path or part.name,
                 rate=float(part.rate),
             )
@@ -174,43 +183,52 @@ def _is_lecun(initializer: Any) -> bool:
     return bool(scale == 1.0 and mode == "fan_in")
 
 
-@register_check(
+@built_in(
     "initializer",
+    when="before",
     looks_for="an initialisation that does not suit the activation",
     threshold=1.8,
-    source="the table of the notes: Glorot, He, LeCun; a factor on the variance",
-    advice="keras_dnn.initializers.for_activation(activation) gives the one that does.",
+    source="the variances of Glorot, He and LeCun for each activation; a factor on it",
+    advice="Use keras_dnn.initializers.for_activation(activation).",
 )
-def initializer(look: Examination, check: Check) -> Iterator[Finding]:
+def initializer(examination: Examination, check: Check) -> Iterator[Finding]:
     """It matters with depth, hardly in a shallow network or before a batch norm."""
     found = []
-    limit = check.threshold or 1.0
-    for seen in look.weighted:
-        activation = _activation(seen.layer)
-        given = _variance(getattr(seen.layer, "kernel_initializer", None))
-        # SELU has a check of its own; behind a linear layer the function may follow.
-        if activation not in TABLE or activation in ("linear", "selu") or not given:
+    for signal in examination.weighted:
+        activation = _activation(signal.layer)
+        variance = _variance(getattr(signal.layer, "kernel_initializer", None))
+        # SELU has its own check; a linear layer may be followed by its activation.
+        known = activation in TABLE and activation not in ("linear", "selu")
+        if not known or not variance:
             continue
-        ratio = given / _variance(for_activation(activation))
-        if ratio > limit or ratio < 1 / limit:
-            found.append((seen.path, activation, ratio))
+        ratio = variance / _variance(for_activation(activation))
+        if ratio > check.threshold or ratio < 1 / check.threshold:
+            found.append((signal.path, activation, ratio))
     if len(found) > 2:
         path, activation, ratio = found[0]
+        wanted = f"{_times(ratio)} the variance that {activation} needs"
+        alike = len({(activation, ratio) for _, activation, ratio in found}) == 1
         yield check.finding(
             "note",
-            f"{len(found)} layers begin with weights of another size than suits their "
-            f"activation: with {activation}, {ratio:.2g} times the variance.",
+            f"{len(found)} layers are initialised with {wanted}."
+            if alike
+            else f"The initialisation of {len(found)} layers does not suit their "
+            f"activation; the first has {wanted}.",
             path,
             layers=len(found),
             ratio=ratio,
         )
 
 
+def _times(ratio: float) -> str:
+    return {"0.5": "half", "2": "twice"}.get(f"{ratio:.2g}", f"{ratio:.2g} times")
+
+
 def _variance(initializer: Any) -> float:
-    """How large weights are beside 1 over the number of connections; 0 if unknown."""
+    """The variance times the number of connections; 0 if unknown."""
     scale = getattr(initializer, "scale", 0.0)
     return float(scale * getattr(initializer, "gain", 1.0) ** 2)
 
 
-def _activation(layer: Any) -> str:
+def _activation(layer: keras.layers.Layer) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "")

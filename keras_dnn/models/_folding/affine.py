@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Inexact(Exception):  # noqa: N818
-    """Raised where a fold would not be exact; its message is the reason to report."""
+    """Why something cannot be folded exactly: the reason, for people."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ def compress(array: Array, tolerance: float = 0.0) -> Array:
 
     Args:
         array: of any shape.
-        tolerance: by how much they may, as a fraction of the largest.
+        tolerance: by how much they may, as a share of the largest.
     """
     allowed = tolerance * np.abs(array).max(initial=0.0)
     for axis in range(array.ndim):
@@ -58,10 +58,7 @@ def float64(variable: Any) -> Array:
 
 
 def is_affine(layer: Any) -> bool:
-    """Whether it is a batch norm or another layer that scales and shifts.
-
-    A subclass, which may compute anything, is not.
-    """
+    """Whether it is a batch norm or another layer of that kind, not a subclass."""
     return type(layer) in AFFINES
 
 
@@ -72,7 +69,7 @@ def affine_of(layer: Any, tensor: Tensor) -> Affine:
     for array in AFFINES[type(layer)](layer, rank):
         full = array.reshape((1,) * (rank - array.ndim) + array.shape)
         if full.shape[0] != 1:
-            raise Inexact("it treats each row of a batch differently")
+            raise Inexact("it treats each row of a batch in a way of its own")
         pair.append(compress(full[0]))
     return Affine(*pair)
 

@@ -22,11 +22,12 @@ from keras_dnn.optimizers.schedules._composed import (
 class Scaled(Composed):
     """Learning rate that is a schedule times a factor.
 
-    `PerformanceScheduler` uses it to reduce a schedule when the model stops improving.
+    `PerformanceScheduler` makes one of these, to turn a schedule down when the model
+    stops improving.
 
     Args:
         schedule: any `LearningRateSchedule`.
-        factor: a float of at least 0, or a variable with such a value.
+        factor: a float of at least 0, or a variable that holds one.
         name: name of the schedule.
 
     Raises:

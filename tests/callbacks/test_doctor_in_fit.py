@@ -1,18 +1,16 @@
-"""The doctor changes nothing, and survives whatever may happen to a training."""
+"""The doctor leaves training unchanged, and survives what may happen to it."""
 
 import contextlib
-import json
 
 import keras
 import numpy as np
 import pytest
 
 from keras_dnn.callbacks import Doctor, GradientNorms
-from keras_dnn.callbacks._doctor.history import Course
 from keras_dnn.optimizers import Nesterov
 from tests.diagnostics import networks
 
-# What it leaves alone -----------------------------------------------------------------
+# What it leaves unchanged -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -61,20 +59,22 @@ def test_it_composes_with_other_probes():
     model = networks.network(depth=2)
     doctor, gradients = Doctor(data, every=1, verbose=0), GradientNorms()
     model.fit(*data, batch_size=16, verbose=0, callbacks=[gradients, doctor])
-    np.testing.assert_array_equal(doctor._course().global_norms, gradients.global_norms)
+    np.testing.assert_array_equal(
+        doctor._history().global_norms, gradients.global_norms
+    )
 
 
-def test_fit_twice_adds_to_the_record_and_another_model_starts_anew():
+def test_fit_twice_adds_to_the_history_and_another_model_starts_a_new_one():
     data = networks.digits()
     model = networks.network(depth=2)
     doctor = Doctor(data, verbose=0)
     for _ in range(2):
         model.fit(*data, batch_size=16, epochs=2, verbose=0, callbacks=[doctor])
-    course = doctor._course()
-    assert len(course.epochs) == 4
-    assert len(course.losses) == 24
+    history = doctor._history()
+    assert len(history.epoch_losses) == 4
+    assert len(history.losses) == 24
     networks.network(depth=3).fit(*data, verbose=0, callbacks=[doctor])
-    assert len(doctor._course().epochs) == 1
+    assert len(doctor._history().epoch_losses) == 1
 
 
 def test_on_two_replicas(two_replicas):
@@ -126,7 +126,7 @@ class Stop(keras.callbacks.Callback):
 
 
 def resumed(folder, *others, epochs=4, **options):
-    """A training with a backup, of a model made anew as after the end of a process."""
+    """A training with a backup, of a new model, as after the end of a process."""
     keras.utils.set_random_seed(5)
     data = networks.digits()
     model = networks.network(depth=2, optimizer=keras.optimizers.Adam(1e-6))
@@ -145,18 +145,25 @@ def resumed(folder, *others, epochs=4, **options):
     return doctor
 
 
-def test_it_goes_on_where_a_process_ended(tmp_path, capsys):
+def test_it_continues_where_a_process_ended(tmp_path, capsys):
     whole = resumed(tmp_path / "whole")
     assert capsys.readouterr().out.count("warning: rate-too-low") == 1
     killed = resumed(tmp_path / "killed", Stop(2))
-    assert len(killed._course().epochs) == 2
+    assert len(killed._history().epoch_losses) == 2
     assert capsys.readouterr().out.count("warning: rate-too-low") == 1
     went_on = resumed(tmp_path / "killed")
-    # What the process that ended has said is not said again.
+    # What the process that ended has printed is not printed again.
     assert "rate-too-low" not in capsys.readouterr().out
-    one, other = whole._course(), went_on._course()
-    assert len(other.epochs) == 4
-    for name in ("losses", "steps", "norms", "ratios", "epochs", "validation"):
+    one, other = whole._history(), went_on._history()
+    assert len(other.epoch_losses) == 4
+    for name in (
+        "losses",
+        "steps",
+        "norms",
+        "ratios",
+        "epoch_losses",
+        "validation_losses",
+    ):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=2e-5)
     assert [f.name for f in whole.report.findings] == [
         f.name for f in went_on.report.findings
@@ -164,23 +171,8 @@ def test_it_goes_on_where_a_process_ended(tmp_path, capsys):
     assert not list(tmp_path.glob("**/Doctor-0.json"))
 
 
-def test_a_course_survives_json():
-    doctor = Doctor(networks.digits(), verbose=0)
-    x, y = networks.digits()
-    x[40] = np.nan
-    networks.network(depth=2).fit(x, y, verbose=0, callbacks=[doctor])
-    course = doctor._course()
-    again = Course.unpacked(json.loads(json.dumps(course.packed())))
-    assert again.bad.step == course.bad.step
-    assert (again.kernels, again.layers) == (course.kernels, course.layers)
-    for name in ("norms", "dead", "epochs"):
-        np.testing.assert_allclose(
-            getattr(again, name), getattr(course, name), rtol=1e-6
-        )
-
-
-def test_nothing_is_left_of_another_optimizer():
-    """As one compiles anew with the smaller rate that the doctor advised."""
+def test_nothing_remains_of_another_optimizer():
+    """As when a model is recompiled with the smaller rate that the doctor advised."""
     data = networks.digits()
     model = networks.network(depth=2, optimizer=keras.optimizers.Adam(3.0))
     doctor = Doctor(data, every=1, verbose=0)
@@ -189,20 +181,20 @@ def test_nothing_is_left_of_another_optimizer():
     model = networks.network(depth=2)
     model.fit(*data, batch_size=16, epochs=2, verbose=0, callbacks=[doctor])
     doctor.report.assert_healthy()
-    assert len(doctor._course().losses) == 12
+    assert len(doctor._history().losses) == 12
 
 
 @pytest.mark.parametrize("made", [keras.optimizers.Adam, Nesterov])
 def test_accumulated_gradients(made):
-    """Micro-batches are no updates: one in three is recorded, a loss for each."""
+    """Micro-batches are no updates: one in three is recorded, but every loss."""
     data = networks.digits()
     model = networks.network(
         depth=2, optimizer=made(0.01, gradient_accumulation_steps=3)
     )
     doctor = Doctor(data, every=1, verbose=0)
     model.fit(*data, batch_size=16, epochs=2, verbose=0, callbacks=[doctor])
-    course = doctor._course()
-    assert (len(course.losses), len(course.global_norms)) == (12, 4)
+    history = doctor._history()
+    assert (len(history.losses), len(history.global_norms)) == (12, 4)
     doctor.report.assert_healthy()
 
 
@@ -218,8 +210,8 @@ def test_a_bad_step_on_two_replicas(two_replicas):
     assert doctor.report.findings[0].evidence["step"] == 1
 
 
-def test_frozen_and_small_models_are_no_trouble():
-    """No kernel to measure, and gradients out of all measure."""
+def test_a_model_without_kernels():
+    """There is no kernel to measure, and gradients are huge."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Normalization()])
     model.add(keras.layers.BatchNormalization())
     model.layers[0].adapt(np.ones((4, 1)))

@@ -1,4 +1,4 @@
-"""Slopes of a loss by central differences, kinks told from errors."""
+"""Slopes of a loss by central differences; kinks are not taken for errors."""
 
 from __future__ import annotations
 
@@ -8,41 +8,40 @@ import keras
 import numpy as np
 
 from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables
 
 EPSILON = float(np.finfo("float64").eps)
 STEP = EPSILON ** (1 / 3)
-"""Where rounding, eps / h, and truncation, h**2, are equally small."""
+"""The step at which rounding, eps / h, and truncation, h**2, are equally small."""
 
 
-class Loss:
-    """The loss as a function of one coordinate, all else held."""
+class LossOfWeights:
+    """The loss as a function of the weights; data, masks and statistics stay fixed."""
 
     def __init__(self, model: keras.Model, batch: Any, training: bool) -> None:
         self.model, self.batch, self.training = model, batch, training
         self.weights = [v.value for v in model.trainable_variables]
-        # Also what moves in the pass: statistics, and the seeds of masks.
+        # A pass would move statistics and the seeds of masks.
         moving = [*moving_variables(model), *model.metrics_variables]
-        self.held = [(v, np.asarray(v.value)) for v in moving]
-        self.call = tf.function(self._value)
+        self._fixed = [(v, np.asarray(v.value)) for v in moving]
+        self._call = tf.function(self._value)
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         x, y, weight = self.batch
         outputs = self.model(x, training=self.training)
         return self.model.compute_loss(x, y, outputs, weight, training=self.training)
 
     def value(self) -> float:
         """The loss with the weights as they are."""
-        for variable, value in self.held:
-            variable.assign(value)
-        return float(self.call())
+        self._fix()
+        return float(self._call())
 
     def gradients(self) -> list[np.ndarray]:
         """Automatic gradients, a flat array for each variable."""
-        for variable, value in self.held:
-            variable.assign(value)
+        self._fix()
 
-        def taped() -> Any:
+        def taped() -> list[Tensor]:
             with tf.GradientTape() as tape:
                 loss = self._value()
             return [
@@ -53,6 +52,10 @@ class Loss:
             ]
 
         return [np.asarray(g).ravel() for g in tf.function(taped)()]
+
+    def _fix(self) -> None:
+        for variable, value in self._fixed:
+            variable.assign(value)
 
     def at(self, weight: Any, index: int, offset: float) -> float:
         """The loss with one coordinate moved."""
@@ -74,11 +77,16 @@ class Slope(NamedTuple):
 
 
 def slope_of(
-    loss: Loss, weight: Any, index: int, g: float, here: float, tolerance: float
+    loss: LossOfWeights,
+    weight: Any,
+    index: int,
+    g: float,
+    here: float,
+    tolerance: float,
 ) -> Slope:
-    """The slope at one coordinate, with smaller steps where it does not agree."""
+    """The slope at one coordinate; with smaller steps where it differs from `g`."""
     widest = STEP * max(1.0, abs(float(weight.numpy().flat[index])))
-    gaps, between, numeric = [], [], 0.0
+    gaps, is_between, numeric = [], [], 0.0
     for shrink in (1.0, 0.1, 0.01):
         h = shrink * widest
         up, down = loss.at(weight, index, h), loss.at(weight, index, -h)
@@ -91,19 +99,19 @@ def slope_of(
         right, left = (up - here) / h, (here - down) / h
         gaps.append(abs(right - left))
         low, high = min(left, right), max(left, right)
-        between.append(low - noise <= g <= high + noise)
+        is_between.append(low - noise <= g <= high + noise)
     # On a kink the gap stays; where the loss is smooth it shrinks as h does.
-    kink = all(between) and gaps[-1] > 0.5 * gaps[0] > 0
+    kink = all(is_between) and gaps[-1] > 0.5 * gaps[0] > 0
     return Slope(numeric, kink)
 
 
 def rounding(loss: float, step: float) -> float:
-    """What rounding leaves of a central difference where the slope is zero."""
+    """How large a central difference may be by rounding alone, with a slope of zero."""
     return 10 * EPSILON * max(abs(loss), 1.0) / step
 
 
 def relative_difference(g: np.ndarray, numeric: np.ndarray, noise: float) -> float:
-    """The relative difference of two gradients, 0 where both are but noise."""
+    """The relative difference of two gradients, 0 where both are rounding noise."""
     size = float(np.linalg.norm(g) + np.linalg.norm(numeric))
     gap = float(np.linalg.norm(g - numeric))
     if gap <= noise * np.sqrt(max(g.size, 1)) and size <= 1e4 * noise:

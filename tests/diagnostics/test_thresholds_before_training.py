@@ -1,4 +1,4 @@
-"""Checks of numbers begin at their thresholds, no sooner and no later."""
+"""Each check before training reports from its threshold on, and not before."""
 
 import dataclasses
 import math
@@ -7,63 +7,59 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_dnn import initializers
 from keras_dnn.diagnostics import LayerSignal, registered_checks
-from keras_dnn.diagnostics._flatness import slope_at
-from keras_dnn.diagnostics._loss import Loss
-from keras_dnn.diagnostics.layer_signal import signal_of
+from keras_dnn.diagnostics._output_loss import OutputLoss
 
 layers = keras.layers
 CHECKS = {check.name: check for check in registered_checks()}
 
 
-def found(name, **look):
-    check = CHECKS[name]
-    return list(check.find(SimpleNamespace(**look), check))
+def found(name, **measured):
+    return CHECKS[name].findings(SimpleNamespace(**measured))
 
 
 def layer(name="a", **changes):
     values = {
         "layer": None,
         "path": f"model/{name}",
-        "spread": 1.0,
-        "size": 1.0,
-        "gradient": 1.0,
+        "std": 1.0,
+        "rms": 1.0,
+        "gradient_norm": 1.0,
         "dead": 0.0,
         "saturated": float("nan"),
-        "weighted": True,
-        "output": False,
+        "has_kernel": True,
+        "is_output": False,
     }
     return LayerSignal(**{**values, **changes})
 
 
 def signals(*layers, loss=1.0, entering=1.0):
-    # Of two rows at plus and minus this, the deviation is this.
+    # Two rows at plus and minus a number have it as their standard deviation.
     rows = [np.array([[entering], [-entering]])] if entering else []
     return {
         "layers": layers,
-        "weighted": [s for s in layers if s.weighted and not s.output],
+        "weighted": [s for s in layers if s.has_kernel and not s.is_output],
         "loss": loss,
         "entering": rows,
     }
 
 
 def sizes(*numbers, **options):
-    return [layer(str(i), spread=n, **options) for i, n in enumerate(numbers)]
+    return [layer(str(i), std=n, **options) for i, n in enumerate(numbers)]
 
 
 def gradients(*numbers):
-    return [layer(str(i), gradient=n) for i, n in enumerate(numbers)]
+    return [layer(str(i), gradient_norm=n) for i, n in enumerate(numbers)]
 
 
 def crossentropy(classes, loss, **options):
     name = options.pop("name", "sparse_categorical_crossentropy")
     return {
-        "losses": [Loss(name, False, "softmax", "model/out", classes)],
+        "losses": [OutputLoss(name, False, "softmax", "model/out", classes)],
         "loss": loss,
-        "quiet_loss": options.pop("quiet", loss),
+        "loss_without_noise": options.pop("without_noise", loss),
     }
 
 
@@ -72,14 +68,14 @@ def rows(value):
 
 
 def uneven(largest):
-    """Deviations of 1 in six features, and of another size in the last."""
+    """Standard deviations of 1 in six features, and another one in the last."""
     signs = np.resize([1.0, -1.0], 10)[:, None]
     return signs * np.array([1.0] * 6 + [largest])
 
 
 def regression(*targets):
     return {
-        "losses": [Loss("mean_squared_error", False, "linear", None, 1)],
+        "losses": [OutputLoss("mean_squared_error", False, "linear", None, 1)],
         "targets": [np.array(targets, float)],
     }
 
@@ -117,12 +113,12 @@ EDGES = {
     ),
     "dead": (
         "dead-units",
-        signals(layer(dead=0.499), layer(dead=1.0, output=True)),
+        signals(layer(dead=0.499), layer(dead=1.0, is_output=True)),
         signals(layer(dead=0.501)),
     ),
     "saturated": (
         "saturated-units",
-        signals(layer(saturated=0.299), layer(saturated=1.0, output=True)),
+        signals(layer(saturated=0.299), layer(saturated=1.0, is_output=True)),
         signals(layer(saturated=0.301)),
     ),
     "exploding, forward": (
@@ -130,12 +126,12 @@ EDGES = {
         signals(*sizes(1.0, 999.0)),
         signals(*sizes(1.0, 1001.0)),
     ),
-    "exploding, of the inputs": (
+    "exploding, relative to the inputs": (
         "exploding",
         signals(*sizes(1.0, 1.0), entering=1.001e-3),
         signals(*sizes(1.0, 1.0), entering=0.999e-3),
     ),
-    "exploding, of a lookup": (
+    "exploding, after an embedding": (
         "exploding",
         signals(*sizes(1.0, 999.0), entering=None),
         signals(*sizes(1.0, 1001.0), entering=None),
@@ -165,7 +161,7 @@ EDGES = {
         {"penalty": 4.99, "loss": 1.0},
         {"penalty": 5.01, "loss": 1.0},
     ),
-    "reward": (
+    "penalty, negative": (
         "regularisation",
         {"penalty": 0.0, "loss": 1.0},
         {"penalty": -1e-9, "loss": 1.0},
@@ -180,12 +176,12 @@ EDGES = {
         crossentropy(1000, 1.999 * math.log(1000)),
         crossentropy(1000, 2.001 * math.log(1000)),
     ),
-    "initial loss, of dropout": (
+    "initial loss, with dropout": (
         "initial-loss",
-        crossentropy(3, 9.0, quiet=math.log(3) + 1.99),
-        crossentropy(3, 9.0, quiet=math.log(3) + 2.01),
+        crossentropy(3, 9.0, without_noise=math.log(3) + 1.99),
+        crossentropy(3, 9.0, without_noise=math.log(3) + 2.01),
     ),
-    "initial loss, yes or no": (
+    "initial loss, binary": (
         "initial-loss",
         crossentropy(1, math.log(2) + 1.999, name="binary_crossentropy"),
         crossentropy(1, math.log(2) + 2.001, name="binary_crossentropy"),
@@ -199,7 +195,7 @@ EDGES = {
 
 
 @pytest.mark.parametrize(("name", "healthy", "sick"), EDGES.values(), ids=EDGES)
-def test_it_begins_at_its_threshold(name, healthy, sick):
+def test_a_check_reports_from_its_threshold_on(name, healthy, sick):
     assert not found(name, **healthy)
     (finding,) = found(name, **sick)
     assert finding.name == name
@@ -209,17 +205,17 @@ def test_it_begins_at_its_threshold(name, healthy, sick):
     ("best", "severity"),
     [(0.1, None), (0.101, "note"), (0.5, "note"), (0.501, "warning"), (2.0, "warning")],
 )
-def test_how_much_is_learnt_by_heart(monkeypatch, best, severity):
+def test_how_much_is_memorised(monkeypatch, best, severity):
     from keras_dnn.diagnostics import _tiny_batch
     from keras_dnn.diagnostics._checks import learning
 
-    learnt = _tiny_batch.Learnt(first=1.0, best=best, steps=9, examples=8)
-    monkeypatch.setattr(learning, "learn", lambda look, enough: learnt)
+    outcome = _tiny_batch.Memorised(first=1.0, best=best, steps=9, examples=8)
+    monkeypatch.setattr(learning, "memorise", lambda examination, enough: outcome)
     findings = found("tiny-batch")
     assert [f.severity for f in findings] == ([severity] if severity else [])
 
 
-def test_the_layer_of_the_largest_step():
+def test_the_layer_with_the_largest_change_is_reported():
     (finding,) = found("exploding", **signals(*sizes(1.0, 2.0, 2000.0, 4000.0)))
     assert finding.layer == "model/2"
     (finding,) = found("vanishing", **signals(*gradients(1e-6, 1e-5, 0.5, 1.0)))
@@ -254,48 +250,3 @@ def test_an_initializer_suits_the_activation(activation, initializer, ratio):
         [ratio] if ratio else []
     )
     assert not found("initializer", weighted=[seen] * 2)
-
-
-# The steepest slope of each.
-ACTIVATIONS = {
-    "sigmoid": 1 / 4,
-    "tanh": 1.0,
-    "softsign": 1.0,
-    "elu": 1.0,
-    "selu": 1.0507009873554805 * 1.6732632423543772,
-    "hard_sigmoid": 1 / 6,
-    "relu6": 1.0,
-}
-
-
-@pytest.mark.parametrize(("name", "steepest"), ACTIVATIONS.items())
-def test_slopes_are_those_of_the_activation(name, steepest):
-    dense = layers.Dense(1, name)
-    z = tf.constant(np.linspace(-4.1, 6.9, 23), "float64")
-    with tf.GradientTape() as tape:
-        tape.watch(z)
-        y = dense.activation(z)
-    slopes = tape.gradient(y, z).numpy()
-    shown = slope_at(dense)(y).numpy()
-    if name == "relu6":
-        # Zeros are called dead, not saturated.
-        slopes, shown = slopes[z.numpy() > 0], shown[z.numpy() > 0]
-    if name == "selu":
-        # On the upper side it is never flat.
-        slopes, shown = slopes[z.numpy() < 0], shown[z.numpy() < 0]
-    np.testing.assert_allclose(shown, slopes / steepest, atol=1e-6)
-
-
-def test_a_unit_is_saturated_on_nine_examples_of_ten():
-    dense = layers.Dense(4, "tanh")
-    edge = math.sqrt(0.95)  # Where 5 % of the slope is left.
-    y = np.full((10, 4), edge + 1e-3)
-    y[0, 1] = y[:2, 2] = 0.0
-    y[:, 3] = edge - 1e-3
-    seen = signal_of(dense, tf.constant(y, tf.float32), None, final=False)
-    assert seen.saturated == 0.5
-    np.testing.assert_allclose(
-        dataclasses.astuple(seen)[2:4],
-        [np.sqrt(y.var(axis=0).mean()), np.sqrt(np.square(y).mean())],
-        rtol=1e-6,
-    )

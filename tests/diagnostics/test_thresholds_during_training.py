@@ -1,15 +1,14 @@
-"""Each check of a course begins at its threshold, no sooner and no later."""
+"""Each check during training reports from its threshold on, and not before."""
 
 import numpy as np
 import pytest
 
-from keras_dnn.callbacks._doctor.checks import CHECKS
-from keras_dnn.callbacks._doctor.first_bad_step import BadStep
-from tests.callbacks.courses import KERNELS, found
+from keras_dnn.diagnostics import NonfiniteStep
+from tests.diagnostics.histories import CHECKS, KERNELS, found
 
 
 def flat(steps=40):
-    """Losses of a training that learns nothing."""
+    """The losses of a training that learns nothing."""
     return np.full(steps, 2.0)
 
 
@@ -20,13 +19,17 @@ def last_half(value, kernel, rest=1e-3):
 
 
 def held_back(gap=0.0, **changes):
-    """Dropout costs 0.3, and much is left of the 2 that a guess has."""
-    values = {"evaluation": [1.5, 1.4, 1.3, 1.25], "noise": [0.3] * 4, **changes}
+    """Dropout costs 0.3, and most of the 2 of a guess is left."""
+    values = {
+        "evaluation_losses": [1.5, 1.4, 1.3, 1.25],
+        "regularisation_gaps": [0.3] * 4,
+        **changes,
+    }
     arrays = {k: np.array(v) if np.ndim(v) else v for k, v in values.items()}
-    return {**arrays, "validation": arrays["evaluation"] + gap}
+    return {**arrays, "validation_losses": arrays["evaluation_losses"] + gap}
 
 
-# What is just healthy, and what is just not, by its name.
+# By name: the check, what is just healthy, and what just is not.
 EDGES = {
     "rate-too-high, median": (
         "rate-too-high",
@@ -38,7 +41,7 @@ EDGES = {
         {"global_ratios": np.array([0.999, *[1e-3] * 7])},
         {"global_ratios": np.array([1.001, *[1e-3] * 7])},
     ),
-    "rate-too-high, too late to tell": (
+    "rate-too-high, late steps do not count": (
         "rate-too-high",
         {"global_ratios": np.array([*[1e-3] * 5, 2.0, 2.0, 2.0])},
         {"global_ratios": np.array([1e-3, 1e-3, 2.0, *[1e-3] * 5])},
@@ -53,7 +56,7 @@ EDGES = {
         {"losses": np.array([1.0] * 54 + [9.0, 1.0, 9.0, 1.0, 1.0, 1.0])},
         {"losses": np.array([1.0] * 54 + [9.0, 1.0, 9.0, 1.0, 9.0, 9.0])},
     ),
-    "rate-too-high, too short to tell": (
+    "rate-too-high, too short": (
         "rate-too-high",
         {"losses": np.array([1.0] * 45 + [9.0] * 4)},
         {"losses": np.array([1.0] * 46 + [9.0] * 4)},
@@ -85,27 +88,27 @@ EDGES = {
             "steps": np.arange(0, 160, 20),
         },
     ),
-    "exploding, too short to tell": (
+    "exploding, too short": (
         "exploding",
         {"global_norms": np.full(8, 1e9), "steps": np.arange(42, 50)},
         {"global_norms": np.full(8, 1e9), "steps": np.arange(43, 51)},
     ),
-    "exploding, signal and all": (
+    "exploding, first loss too": (
         "exploding",
-        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess": 0.2001},
-        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess": 0.1999},
+        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess_loss": 0.2001},
+        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess_loss": 0.1999},
     ),
-    "exploding, signal and all, in the first records": (
+    "exploding, first loss too, in the first records": (
         "exploding",
         {
             "global_norms": np.array([1e9, 999.0, 999.0, *[1e9] * 5]),
             "losses": flat(),
-            "guess": 0.1,
+            "guess_loss": 0.1,
         },
         {
             "global_norms": np.array([1001.0, 999.0, 1001.0, *[0.0] * 5]),
             "losses": flat(),
-            "guess": 0.1,
+            "guess_loss": 0.1,
         },
     ),
     "dead-units": (
@@ -143,103 +146,135 @@ EDGES = {
     ),
     "plateau": (
         "plateau",
-        {"losses": flat(100), "epochs": np.array([2.0, 2.0, 2.0, 1.979])},
-        {"losses": flat(100), "epochs": np.array([2.0, 2.0, 2.0, 1.981])},
+        {"losses": flat(100), "epoch_losses": np.array([2.0, 2.0, 2.0, 1.979])},
+        {"losses": flat(100), "epoch_losses": np.array([2.0, 2.0, 2.0, 1.981])},
     ),
-    "plateau, too short to tell": (
+    "plateau, too short": (
         "plateau",
-        {"losses": flat(99), "epochs": np.full(4, 2.0)},
-        {"losses": flat(100), "epochs": np.full(4, 2.0)},
+        {"losses": flat(99), "epoch_losses": np.full(4, 2.0)},
+        {"losses": flat(100), "epoch_losses": np.full(4, 2.0)},
     ),
-    "underfitting, its share": (
+    "underfitting, fraction of the loss": (
         "underfitting",
         # 4.05 without it in three epochs: 0.45 more makes it a tenth of all.
-        held_back(noise=[9.0, 0.2, 0.2, 0.0499], evaluation=[1.5, 1.4, 1.4, 1.25]),
-        held_back(noise=[0.0, 0.2, 0.2, 0.0501], evaluation=[1.5, 1.4, 1.4, 1.25]),
+        held_back(
+            regularisation_gaps=[9.0, 0.2, 0.2, 0.0499],
+            evaluation_losses=[1.5, 1.4, 1.4, 1.25],
+        ),
+        held_back(
+            regularisation_gaps=[0.0, 0.2, 0.2, 0.0501],
+            evaluation_losses=[1.5, 1.4, 1.4, 1.25],
+        ),
     ),
-    "underfitting, by dropout": (
+    "underfitting, needs dropout": (
         "underfitting",
-        held_back(dropout=0.0),
-        held_back(dropout=0.01),
+        held_back(dropout_rate=0.0),
+        held_back(dropout_rate=0.01),
     ),
-    "underfitting, too short to tell": (
+    "underfitting, too short": (
         "underfitting",
-        held_back(evaluation=[1.3, 1.25], noise=[0.3, 0.3]),
-        held_back(evaluation=[1.4, 1.3, 1.25], noise=[0.3, 0.3, 0.3]),
+        held_back(evaluation_losses=[1.3, 1.25], regularisation_gaps=[0.3, 0.3]),
+        held_back(
+            evaluation_losses=[1.4, 1.3, 1.25], regularisation_gaps=[0.3, 0.3, 0.3]
+        ),
     ),
-    "underfitting, its gain": (
+    "underfitting, gap to validation": (
         "underfitting",
         held_back(gap=[0.0, 0.0, 0.4501, 0.0]),
         held_back(gap=[9.0, 0.0, 0.4499, 0.0]),
     ),
-    "underfitting, learning still": (
+    "underfitting, still learning": (
         "underfitting",
-        held_back(evaluation=[1.667, 1.4, 1.3, 1.25]),
-        held_back(evaluation=[1.666, 1.4, 1.3, 1.25]),
+        held_back(evaluation_losses=[1.667, 1.4, 1.3, 1.25]),
+        held_back(evaluation_losses=[1.666, 1.4, 1.3, 1.25]),
     ),
-    "underfitting, learnt": (
+    "underfitting, has learnt": (
         "underfitting",
-        held_back(guess=2.501),
-        held_back(guess=2.499),
+        held_back(guess_loss=2.501),
+        held_back(guess_loss=2.499),
     ),
-    "underfitting, learnt of another loss": (
+    "underfitting, has learnt by another loss": (
         "underfitting",
         held_back(
-            evaluation=[2.501, 1.5, 1.4, 1.3, 1.25], noise=[0.3] * 5, guess=np.nan
+            evaluation_losses=[2.501, 1.5, 1.4, 1.3, 1.25],
+            regularisation_gaps=[0.3] * 5,
+            guess_loss=np.nan,
         ),
         held_back(
-            evaluation=[2.499, 1.5, 1.4, 1.3, 1.25], noise=[0.3] * 5, guess=np.nan
+            evaluation_losses=[2.499, 1.5, 1.4, 1.3, 1.25],
+            regularisation_gaps=[0.3] * 5,
+            guess_loss=np.nan,
         ),
     ),
-    "underfitting, drowned": (
+    "underfitting, nothing gets through": (
         "underfitting",
-        held_back(losses=flat(), noise=[0.0] * 4, guess=1.001, dropout=0.5),
-        held_back(losses=flat(), noise=[0.0] * 4, guess=0.999, dropout=0.5),
+        held_back(
+            losses=flat(),
+            regularisation_gaps=[0.0] * 4,
+            guess_loss=1.001,
+            dropout_rate=0.5,
+        ),
+        held_back(
+            losses=flat(),
+            regularisation_gaps=[0.0] * 4,
+            guess_loss=0.999,
+            dropout_rate=0.5,
+        ),
     ),
-    "underfitting, drowned, its rate": (
+    "underfitting, nothing gets through, dropout rate": (
         "underfitting",
-        held_back(noise=[0.0] * 4, guess=0.9, dropout=0.499),
-        held_back(noise=[0.0] * 4, guess=0.9, dropout=0.5),
+        held_back(regularisation_gaps=[0.0] * 4, guess_loss=0.9, dropout_rate=0.499),
+        held_back(regularisation_gaps=[0.0] * 4, guess_loss=0.9, dropout_rate=0.5),
     ),
-    "underfitting, drowned, its gap": (
+    "underfitting, nothing gets through, gap": (
         "underfitting",
         # A tenth of 3.95 in three epochs.
-        held_back(noise=[0.0] * 4, guess=0.9, dropout=0.5, gap=[0, 0.395, 0, 0.001]),
-        held_back(noise=[0.0] * 4, guess=0.9, dropout=0.5, gap=[9, 0.395, 0, -0.001]),
+        held_back(
+            regularisation_gaps=[0.0] * 4,
+            guess_loss=0.9,
+            dropout_rate=0.5,
+            gap=[0, 0.395, 0, 0.001],
+        ),
+        held_back(
+            regularisation_gaps=[0.0] * 4,
+            guess_loss=0.9,
+            dropout_rate=0.5,
+            gap=[9, 0.395, 0, -0.001],
+        ),
     ),
     "overfitting": (
         "overfitting",
-        {"validation": np.array([1.5, 1.0, 1.2, 1.099])},
-        {"validation": np.array([1.5, 1.0, 1.2, 1.101])},
+        {"validation_losses": np.array([1.5, 1.0, 1.2, 1.099])},
+        {"validation_losses": np.array([1.5, 1.0, 1.2, 1.101])},
     ),
     "overfitting, for one epoch": (
         "overfitting",
-        {"validation": np.array([1.5, 1.0, 1.099, 1.5])},
-        {"validation": np.array([1.5, 1.0, 1.101, 1.5])},
+        {"validation_losses": np.array([1.5, 1.0, 1.099, 1.5])},
+        {"validation_losses": np.array([1.5, 1.0, 1.101, 1.5])},
     ),
-    "overfitting, beside training": (
+    "overfitting, relative to training": (
         "overfitting",
         {
-            "validation": np.array([1.5, 1.0, 1.2, 1.2]),
-            "evaluation": np.array([1.6, 1.2, 1.1, 1.001]),
+            "validation_losses": np.array([1.5, 1.0, 1.2, 1.2]),
+            "evaluation_losses": np.array([1.6, 1.2, 1.1, 1.001]),
         },
         {
-            "validation": np.array([1.5, 1.0, 1.2, 1.2]),
-            "evaluation": np.array([1.6, 1.2, 1.1, 0.999]),
+            "validation_losses": np.array([1.5, 1.0, 1.2, 1.2]),
+            "evaluation_losses": np.array([1.6, 1.2, 1.1, 0.999]),
         },
     ),
-    "overfitting, of next to nothing": (
+    "overfitting, near zero": (
         "overfitting",
         # The loss began at 2 - 0.0385 / 2: the first two of forty steps.
         {
             "losses": flat(),
-            "validation": np.array([1.0, 0.1, 0.3, 0.199]),
-            "evaluation": np.zeros(4),
+            "validation_losses": np.array([1.0, 0.1, 0.3, 0.199]),
+            "evaluation_losses": np.zeros(4),
         },
         {
             "losses": flat(),
-            "validation": np.array([1.0, 0.1, 0.3, 0.201]),
-            "evaluation": np.zeros(4),
+            "validation_losses": np.array([1.0, 0.1, 0.3, 0.201]),
+            "evaluation_losses": np.zeros(4),
         },
     ),
     "update-ratio, large": (
@@ -257,12 +292,16 @@ EDGES = {
         {"ratios": last_half(1e-6, 2)},
         {"ratios": last_half(1e-6, 2), "losses": flat()},
     ),
-    "nonfinite": ("nonfinite", {}, {"bad": BadStep(3, np.nan, "model/a", "its")}),
+    "nonfinite": (
+        "nonfinite",
+        {},
+        {"nonfinite": NonfiniteStep(3, np.nan, "model/a", "outputs")},
+    ),
 }
 
 
 @pytest.mark.parametrize(("name", "healthy", "sick"), EDGES.values(), ids=EDGES)
-def test_it_begins_at_its_threshold(name, healthy, sick):
+def test_a_check_reports_from_its_threshold_on(name, healthy, sick):
     assert not found(name, **healthy)
     (finding,) = found(name, **sick)
     assert finding.name == name
@@ -273,11 +312,11 @@ def test_each_check_has_an_edge():
     assert not [f for name in CHECKS for f in found(name)]
 
 
-def test_the_layer_is_told():
+def test_the_layer_is_reported():
     norms = np.tile([1e-6, 1e-5, 1.0], (8, 1))
     assert found("vanishing", norms=norms)[0].layer == "model/b"
     norms = np.tile([1.0, 5.0, 2.0], (8, 1))
-    # What counts is the half that tells the disease.
+    # Only the half of the records that is judged counts.
     norms[:4, 0] = 9.0
     exploded = found(
         "exploding",
@@ -289,4 +328,4 @@ def test_the_layer_is_told():
     dead = np.array([[0, 0.25, 0], [0.6, 0.75, 0]])
     (finding,) = found("dead-units", dead=dead)
     assert finding.layer == "model/b"
-    assert finding.evidence == {"share": 0.75, "at_first": 0.25}
+    assert finding.evidence == {"fraction": 0.75, "at_first": 0.25}

@@ -1,4 +1,4 @@
-"""What is known of a model's losses."""
+"""What is known of the loss of each of a model's outputs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import output_layers
+from keras_dnn._keras.losses import loss_options
 
 CROSSENTROPIES = {
     "sparse_categorical_crossentropy": "softmax",
     "categorical_crossentropy": "softmax",
     "binary_crossentropy": "sigmoid",
 }
-"""The losses that want probabilities, and the activation that gives such."""
+"""The losses that expect probabilities, and the activation that gives them."""
 
 DISTANCES = (
     "mean_squared_error",
@@ -26,15 +27,15 @@ DISTANCES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Loss:
+class OutputLoss:
     """The loss of one output.
 
     Attributes:
         name: Keras's name of the function, such as `"mean_squared_error"`.
-        from_logits: whether it takes logits.
-        activation: name of the output's activation; `None` if it can't be told.
-        layer: path of the output's layer.
-        classes: the size of the output's last axis.
+        from_logits: whether it expects logits.
+        activation: name of the output's activation; `None` if unknown.
+        layer: path of the output's layer; `None` if unknown.
+        classes: the size of the output's last axis; `None` if unknown.
     """
 
     name: str
@@ -44,46 +45,45 @@ class Loss:
     classes: int | None
 
 
-def loss_of(model: keras.Model) -> list[Loss]:
-    """The losses in the order of the outputs; empty where that can't be told."""
+def output_losses(model: keras.Model) -> list[OutputLoss]:
+    """The losses in the order of the outputs; empty where that is unknown."""
     given = model.loss
     if isinstance(given, dict):
         names = getattr(model, "output_names", [])
         given = [given.get(name) for name in names]
-    final = output_layers(model)
+    outputs = output_layers(model)
     losses = list(given) if isinstance(given, list | tuple) else [given]
-    if len(losses) == 1 and len(final) > 1:
-        losses *= len(final)
-    if len(final) not in (0, len(losses)):
+    if len(losses) == 1 and len(outputs) > 1:
+        losses *= len(outputs)
+    if len(outputs) not in (0, len(losses)):
         return []
-    pairs = zip(losses, final or [None] * len(losses), strict=True)
-    return [_loss(loss, layer) for loss, layer in pairs]
+    pairs = zip(losses, outputs or [None] * len(losses), strict=True)
+    return [_output_loss(loss, layer) for loss, layer in pairs]
 
 
-def guess_of(losses: list[Loss]) -> float:
-    """The loss of a classifier that guesses; NaN where that can't be told."""
+def guess_loss(losses: list[OutputLoss]) -> float:
+    """The loss of a classifier that guesses; NaN where that is unknown."""
     if len(losses) != 1 or losses[0].name not in CROSSENTROPIES:
         return math.nan
     binary = losses[0].name == "binary_crossentropy"
     return math.log(2 if binary else losses[0].classes or 1) or math.nan
 
 
-def _loss(loss: Any, layer: Any) -> Loss:
+def _output_loss(loss: Any, layer: keras.layers.Layer | None) -> OutputLoss:
     if loss is not None:
         loss = keras.losses.get(loss)
     function = getattr(loss, "fn", loss)
-    options = getattr(loss, "_fn_kwargs", {})
     name = getattr(function, "__name__", "") or type(loss).__name__
-    return Loss(
+    return OutputLoss(
         name,
-        bool(options.get("from_logits", False)),
+        bool(loss_options(loss).get("from_logits", False)),
         _activation(layer),
         getattr(layer, "path", None) or getattr(layer, "name", None),
         _classes(layer),
     )
 
 
-def _activation(layer: Any) -> str | None:
+def _activation(layer: keras.layers.Layer | None) -> str | None:
     if isinstance(layer, keras.layers.Softmax):
         return "softmax"
     activation = getattr(layer, "activation", None)

@@ -1,0 +1,170 @@
+"""What the doctor records of a training, from the probes to a `TrainingHistory`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_dnn._batches import first_batches, first_rows
+from keras_dnn._keras.layers import sublayers
+from keras_dnn.callbacks._doctor.first_nonfinite_step import FirstNonfiniteStep
+from keras_dnn.callbacks._doctor.saved_history import joined
+from keras_dnn.callbacks.activation_statistics import ActivationStatistics
+from keras_dnn.callbacks.gradient_norms import GradientNorms
+from keras_dnn.callbacks.step_logger import StepLogger
+from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
+from keras_dnn.diagnostics._output_loss import guess_loss, output_losses
+from keras_dnn.diagnostics.training_history import TrainingHistory
+from keras_dnn.layers._stochastic import rates
+
+BATCHES = 16
+"""The most batches that are searched for an example that makes a layer fail."""
+
+LEFT = 0.01
+"""Remaining weight of a batch norm's initial statistics that no longer matters."""
+
+
+class _Epoch(NamedTuple):
+    """Losses of one epoch, NaN where unknown."""
+
+    reported: float
+    validation: float
+    evaluation: float
+    regularisation: float
+
+
+class Recording:
+    """The probes that watch a training, and what they have recorded.
+
+    Args:
+        data: training data, or `None`.
+        every: at how many steps gradients are measured once.
+        samples: about how many examples of `data` to use.
+        earlier: what an earlier process recorded of the training.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        every: int,
+        samples: int,
+        earlier: TrainingHistory | None = None,
+    ) -> None:
+        self._data, self._samples = data, samples
+        self._earlier = earlier
+        self._steps = StepLogger()
+        self._gradients = GradientNorms(every=every)
+        self._nonfinite = FirstNonfiniteStep()
+        self._units: ActivationStatistics | None = None
+        self._evaluation: TrainingEvaluation | None = None
+        self._epochs: list[_Epoch] = []
+        if data is not None:
+            self._units = ActivationStatistics(first_rows(data, samples))
+            has_targets = not isinstance(data, tuple) or len(data) > 1
+            if has_targets:
+                self._evaluation = TrainingEvaluation(data, samples=samples)
+
+    @property
+    def probes(self) -> list[keras.callbacks.Callback]:
+        """The callbacks that record."""
+        probes = (
+            self._steps,
+            self._gradients,
+            self._nonfinite,
+            self._units,
+            self._evaluation,
+        )
+        return [probe for probe in probes if probe is not None]
+
+    def end_epoch(self, logs: dict[str, Any]) -> None:
+        """Records the losses of an epoch from its logs."""
+        names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
+        self._epochs.append(_Epoch(*(float(logs.get(n, np.nan)) for n in names)))
+
+    def history(self, model: keras.Model) -> TrainingHistory:
+        """Everything that is known of the training of this model."""
+        steps = len(self._steps.losses)
+        before = 0 if self._earlier is None else len(self._earlier.losses)
+        settled = _are_batch_norms_settled(model, before + steps)
+        history = TrainingHistory(
+            losses=np.asarray(self._steps.losses, "float64"),
+            dropout_rate=max(
+                (rate for part in sublayers(model) for rate in rates(part)), default=0.0
+            ),
+            guess_loss=guess_loss(output_losses(model)),
+            nonfinite=self._nonfinite.find(self._batches()),
+            **self._of_gradients(model),
+            **self._of_units(settled),
+            **self._of_epochs(settled),
+            **self._of_evaluation(),
+        )
+        return history if self._earlier is None else joined(self._earlier, history)
+
+    def _of_gradients(self, model: keras.Model) -> dict[str, Any]:
+        gradients = self._gradients
+        dimensions = {v.path: len(v.shape) for v in model.variables}
+        columns = [
+            i
+            for i, name in enumerate(gradients.names)
+            if dimensions.get(name, 0) > 1 and not name.endswith("embeddings")
+        ]
+        return {
+            "steps": gradients.steps,
+            "kernels": [gradients.names[i] for i in columns],
+            "norms": gradients.norms[:, columns],
+            "global_norms": gradients.global_norms,
+            "ratios": gradients.ratios[:, columns],
+            "global_ratios": gradients.global_ratios,
+        }
+
+    def _of_units(self, settled: bool) -> dict[str, Any]:
+        units = self._units
+        if units is None or not settled:
+            return {}
+        return {
+            "layers": units.names,
+            "dead": units.dead,
+            "saturated": units.saturated,
+        }
+
+    def _of_epochs(self, settled: bool) -> dict[str, Any]:
+        columns = np.array(self._epochs, "float64").reshape(-1, len(_Epoch._fields)).T
+        reported, validation, evaluation, regularisation = columns
+        return {
+            "epoch_losses": reported,
+            "validation_losses": validation,
+            "evaluation_losses": evaluation,
+            "regularisation_gaps": regularisation
+            if settled
+            else np.full_like(regularisation, np.nan),
+        }
+
+    def _of_evaluation(self) -> dict[str, Any]:
+        if self._evaluation is None:
+            return {}
+        return {
+            "verdict": self._evaluation.verdict,
+            "advice": self._evaluation.advice,
+        }
+
+    def _batches(self) -> Iterator[Any]:
+        """Inputs with which to find the layer in which NaN started."""
+        if self._data is not None:
+            # A layer may fail on one example in thousands.
+            yield from first_batches(self._data, BATCHES, self._samples)
+
+
+def _are_batch_norms_settled(model: keras.Model, steps: int) -> bool:
+    """Whether batch norms have seen enough to measure units in inference mode.
+
+    Until then their moving statistics are partly the initial ones, with which half of
+    the units may seem dead: a variance of 1 is large beside that of many layers.
+    """
+    return all(
+        part.momentum**steps < LEFT
+        for part in sublayers(model)
+        if isinstance(part, keras.layers.BatchNormalization) and part.trainable
+    )
