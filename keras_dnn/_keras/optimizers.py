@@ -49,6 +49,11 @@ def variables_of(optimizer: Any) -> list[keras.Variable]:
     return variables
 
 
+def calls_of(optimizer: Any) -> Tensor:
+    """How often `apply` was called; `iterations` counts updates under accumulation."""
+    return tf.convert_to_tensor(optimizer._iterations)
+
+
 def held_learning_rate(optimizer: Any) -> Any:
     """The variable, schedule or callable that the learning rate comes from.
 

@@ -1,4 +1,4 @@
-"""The learning rate of an optimizer, to be turned down."""
+"""The learning rate of an optimizer, to be reduced."""
 
 from __future__ import annotations
 
@@ -6,28 +6,36 @@ from typing import Any
 
 import keras
 
+from keras_dnn._keras.optimizers import held_learning_rate, hold_learning_rate
 from keras_dnn.optimizers.schedules import Scaled
 
 LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
 
 
-class Rate:
-    """The learning rate of one optimizer, a float or a schedule that is scaled."""
+class ReducibleRate:
+    """The learning rate of one optimizer: a number, or a schedule that is scaled.
 
-    def __init__(self, optimizer: Any) -> None:
+    Args:
+        optimizer: whose schedule, if it has one, is replaced by a `Scaled` one.
+
+    Attributes:
+        wrapped: whether that was done here, so that a graph traced earlier has the
+            bare schedule.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self.optimizer = optimizer
-        held = optimizer._learning_rate
-        self.wrapped = isinstance(held, LearningRateSchedule) and not (
-            isinstance(held, Scaled) and isinstance(held.factor, keras.Variable)
-        )
-        if self.wrapped:
-            factor = keras.Variable(1.0, trainable=False, dtype="float32")
-            optimizer._learning_rate = Scaled(held, factor)
-        elif callable(held) and not isinstance(held, LearningRateSchedule):
+        source = self._source
+        scheduled = isinstance(source, LearningRateSchedule)
+        if callable(source) and not scheduled:
             raise ValueError(
                 "learning_rate must be a float or a LearningRateSchedule for "
-                f"PerformanceScheduler. Received: learning_rate={held}"
+                f"PerformanceScheduler. Received: learning_rate={source}"
             )
+        self.wrapped = scheduled and not _is_adjustable(source)
+        if self.wrapped:
+            factor = keras.Variable(1.0, trainable=False, dtype="float32")
+            hold_learning_rate(optimizer, Scaled(source, factor))
 
     @property
     def value(self) -> float:
@@ -36,46 +44,50 @@ class Rate:
 
     @property
     def factor(self) -> float:
-        """What a schedule is multiplied by, 1 for a float."""
-        held = self.optimizer._learning_rate
-        return float(held.factor) if isinstance(held, Scaled) else 1.0
+        """What a schedule is multiplied by, 1 for a number."""
+        source = self._source
+        return float(source.factor) if isinstance(source, Scaled) else 1.0
 
     @factor.setter
     def factor(self, factor: float) -> None:
-        held = self.optimizer._learning_rate
-        if isinstance(held, Scaled) and isinstance(held.factor, keras.Variable):
-            held.factor.assign(factor)
+        if _is_adjustable(self._source):
+            self._source.factor.assign(factor)
 
     @property
     def number(self) -> float | None:
         """The rate that is set, `None` under a schedule."""
-        if isinstance(self.optimizer._learning_rate, LearningRateSchedule):
-            return None
-        return self.value
+        return None if self._scheduled else self.value
 
     @number.setter
     def number(self, number: float | None) -> None:
-        if number is not None and self.number is not None:
+        if number is not None and not self._scheduled:
             self.optimizer.learning_rate = number
 
-    def reduce(self, factor: float, floor: float) -> None:
-        """Multiplies the rate, but not to below `floor`."""
+    def reduce(self, factor: float, minimum: float) -> None:
+        """Multiplies the rate by `factor`, but not to below `minimum`."""
         value = self.value
-        if value <= floor:
+        if value <= minimum:
             return
-        factor = max(factor, floor / value)
-        if isinstance(self.optimizer._learning_rate, LearningRateSchedule):
+        factor = max(factor, minimum / value)
+        if self._scheduled:
             self.factor = self.factor * factor
         else:
             self.optimizer.learning_rate = value * factor
 
     def unwrap(self) -> None:
-        """Takes off a factor that was never needed."""
+        """Removes a factor that was never needed."""
         if self.wrapped and self.factor == 1.0:
-            self.optimizer._learning_rate = self.optimizer._learning_rate.schedule
+            hold_learning_rate(self.optimizer, self._source.schedule)
+
+    @property
+    def _source(self) -> Any:
+        return held_learning_rate(self.optimizer)
+
+    @property
+    def _scheduled(self) -> bool:
+        return isinstance(self._source, LearningRateSchedule)
 
 
-def optimizers_of(model: keras.Model) -> list[Any]:
-    """The optimizers that hold a rate."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return list(getattr(optimizer, "optimizers", [optimizer]))
+def _is_adjustable(source: Any) -> bool:
+    """Whether it is a schedule whose factor can be changed without retracing."""
+    return isinstance(source, Scaled) and isinstance(source.factor, keras.Variable)

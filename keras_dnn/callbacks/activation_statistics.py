@@ -13,7 +13,6 @@ from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
-from keras_dnn.callbacks._probe.column import Column
 from keras_dnn.callbacks._probe.histogram import SIZE, counts_and_edges, histogram
 from keras_dnn.diagnostics._flatness import slope_at
 from keras_dnn.models._layer_outputs import watched
@@ -53,14 +52,6 @@ class ActivationStatistics(keras.callbacks.Callback):
 
     Attributes:
         names: the layers' paths, in the order in which they are called.
-        steps: how many batches training had seen at each look.
-        means: mean of each layer's outputs, of shape `(looks, layers)`.
-        stds: their standard deviations.
-        dead: the share of dead units in each layer.
-        saturated: the share of saturated units; NaN where the activation has no flat
-            side.
-        histograms: counts of the finite outputs, of shape `(looks, layers, 64)`.
-        histogram_edges: the edges of their bins, of shape `(looks, layers, 65)`.
 
     Raises:
         ValueError: if `every` is neither `"epoch"` nor a positive integer.
@@ -88,14 +79,6 @@ class ActivationStatistics(keras.callbacks.Callback):
         X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
         feedforward neural networks", 2010.
     """
-
-    steps = Column()
-    means = Column()
-    stds = Column()
-    dead = Column()
-    saturated = Column()
-    histograms = Column()
-    histogram_edges = Column()
 
     def __init__(self, data: Any, every: str | int = "epoch") -> None:
         super().__init__()
@@ -184,13 +167,43 @@ class ActivationStatistics(keras.callbacks.Callback):
 
     # The record -----------------------------------------------------------------------
 
-    def _read(self, name: str) -> np.ndarray:
-        if name == "steps":
-            return np.array([look.step for look in self._looks], "int64")
-        if name.startswith("histogram"):
-            counts, edges = counts_and_edges(self._stacked("histograms", SIZE))
-            return counts if name == "histograms" else edges
-        return self._stacked(name)
+    @property
+    def steps(self) -> np.ndarray:
+        """How many batches training had seen at each check, of shape `(checks,)`."""
+        return np.array([look.step for look in self._looks], "int64")
+
+    @property
+    def means(self) -> np.ndarray:
+        """Mean of each layer's outputs, of shape `(checks, layers)`."""
+        return self._stacked("means")
+
+    @property
+    def stds(self) -> np.ndarray:
+        """Standard deviation of each layer's outputs, of shape `(checks, layers)`."""
+        return self._stacked("stds")
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Fraction of dead units in each layer, of shape `(checks, layers)`."""
+        return self._stacked("dead")
+
+    @property
+    def saturated(self) -> np.ndarray:
+        """Fraction of saturated units in each layer, of shape `(checks, layers)`.
+
+        NaN where the activation has no flat side.
+        """
+        return self._stacked("saturated")
+
+    @property
+    def histograms(self) -> np.ndarray:
+        """Counts of the finite outputs, of shape `(checks, layers, 64)`."""
+        return counts_and_edges(self._stacked("histograms", SIZE))[0]
+
+    @property
+    def histogram_edges(self) -> np.ndarray:
+        """Edges of the histograms' bins, of shape `(checks, layers, 65)`."""
+        return counts_and_edges(self._stacked("histograms", SIZE))[1]
 
     def _stacked(self, name: str, *shape: int) -> np.ndarray:
         if not self._looks:

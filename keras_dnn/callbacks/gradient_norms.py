@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +10,18 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradients.histograms import GradientHistograms
-from keras_dnn.callbacks._gradients.history import GradientRecord
-from keras_dnn.callbacks._gradients.in_step import GradientRow
+from keras_dnn.callbacks._gradients.history import GradientArrays, GradientHistory
+from keras_dnn.callbacks._gradients.in_step import NormsInStep
 from keras_dnn.callbacks._gradients.writers import CsvWriter, TensorBoardWriter
-from keras_dnn.callbacks._probe.column import Column
-from keras_dnn.callbacks._probe.recorder import Recorder
+from keras_dnn.callbacks._probe.training_step import TrainingStep
+from keras_dnn.callbacks.probe import Probe
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
 
-class GradientNorms(Recorder):
+class GradientNorms(Probe):
     r"""Records gradient norms and update-to-weight ratios at every step of `fit`.
 
     For each trainable variable $\theta$ with gradient $g$ it records
@@ -60,23 +59,7 @@ class GradientNorms(Recorder):
             so. TensorBoard, the CSV file and `History` are not thinned.
 
     Attributes:
-        names: the variables' paths, in the order of the columns.
-        steps: which updates were recorded, counted from 0.
-        norms: gradient norms before clipping, of shape `(steps, variables)`. A variable
-            without a gradient has NaN.
-        clipped_norms: the same after clipping.
-        ratios: update-to-weight ratios of the same shape; NaN where all weights were
-            zero, `None` if not recorded.
-        global_norms: norm of all gradients together before clipping, of shape
-            `(steps,)`.
-        global_clipped_norms: the same after clipping.
-        global_ratios: ratio of all weights together.
-        histogram_steps: which updates have histograms, the last `limit` of them; `None`
-            without.
-        histograms: counts in 64 bins, of shape `(histogram_steps, variables, 64)`; of
-            finite entries, and those in the rows that a sparse gradient names. Of a
-            variable without a gradient all are 0.
-        histogram_edges: the edges of their bins, with a last axis of 65.
+        names: the variables' paths, in the order of the last axis of all arrays.
 
     Raises:
         ValueError: if `every`, `histograms` or `limit` is not a positive integer.
@@ -101,17 +84,6 @@ class GradientNorms(Recorder):
         A. Karpathy, "CS231n: Neural Networks Part 3", on the ratio of weights to
         updates.
     """
-
-    steps = Column()
-    norms = Column()
-    clipped_norms = Column()
-    ratios = Column()
-    global_norms = Column()
-    global_clipped_norms = Column()
-    global_ratios = Column()
-    histogram_steps = Column()
-    histograms = Column()
-    histogram_edges = Column()
 
     def __init__(
         self,
@@ -141,14 +113,12 @@ class GradientNorms(Recorder):
             )
         )
         self._optimizer: Any = None
-        self._row: Any = None
-        self._forget()
+        self._in_step: NormsInStep | None = None
+        self._begin_record()
 
-    def _forget(self) -> None:
-        self._record = GradientRecord.empty(len(self.names))
-        self._new = []
-        self._kept_every = self.every
-        self._epoch: list[GradientRecord] = []
+    def _begin_record(self) -> None:
+        self._history = GradientHistory(len(self.names), self.every, self.limit)
+        self._epoch: list[GradientArrays] = []
         if self._histograms is not None:
             self._histograms.begin(self._paths)
         if self._csv is not None and self.names:
@@ -156,50 +126,50 @@ class GradientNorms(Recorder):
 
     # Traced into the training step ----------------------------------------------------
 
-    def _create(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates the table that steps write their rows to."""
-        self._finish()  # What a fit that was interrupted left.
+    def create(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the rows that steps write."""
         self._paths = [v.path for v in variables]
         names = self._paths if self.per_variable else ["model"]
         if self._optimizer is not self.model.optimizer or names != self.names:
             self._optimizer, self.names = self.model.optimizer, names
-            self._forget()
-        block = self.model.steps_per_execution
-        self._row = GradientRow(
+            self._begin_record()
+        self._in_step = NormsInStep(
             len(variables),
             per_variable=self.per_variable,
             every=self.every,
             ratios=self._with_ratios,
-            steps_per_call=block,
             compiled=bool(self.model.jit_compile),
+            receive=self._receive,
         )
-        self._table = self._row.table
+        self._open(self._in_step.rows)
         if self._histograms is not None:
-            self._histograms.create(block)
+            self._open(self._histograms.create())
 
-    def _before_update(self, variables: Sequence[keras.Variable], step: Tensor) -> None:
-        """Keeps the weights for the ratio."""
-        self._row.before(variables, step)
+    def before_update(self, step: TrainingStep) -> None:
+        """Copies the weights for the ratio."""
+        assert self._in_step is not None
+        self._in_step.before_update(step)
 
-    def _see_gradients(
+    def _on_clipping(
         self,
-        columns: Sequence[int],
+        step: TrainingStep,
+        indices: Sequence[int],
         gradients: Sequence[Tensor],
         clipped: Sequence[Tensor],
+        updates_now: Callable[[], Tensor | bool],
     ) -> None:
-        """Keeps this update's gradients for its row."""
-        step = self.model.optimizer.iterations
-        self._row.see(columns, gradients, clipped, step)
+        """Keeps the gradients for the row; `after_update` knows whether they count."""
+        assert self._in_step is not None
+        self._in_step.on_gradients(step, indices, gradients, clipped)
         if self._histograms is not None:
-            self._histograms.see(columns, gradients, step)
+            self._histograms.count(step, indices, gradients)
 
-    def _after_update(
-        self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
-    ) -> None:
+    def after_update(self, step: TrainingStep) -> None:
         """Writes the row of this update."""
-        self._row.write(variables, step, updated)
+        assert self._in_step is not None
+        self._in_step.after_update(step)
         if self._histograms is not None:
-            self._histograms.write(step, updated)
+            self._histograms.write(step)
 
     # On the host ----------------------------------------------------------------------
 
@@ -208,62 +178,107 @@ class GradientNorms(Recorder):
         self._fetch()
         self._epoch = []
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        """Fetches the tables before they are full."""
-        super().on_train_batch_end(batch, logs)
-        if self._histograms is not None:
-            self._histograms.called()
-
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the epoch's summary to the logs."""
         if logs is None:
             return
         self._fetch()
-        epoch_record = GradientRecord.joined([GradientRecord.empty(0), *self._epoch])
-        logs["gradient_norm"] = _or_nan(np.mean, epoch_record.global_norms)
-        logs["gradient_norm_max"] = _or_nan(np.max, epoch_record.global_norms)
+        epoch_arrays = GradientArrays.joined([GradientArrays.empty(0), *self._epoch])
+        logs["gradient_norm"] = _or_nan(np.mean, epoch_arrays.global_norms)
+        logs["gradient_norm_max"] = _or_nan(np.max, epoch_arrays.global_norms)
         if self._with_ratios:
-            logs["update_ratio"] = _or_nan(np.mean, epoch_record.global_ratios)
+            logs["update_ratio"] = _or_nan(np.mean, epoch_arrays.global_ratios)
 
-    def _finish(self) -> None:
-        super()._finish()
-        self._row = None
-        if self._histograms is not None:
-            self._histograms.finish()
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Detaches the probe, fetches its last rows and closes its files."""
+        super().on_train_end(logs)
+        self._history.join()
         if self._board is not None:
             self._board.close()
 
-    def _read(self, name: str) -> np.ndarray | None:
-        if name.endswith("ratios") and not self._with_ratios:
-            return None
-        if name.startswith("histogram"):
-            return None if self._histograms is None else self._histograms.columns[name]
-        column: np.ndarray = getattr(self._up_to_date(), name)
-        return column
+    def _fetch(self) -> None:
+        if self._in_step is not None:
+            self._in_step.rows.fetch()
 
-    def _digested(self, rows: np.ndarray) -> GradientRecord:
-        live = self._row.live if self.per_variable else np.ones(1, bool)
-        record = GradientRecord.of(rows, live)
+    def _receive(self, rows: np.ndarray) -> None:
+        assert self._in_step is not None
+        one_vector = np.ones(1, bool)
+        arrays = GradientArrays.of(
+            rows, self._in_step.has_gradient if self.per_variable else one_vector
+        )
         if self._board is not None:
-            self._board.write(record, self.names, self._with_ratios)
+            self._board.write(arrays, self.names, self._with_ratios)
         if self._csv is not None:
-            self._csv.write(record, self._with_ratios)
-        self._epoch.append(record.without_variables())
-        return record.thinned(self._kept_every)
+            self._csv.write(arrays, self._with_ratios)
+        self._epoch.append(arrays.without_variables())
+        self._history.add(arrays)
 
-    def _joined(self, records: Sequence[GradientRecord]) -> GradientRecord:
-        joined = GradientRecord.joined(records)
-        while len(joined.steps) > self.limit:
-            self._kept_every *= 2
-            joined = joined.thinned(self._kept_every)
-            warnings.warn(
-                f"GradientNorms holds its limit of {self.limit} steps and keeps one in "
-                f"{self._kept_every} from now on. A higher limit keeps more.",
-                stacklevel=2,
-            )
-        return joined
+    # The record -----------------------------------------------------------------------
+
+    @property
+    def _arrays(self) -> GradientArrays:
+        self._fetch()
+        return self._history.arrays
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The updates that were recorded, counted from 0, of shape `(steps,)`."""
+        return self._arrays.steps
+
+    @property
+    def norms(self) -> np.ndarray:
+        """Gradient norms before clipping, of shape `(steps, variables)`.
+
+        Those of a variable without a gradient are NaN.
+        """
+        return self._arrays.norms
+
+    @property
+    def clipped_norms(self) -> np.ndarray:
+        """Gradient norms after clipping, of shape `(steps, variables)`."""
+        return self._arrays.clipped_norms
+
+    @property
+    def ratios(self) -> np.ndarray | None:
+        """Update-to-weight ratios, of shape `(steps, variables)`.
+
+        NaN where all weights were zero; `None` if ratios are not recorded.
+        """
+        return self._arrays.ratios if self._with_ratios else None
+
+    @property
+    def global_norms(self) -> np.ndarray:
+        """Norm of all gradients together before clipping, of shape `(steps,)`."""
+        return self._arrays.global_norms
+
+    @property
+    def global_clipped_norms(self) -> np.ndarray:
+        """Norm of all gradients together after clipping, of shape `(steps,)`."""
+        return self._arrays.global_clipped_norms
+
+    @property
+    def global_ratios(self) -> np.ndarray | None:
+        """Ratio of all weights together, of shape `(steps,)`, `None` without ratios."""
+        return self._arrays.global_ratios if self._with_ratios else None
+
+    @property
+    def histogram_steps(self) -> np.ndarray | None:
+        """The updates that have histograms, the last `limit` of them."""
+        return None if self._histograms is None else self._histograms.steps
+
+    @property
+    def histograms(self) -> np.ndarray | None:
+        """Counts in 64 bins, of shape `(histogram_steps, variables, 64)`.
+
+        Finite entries are counted, of a sparse gradient those in the rows it names; of
+        a variable without a gradient all counts are 0. `None` without histograms.
+        """
+        return None if self._histograms is None else self._histograms.counts
+
+    @property
+    def histogram_edges(self) -> np.ndarray | None:
+        """Edges of the bins, of shape `(histogram_steps, variables, 65)`."""
+        return None if self._histograms is None else self._histograms.edges
 
     def plot(self) -> Figure:
         """Draws the global norm over steps, and all norms as a heat map below.

@@ -15,7 +15,7 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._incoming_weights import incoming_weights
 from keras_dnn.callbacks._probe.norms import LARGE, on_this_cpu, sum_of_squares
-from keras_dnn.callbacks._probe.tap import Probe
+from keras_dnn.callbacks.probe import Probe
 
 
 class MaxNorm(Probe):
@@ -90,9 +90,9 @@ class MaxNorm(Probe):
         self._project()
         super().on_train_end(logs)
 
-    def _create(self, variables: Sequence[keras.Variable]) -> None:
+    def create(self, variables: Sequence[keras.Variable]) -> None:
         """Sets the bound, as a constraint that the optimizer applies."""
-        self._release()  # What a fit that was interrupted left.
+        self.release()  # What a fit that was interrupted left.
         self._bounded = [
             (kernel, _Bound(self.max_value, axes, kernel.constraint))
             for kernel, axes in self._kernels()
@@ -102,7 +102,7 @@ class MaxNorm(Probe):
         if self._ready:
             self._project()
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Puts the model's own constraints back."""
         for kernel, bound in self._bounded:
             kernel.constraint = bound.own

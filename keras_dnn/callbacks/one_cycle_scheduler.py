@@ -7,8 +7,8 @@ from typing import Any
 
 from keras_dnn import _arguments
 from keras_dnn._tensorflow import tf
-from keras_dnn.callbacks._probe.tap import Probe
 from keras_dnn.callbacks._resuming import Resumable
+from keras_dnn.callbacks.probe import Probe
 from keras_dnn.optimizers import Optimizer
 from keras_dnn.optimizers._override import override, put_back, updates_of
 from keras_dnn.optimizers.schedules import OneCycle
@@ -169,7 +169,7 @@ class OneCycleScheduler(Probe, Resumable):
     def _last_step(self) -> int:
         return max(updates_of(self._optimizer) - self._start - 1, 0)
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Gives the optimizer its own rate and momentum again."""
         while self._overridden:
             put_back(*self._overridden.pop())

@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_dnn._keras.optimizers import parts_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._learning_rate import optimizers_of
-from keras_dnn.callbacks._probe.column import Column
-from keras_dnn.callbacks._probe.recorder import Recorder
-from keras_dnn.callbacks._probe.step_buffer import Table
+from keras_dnn.callbacks._probe.record import StepRows
+from keras_dnn.callbacks.probe import Probe
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-COLUMNS = ("steps", "learning_rates", "momenta", "losses")
 
-
-class StepLogger(Recorder):
+class StepLogger(Probe):
     """Records the rate, the momentum and the loss of every step of `fit`.
 
     The loss is the batch's own, where Keras's progress bar and logs show the mean of
@@ -30,13 +27,6 @@ class StepLogger(Recorder):
     each batch, also with `steps_per_execution` and in accumulation. Of a
     `MultiOptimizer`, rate and momentum are those of its first optimizer. Calling `fit`
     again adds to the record.
-
-    Attributes:
-        steps: the batches, counted from 0.
-        learning_rates: the rate that each of them used.
-        momenta: the momentum, or beta_1 where the optimizer has that; NaN where it has
-            neither.
-        losses: the loss of each batch, regularisation included.
 
     Example:
         >>> import keras, numpy as np
@@ -54,38 +44,44 @@ class StepLogger(Recorder):
         array([0.9, 0.9, 0.9, 0.9])
     """
 
-    steps = Column()
-    learning_rates = Column()
-    momenta = Column()
-    losses = Column()
-
     def __init__(self) -> None:
         super().__init__()
-        self._record = np.empty((0, len(COLUMNS)))
+        self._rows = StepRows(3)
 
-    def _create(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates the table that steps write their rows to."""
-        self._finish()  # What a fit that was interrupted left.
-        self._table = Table(len(COLUMNS) - 1, self.model.steps_per_execution)
+    # Traced into the training step ----------------------------------------------------
 
-    def _see_loss(self, loss: Tensor) -> None:
+    def create(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the rows that steps write."""
+        self._open(self._rows)
+
+    def on_loss(self, loss: Tensor) -> None:
         """Writes the row of this batch."""
-        assert self._table is not None
-        optimizer = optimizers_of(self.model)[0]
+        optimizer = parts_of(self.model)[0]
         momentum = getattr(optimizer, "momentum", getattr(optimizer, "beta_1", np.nan))
         numbers = (optimizer.learning_rate, momentum, loss)
-        self._table.write(tf.stack([tf.cast(n, tf.float64) for n in numbers]))
+        self._rows.write(tf.stack([tf.cast(n, tf.float64) for n in numbers]))
 
-    def _read(self, name: str) -> np.ndarray:
-        column: np.ndarray = self._up_to_date()[:, COLUMNS.index(name)]
-        return column.astype("int64") if name == "steps" else column
+    # The record -----------------------------------------------------------------------
 
-    def _digested(self, rows: np.ndarray) -> np.ndarray:
-        first = len(self._record) + sum(map(len, self._new))
-        return np.column_stack([np.arange(first, first + len(rows)), rows])
+    @property
+    def steps(self) -> np.ndarray:
+        """The batches, counted from 0."""
+        return np.arange(len(self._rows.rows))
 
-    def _joined(self, records: Sequence[np.ndarray]) -> np.ndarray:
-        return np.concatenate(records)
+    @property
+    def learning_rates(self) -> np.ndarray:
+        """The learning rate that each batch used."""
+        return self._rows.rows[:, 0]
+
+    @property
+    def momenta(self) -> np.ndarray:
+        """The momentum, or beta_1 where the optimizer has that; NaN without either."""
+        return self._rows.rows[:, 1]
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss of each batch, regularisation included."""
+        return self._rows.rows[:, 2]
 
     def plot(self) -> Figure:
         """Draws the losses over the steps, and rate and momentum below.

@@ -14,7 +14,6 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._evaluation import evaluated
-from keras_dnn.callbacks._probe.column import Column
 from keras_dnn.layers._stochastic import rates
 
 if TYPE_CHECKING:
@@ -63,11 +62,6 @@ class TrainingEvaluation(keras.callbacks.Callback):
         target: the loss that would be low enough, if that is known.
 
     Attributes:
-        losses: the loss in inference mode, for each epoch.
-        lags: how much higher the reported loss was than that in training mode.
-        regularisation_gaps: how much higher that was than in inference mode.
-        generalisation_gaps: how much higher the validation loss was than that; NaN
-            where there was none.
         verdict: `"overfitting"`, `"underfitting"`, `"fine"` or `"unknown"`.
         advice: what to do, and which way to move the dropout rate.
 
@@ -94,11 +88,6 @@ class TrainingEvaluation(keras.callbacks.Callback):
         N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
         Overfitting", 2014.
     """
-
-    losses = Column()
-    lags = Column()
-    regularisation_gaps = Column()
-    generalisation_gaps = Column()
 
     def __init__(
         self,
@@ -180,8 +169,25 @@ class TrainingEvaluation(keras.callbacks.Callback):
 
     # The record -----------------------------------------------------------------------
 
-    def _read(self, name: str) -> np.ndarray:
-        return np.array([getattr(row, name) for row in self._rows], "float64")
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss in inference mode, for each epoch."""
+        return np.array([row.losses for row in self._rows])
+
+    @property
+    def lags(self) -> np.ndarray:
+        """How much higher the reported loss was than that in training mode."""
+        return np.array([row.lags for row in self._rows])
+
+    @property
+    def regularisation_gaps(self) -> np.ndarray:
+        """How much higher the loss was in training mode than in inference mode."""
+        return np.array([row.regularisation_gaps for row in self._rows])
+
+    @property
+    def generalisation_gaps(self) -> np.ndarray:
+        """How much higher the validation loss was than `losses`; NaN without one."""
+        return np.array([row.generalisation_gaps for row in self._rows])
 
     @property
     def verdict(self) -> str:

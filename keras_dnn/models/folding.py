@@ -20,10 +20,12 @@ from typing import Any
 
 import keras
 
+from keras_dnn._keras.graph import graph_of
 from keras_dnn._result import Result
 from keras_dnn.models._folding.error import max_error
 from keras_dnn.models._folding.plan import Plan
-from keras_dnn.models._folding.report import report
+from keras_dnn.models._folding.replacements import Replacements
+from keras_dnn.models._folding.report import reports
 from keras_dnn.models._rebuilding import rebuilt
 
 
@@ -36,14 +38,14 @@ class FoldResult(Result):
 
     Attributes:
         model: the folded model.
-        folded: for each batch norm that is gone, the layer that does its work now, or
-            several of them with commas between.
+        folded: for each batch norm that was removed, the layer that does its work now,
+            or several of them with commas between.
         kept: for each batch norm that stayed, the reason.
         max_error: the largest difference between the outputs of the two models, as a
-            share of their standard deviation, computed in float64. NaN if no `data` was
-            given and the model does not run on random inputs.
-        affine_folded: as `folded`, for the other layers that multiply and add fixed
-            numbers: `Rescaling`, `Normalization`, and the `LayerScale` of ConvNeXt.
+            fraction of their standard deviation, computed in float64. NaN if no `data`
+            was given and the model does not run on random inputs.
+        affine_folded: as `folded`, for other layers that multiply by fixed numbers and
+            add some: `Rescaling`, `Normalization`, and the `LayerScale` of ConvNeXt.
         affine_kept: as `kept`, for those.
     """
 
@@ -60,7 +62,10 @@ class FoldResult(Result):
         if self.affine_folded or self.affine_kept:
             total = len(self.affine_folded) + len(self.affine_kept)
             lines[0] += f", {len(self.affine_folded)} of {total} other affine layers"
-        lines.append(f"outputs differ by at most {self.max_error:.1e} of their spread")
+        lines.append(
+            f"largest difference between outputs: {self.max_error:.1e} of their "
+            "standard deviation"
+        )
         folded, kept = self.folded | self.affine_folded, self.kept | self.affine_kept
         lines += [f"  {norm} -> {layer}" for norm, layer in folded.items()]
         lines += [f"  {norm} stays: {reason}" for norm, reason in kept.items()]
@@ -68,30 +73,30 @@ class FoldResult(Result):
 
 
 def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
-    r"""Returns a model that says the same without its batch norms.
+    r"""Returns a model that computes the same without its batch norms.
 
     A batch norm at inference is $y = s z + t$ with
     $s = \gamma / \sqrt{\sigma^2 + \epsilon}$ and $t = \beta - \mu s$. Where it follows
     a linear layer $z = W x + b$, that layer becomes $y = (s W) x + (s b + t)$, with a
-    bias where there was none. Else, where one follows it, $W y + b$ becomes
-    $(W s) z + (W t + b)$; behind zero padding, where $t$ is missing, the bias is a
-    `keras_dnn.layers.BiasMap`. The arithmetic is done in float64.
+    bias if it had none. Otherwise, where a linear layer follows it, $W y + b$ becomes
+    $(W s) z + (W t + b)$; if that pads with zeros, among which $t$ is missing, the bias
+    is a `keras_dnn.layers.BiasMap`. The arithmetic is done in float64.
 
     Linear layers are Dense, EinsumDense, convolutions of one to three dimensions,
-    transposed, depthwise and separable ones. Dropout and what only moves values may lie
-    between, so may pooling by the mean, and pooling by the maximum if no scale is
-    negative. A linear layer whose calls need different weights becomes several. Nested
-    models are folded too, and so are other layers that multiply and add fixed numbers.
-    What would not be exact stays, and the result says why.
+    transposed, depthwise and separable ones. Dropout and layers that only move values
+    may lie between, as may average pooling, and max pooling if no scale is negative. A
+    linear layer whose calls need different weights becomes several. Nested models are
+    folded too, and so are other layers that multiply by fixed numbers and add some. A
+    batch norm whose fold would not be exact stays, and the result says why.
 
-    The model given is untouched and shares nothing with the new one, which is meant for
-    inference: regularizers and constraints of folded layers are gone, a LoRA in them is
-    merged.
+    The model itself does not change and shares nothing with the new one, which is meant
+    for inference: folded layers lose their regularizers and constraints, and a LoRA in
+    them is merged.
 
     Args:
         model: a functional model or a built Sequential.
-        data: inputs to measure the difference on, as `model` takes them; random ones by
-            default, images of at most 96 pixels a side where the model takes them.
+        data: inputs to measure the difference on, as `model` takes them; by default
+            random ones, images of at most 96 by 96 pixels if the model takes these.
 
     Returns:
         A `FoldResult` with `model`, `folded`, `kept` and `max_error`.
@@ -125,10 +130,21 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
         B. Jacob et al., "Quantization and training of neural networks for efficient
         integer-arithmetic-only inference", 2018, section 3.2.
     """
+    if graph_of(model) is None:
+        raise ValueError(
+            "model must be a functional model or a built Sequential, since the graph "
+            f"of a subclassed model is not known. Received: model={model}"
+        )
     plan = Plan(model)
-    calls, fill = plan.new_layers()
-    folded = rebuilt(model, calls=calls)
-    fill()
-    norms, others = report(plan, calls)
-    error = max_error(model, folded, data)
-    return FoldResult(folded, *norms, error, *others)
+    replacements = Replacements(plan)
+    folded = rebuilt(model, calls=replacements.calls)
+    replacements.fill()
+    norms, others = reports(plan, replacements.calls)
+    return FoldResult(
+        folded,
+        norms.folded,
+        norms.kept,
+        max_error(model, folded, data),
+        others.folded,
+        others.kept,
+    )

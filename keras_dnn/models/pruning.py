@@ -1,7 +1,7 @@
-r"""Magnitude pruning: the smallest weights become zero, and stay it.
+r"""Magnitude pruning: the smallest weights become zero and remain zero.
 
 Of $n$ weights $w$ and a sparsity $s$, those with the $\lfloor s n \rceil$ smallest
-$|w|$ are set to zero, be it in each matrix or in all of them together.
+$|w|$ are set to zero, in each matrix or in all of them together.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -28,7 +28,8 @@ from keras_dnn.models.sparsity import sparsity as measured
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCOPES = ("layer", "global")
+Scope: TypeAlias = Literal["layer", "global"]
+"""Whether weights are compared within each kernel or across all kernels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +38,17 @@ class PruneResult(Result):
 
     Attributes:
         model: the pruned model.
-        sparsity: what share of its weights is zero, layer by layer, those that were
-            not pruned included.
-        kept: for each layer with weights that were to be pruned and were not, why.
+        sparsity: the fraction of its weights that is zero, by layer, including layers
+            that were not pruned.
+        kept: why a layer was not pruned, by its path, for each that has weights and was
+            not.
         size: of all weights, in bytes, which pruning does not change.
         compressed_size_before: after compression as gzip does it, before pruning.
         compressed_size: after compression, after pruning.
         max_difference: the largest difference between the outputs of the two models, as
-            a share of the standard deviation of those before pruning. NaN if no `data`
-            was given and the model does not run on random inputs.
+            a fraction of the standard deviation of those before pruning. NaN if an
+            output is NaN, or if no `data` was given and the model does not run on
+            random inputs.
         mean_difference: the mean of these differences.
     """
 
@@ -60,21 +63,22 @@ class PruneResult(Result):
 
     def __str__(self) -> str:
         lines = [str(self.sparsity)]
-        lines += [f"  {name} stays: {reason}" for name, reason in self.kept.items()]
-        empty = [name for name, share in self.sparsity.by_layer.items() if share == 1]
-        lines += [f"  nothing is left of {name}" for name in empty]
+        lines += [f"  not pruned: {name}, {why}" for name, why in self.kept.items()]
+        by_layer = self.sparsity.by_layer.items()
+        empty = [name for name, fraction in by_layer if fraction == 1]
+        lines += [f"  all weights of {name} are zero" for name in empty]
         lines.append(
             f"{self.size:,} bytes of weights, compressed {self.compressed_size:,}, "
             f"before pruning {self.compressed_size_before:,}"
         )
         lines.append(
-            f"outputs differ by {self.mean_difference:.1e} of their spread on average, "
-            f"by {self.max_difference:.1e} at most"
+            f"outputs differ by {self.mean_difference:.1e} of their standard deviation "
+            f"on average, by {self.max_difference:.1e} at most"
         )
         return "\n".join(lines)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws what share of each layer is zero.
+        """Draws the fraction of zeros of each layer.
 
         Args:
             ax: where to draw; a new figure if `None`.
@@ -92,39 +96,39 @@ def prune(
     model: keras.Model,
     sparsity: float,
     *,
-    scope: str = "layer",
+    scope: Scope = "layer",
     layers: Sequence[str | keras.layers.Layer] | None = None,
     data: Any = None,
     verbose: Verbose = "auto",
 ) -> PruneResult:
-    r"""Returns a copy of a model with its smallest weights set to zero, for good.
+    r"""Returns a copy of a model with its smallest weights set to zero permanently.
 
     Of $n$ weights the $\lfloor s n \rceil$ with the smallest $|w|$ become zero, where
     $s$ is the sparsity. In the copy each pruned kernel has a constraint that puts the
     zeros back after every update, so that it can be compiled and trained further to
-    make up for what it has lost. The constraint is saved with the model, and one that
-    the layer has already is applied too. The model given is untouched.
+    recover what it has lost. The constraint is saved with the model, and a constraint
+    that the layer already has is applied too. The model given is unchanged.
 
-    Pruned are the kernels of dense and convolutional layers of every kind (both parts
-    of a separable one) and of recurrent ones (kernel and recurrent kernel), also of
-    frozen layers and inside wrappers and nested models. Biases, normalisation and
-    embeddings are left alone. Attention is, too: its config has room for one constraint
-    where its four kernels need four. `kept` says which layers stay as they are. With
-    `use_ema` take an optimizer of this package: Keras's own ones average the weights
-    before constraints are applied, and leave averages that are not zero.
+    It prunes the kernels of dense and convolutional layers of every kind (both parts of
+    a separable one) and of recurrent layers (kernel and recurrent kernel), also in
+    frozen layers, wrappers and nested models. It does not prune biases, normalisation,
+    embeddings and attention, whose config has room for one constraint where its four
+    kernels need four; `kept` lists them. With `use_ema` take an optimizer of this
+    package: Keras's own optimizers average the weights before constraints are applied,
+    so the averages are not zero.
 
     Zeros make a model smaller once it is compressed. They do not make it faster:
     TensorFlow multiplies by zero as by any other number.
 
     Args:
         model: a functional model or a built Sequential.
-        sparsity: the share of the weights to set to zero, at least 0 and below 1. A
-            model that was pruned before keeps the zeros it has.
-        scope: `"layer"` takes that share from each kernel; `"global"` compares all
+        sparsity: the fraction of the weights to set to zero, at least 0 and below 1. A
+            model that was pruned before keeps its zeros.
+        scope: `"layer"` prunes that fraction of each kernel; `"global"` compares all
             kernels with one another, so that those with small weights lose more. That
-            costs less at the same sparsity as a rule, but may take all of a layer.
-        layers: names or layers to prune, with what is inside them, embeddings too; by
-            default all.
+            usually costs less at the same sparsity, but may remove a layer entirely.
+        layers: names or layers to prune, with the layers inside them, embeddings too;
+            by default all.
         data: inputs to measure the difference on, as `model.predict` takes them and in
             the same order each time; random ones by default.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` one when it takes long.
@@ -156,7 +160,7 @@ def prune(
         Networks", 2015.
     """
     sparsity = _arguments.number("sparsity", sparsity, high=1.0)
-    scope = _arguments.choice("scope", scope, SCOPES)
+    scope = _arguments.choice("scope", scope, get_args(Scope))
     pruned = rebuilt(model)
     chosen, kept = to_prune(model, pruned, layers)
     progress, total = Progress(verbose), len(chosen) + 2 * len(model.weights) + 1
@@ -181,31 +185,31 @@ def prune(
     )
 
 
-def _masks(chosen: list[Kernel], sparsity: float, scope: str) -> list[np.ndarray]:
-    """For each kernel where it stays as it is."""
+def _masks(chosen: list[Kernel], sparsity: float, scope: Scope) -> list[np.ndarray]:
+    """Where the weights of each kernel remain."""
     sizes = [
         np.abs(keras.ops.convert_to_numpy(kernel.variable).astype("float64"))
         for kernel in chosen
     ]
     if scope == "layer":
         return [_largest(w.ravel(), sparsity).reshape(w.shape) for w in sizes]
-    stay = _largest(np.concatenate([w.ravel() for w in sizes]), sparsity)
+    remaining = _largest(np.concatenate([w.ravel() for w in sizes]), sparsity)
     ends = np.cumsum([w.size for w in sizes])
-    parts = np.split(stay, ends[:-1])
+    parts = np.split(remaining, ends[:-1])
     return [part.reshape(w.shape) for part, w in zip(parts, sizes, strict=True)]
 
 
 def _largest(sizes: np.ndarray, sparsity: float) -> np.ndarray:
-    """A mask of all but the smallest, exactly so many even where some are equal."""
-    stay = np.ones(len(sizes), bool)
+    """A mask without the smallest, of the exact number even where some are equal."""
+    mask = np.ones(len(sizes), bool)
     count = round(sparsity * len(sizes))
     if count:
-        stay[np.argpartition(sizes, count - 1)[:count]] = False
-    return stay
+        mask[np.argpartition(sizes, count - 1)[:count]] = False
+    return mask
 
 
 def _sizes(model: keras.Model, progress: Progress, total: int) -> tuple[int, int]:
-    """Of all weights, in bytes, as they are and compressed as gzip does it."""
+    """Bytes of all weights, uncompressed and compressed as gzip does it."""
     size = compressed = 0
     compressor = zlib.compressobj()
     for variable in model.weights:

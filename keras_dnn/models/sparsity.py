@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Sparsity(Result):
-    """What `sparsity` counts.
+    """How many weights of a model are zero, overall and by layer.
 
     Attributes:
-        overall: the share of all these weights that are zero.
-        by_layer: the share of each layer, by its name; of a layer in a nested model by
-            `"model/layer"`.
-        weights: for each layer how many weights it has.
-        threshold: up to what size a weight counts as zero.
+        overall: the fraction of all these weights that are zero.
+        by_layer: the fraction in each layer, by its name; for a layer in a nested model
+            by `"model/layer"`.
+        weights: how many weights each layer has.
+        threshold: the largest absolute value that counts as zero.
     """
 
     overall: float
@@ -36,15 +36,15 @@ class Sparsity(Result):
     def __str__(self) -> str:
         zero = f"at most {self.threshold:g} in size" if self.threshold else "zero"
         total = sum(self.weights.values())
-        lines = [f"{100 * self.overall:5.1f} % of {total:,} weights are {zero}"]
+        lines = [f"{100 * self.overall:5.1f}% of {total:,} weights are {zero}"]
         lines += [
-            f"{100 * share:5.1f} % of {self.weights[name]:,} in {name}"
-            for name, share in self.by_layer.items()
+            f"{100 * fraction:5.1f}% of {self.weights[name]:,} in {name}"
+            for name, fraction in self.by_layer.items()
         ]
         return "\n  ".join(lines)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws the shares as bars.
+        """Draws the fractions as bars.
 
         Args:
             ax: where to draw; a new figure if `None`.
@@ -63,16 +63,16 @@ class Sparsity(Result):
 def sparsity(model: keras.Model, threshold: float = 0.0) -> Sparsity:
     """Counts the weights of a model that are zero, or nearly so.
 
-    What is counted is the weights that connect: kernels, recurrent kernels, embeddings,
-    all that has more than one axis and can be trained, frozen or not; not biases and
-    not what normalisation scales and shifts by.
+    It counts kernels, recurrent kernels, embeddings and all other weights that have
+    more than one axis and can be trained, frozen or not. It does not count biases or
+    the scales and offsets of normalisation.
 
-    An `l1` penalty makes weights small, but gradient descent hardly ever makes one zero
-    to the last bit: it keeps jumping over it. Give a threshold for these.
+    An `l1` penalty makes weights small, but gradient descent hardly ever makes one
+    exactly zero: its steps keep crossing zero. Give a threshold for these.
 
     Args:
         model: a model with weights.
-        threshold: up to what absolute value a weight counts as zero.
+        threshold: the largest absolute value that counts as zero.
 
     Returns:
         A `Sparsity` with `overall` and `by_layer`.
@@ -90,8 +90,8 @@ def sparsity(model: keras.Model, threshold: float = 0.0) -> Sparsity:
         >>> kernel = np.array([[0.5, 0.0], [-0.01, 2.0]])
         >>> model.set_weights([kernel, np.zeros(2)])
         >>> print(sparsity(model))
-         25.0 % of 4 weights are zero
-           25.0 % of 4 in dense
+         25.0% of 4 weights are zero
+           25.0% of 4 in dense
         >>> sparsity(model, threshold=0.02).overall
         0.5
     """
@@ -102,7 +102,7 @@ def sparsity(model: keras.Model, threshold: float = 0.0) -> Sparsity:
         found = [keras.ops.convert_to_numpy(v) for v in matrices(layer)]
         if found:
             weights[name] = sum(w.size for w in found)
-            # Of what is not a number no size is at most anything.
+            # NaN compares false, so it never counts as zero.
             small = [np.count_nonzero(np.abs(w) <= threshold) for w in found]
             zeros[name] = sum(map(int, small))
     if not weights:

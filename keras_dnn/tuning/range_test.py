@@ -214,7 +214,7 @@ def find_learning_rate(
             model.fit(**fit, callbacks=[recorder], verbose=0, shuffle=False)
         finally:
             # An exception in `fit` skips `on_train_end`.
-            recorder._detach()
+            recorder.detach()
             put_back(optimizer, "learning_rate")
             recorder.progress.stop()
     return _result(recorder, sweep, smoothing, seed)

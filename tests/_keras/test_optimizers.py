@@ -5,6 +5,7 @@ import pytest
 
 from keras_dnn._keras.optimizers import (
     KerasOptimizer,
+    calls_of,
     held_learning_rate,
     hold_learning_rate,
     innermost,
@@ -33,6 +34,13 @@ def test_innermost_optimizer_is_inside_a_loss_scale_optimizer():
     plain = keras.optimizers.SGD()
     assert innermost(plain) is plain
     assert innermost(keras.optimizers.LossScaleOptimizer(plain)) is plain
+
+
+def test_calls_of_an_optimizer_are_not_its_updates():
+    optimizer, _ = built(gradient_accumulation_steps=2)
+    for _ in range(3):
+        optimizer.apply([ones(2), ones(2)])
+    assert (int(calls_of(optimizer)), int(optimizer.iterations)) == (3, 1)
 
 
 def test_parts_are_the_optimizers_with_one_learning_rate_each():

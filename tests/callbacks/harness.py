@@ -220,10 +220,14 @@ class Raise(keras.callbacks.Callback):
             raise self.error
 
 
-def interrupted(model, data, callbacks, *, epochs=1, error=PlannedError, **fault):
-    """A `fit` that a `Raise` ends, at this `step` or `epoch`."""
+def interrupted(
+    model, data, callbacks, *, error=PlannedError, step=None, epoch=None, **options
+):
+    """A `fit` that an error ends, after this step or epoch."""
+    fault = Raise(error, step=step, epoch=epoch)
+    # `pytest.raises` would keep the frames of `fit`, and with them the callbacks.
     with contextlib.suppress(error):
-        fit(model, data, [*callbacks, Raise(error, **fault)], epochs=epochs)
+        fit(model, data, [*callbacks, fault], **options)
         raise AssertionError("training was not interrupted")
 
 

@@ -49,7 +49,8 @@ class Case(NamedTuple):
     @property
     def uninterrupted(self) -> str:
         """The name of the run without interruption, for which the order is the same."""
-        return "-".join([*map(str, self.options.values()), "uninterrupted"])
+        options = [f"{name}={value}" for name, value in self.options.items()]
+        return "-".join([*options, "uninterrupted"])
 
 
 class Kill(keras.callbacks.Callback):

@@ -77,7 +77,7 @@ def test_rows_that_nobody_reads_do_not_pile_up():
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            pieces.append(sum(len(r.steps) for r in probe._new))
+            pieces.append(sum(len(r.steps) for r in probe._history._pieces))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from keras_dnn.models import fold_batch_norm
-from keras_dnn.models._folding.error import _outputs_in_float64
+from keras_dnn.models._folding.error import outputs_in_float64
 from keras_dnn.models._folding.linear import Linear
 from keras_dnn.models.rebuild import rebuild
 from tests.models.fold_cases import (
@@ -165,13 +165,13 @@ def test_the_error_is_measured_on_the_data_given():
 @pytest.fixture
 def spoilt(monkeypatch):
     """Folding that is wrong by one part in a thousand."""
-    right = Linear._write_kernel
+    right = Linear.write_kernel
 
     def wrong(linear, new):
         right(linear, new)
         new.kernel.assign(new.kernel * 1.001)
 
-    monkeypatch.setattr(Linear, "_write_kernel", wrong)
+    monkeypatch.setattr(Linear, "write_kernel", wrong)
 
 
 @pytest.mark.usefixtures("spoilt")
@@ -219,7 +219,7 @@ def test_groups_of_single_channels_in_float64(kind, options):
     conv = kind(kernel_size=3, groups=4, bias_initializer="normal", **options)
     model = keras.Sequential([keras.Input((*shape, 4)), conv])
     x = np.random.default_rng(1).normal(size=(2, *shape, 4)).astype("float32")
-    (found,) = _outputs_in_float64(model, x)
+    (found,) = outputs_in_float64(model, x)
     expected = rebuild(model, dtype="float64")(x)
     assert keras.backend.standardize_dtype(found.dtype) == "float64"
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
@@ -231,7 +231,7 @@ def test_layers_of_several_inputs_in_float64():
     y = layers.Concatenate()([layers.Add()([x, y]), keras.ops.abs(y)])
     model = keras.Model(x, y)
     data = np.random.default_rng(1).normal(size=(2, 6, 6, 4)).astype("float32")
-    (found,) = _outputs_in_float64(model, data)
+    (found,) = outputs_in_float64(model, data)
     expected = rebuild(model, dtype="float64")(data)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -240,7 +240,7 @@ def test_an_output_that_is_no_number_is_not_hidden(monkeypatch):
     def wrong(linear, new):
         new.kernel.assign(np.full(new.kernel.shape, np.nan))
 
-    monkeypatch.setattr(Linear, "_write_kernel", wrong)
+    monkeypatch.setattr(Linear, "write_kernel", wrong)
     x = keras.Input((4,))
     y = BatchNorm()(layers.Dense(3)(x))
     error = fold_batch_norm(keras.Model(x, [layers.Dense(2)(x), y])).max_error

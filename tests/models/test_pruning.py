@@ -1,4 +1,4 @@
-"""The smallest weights go, and stay away."""
+"""The smallest weights become zero, and remain zero."""
 
 import contextlib
 import gzip
@@ -45,23 +45,23 @@ def values(model):
     return [v.numpy() for v in all_kernels(model).values()]
 
 
-def smallest_gone(w, count):
-    """The reference: all that is larger than the last one to go."""
+def without_smallest(w, count):
+    """The reference: zero unless larger than the last one to be removed."""
     if not count:
         return w
     return np.where(np.abs(w) > np.sort(np.abs(w).ravel())[count - 1], w, 0)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.31, 0.5, 0.9])
-def test_takes_the_smallest_of_each_kernel(share):
+@pytest.mark.parametrize("fraction", [0.0, 0.31, 0.5, 0.9])
+def test_prunes_the_smallest_of_each_kernel(fraction):
     model = network()
     before = [w.copy() for w in model.get_weights()]
-    result = prune(model, share)
+    result = prune(model, fraction)
     for w, pruned in zip(values(model), values(result.model), strict=True):
         np.testing.assert_array_equal(
-            pruned, smallest_gone(w, int(np.floor(share * w.size + 0.5)))
+            pruned, without_smallest(w, int(np.floor(fraction * w.size + 0.5)))
         )
-    # All else, and the model given, stays as it was.
+    # Everything else, and the model given, is unchanged.
     for was, now, given in zip(
         before, result.model.get_weights(), model.get_weights(), strict=True
     ):
@@ -71,22 +71,22 @@ def test_takes_the_smallest_of_each_kernel(share):
     assert all(layer.kernel_constraint is None for layer in model.layers)
 
 
-@pytest.mark.parametrize("share", [0.43, 0.8])
-def test_takes_the_smallest_of_all(share):
+@pytest.mark.parametrize("fraction", [0.43, 0.8])
+def test_prunes_the_smallest_of_all(fraction):
     model = network()
-    # Of different scales, so that it matters whether they are compared.
+    # Of different scales, so that comparing them makes a difference.
     for scale, layer in zip((0.3, 1.0, 2.0), model.layers, strict=True):
         layer.kernel.assign(scale * layer.kernel)
-    result = prune(model, share, scope="global")
+    result = prune(model, fraction, scope="global")
     together = np.concatenate([w.ravel() for w in values(model)])
-    expected = smallest_gone(together, round(share * together.size))
+    expected = without_smallest(together, round(fraction * together.size))
     found = np.concatenate([w.ravel() for w in values(result.model)])
     np.testing.assert_array_equal(found, expected)
     by_layer = result.sparsity.by_layer
-    assert by_layer["low"] > share > by_layer["top"]
+    assert by_layer["low"] > fraction > by_layer["top"]
 
 
-def test_takes_as_many_as_it_is_told_where_weights_are_equal():
+def test_prunes_the_exact_number_where_weights_are_equal():
     model = network()
     for layer in model.layers:
         layer.kernel.assign(np.full(layer.kernel.shape, -0.5))
@@ -132,14 +132,14 @@ def test_prunes_layers_of_every_kind_with_masks_that_are_saved():
     result = prune(model, 0.5)
     assert result.kept == {}
     found = all_kernels(result.model)
-    # Both of the separable one, four in the two directions, four in the two cells.
+    # Two of the separable layer, four in two directions, four in two cells.
     assert len(found) == len(all_kernels(model)) == 18
     for before, after in zip(all_kernels(model).values(), found.values(), strict=True):
         w = before.numpy()
         np.testing.assert_array_equal(
-            after.numpy(), smallest_gone(w, round(0.5 * w.size))
+            after.numpy(), without_smallest(w, round(0.5 * w.size))
         )
-    # What Keras makes of the config has the same masks, each in its place.
+    # A model that Keras builds from the config has the same masks.
     for old, new in zip(
         found.values(), all_kernels(rebuild(result.model)).values(), strict=True
     ):
@@ -189,17 +189,17 @@ def several(model):
     ],
     ids=["keras momentum", "keras accumulates", "averages", "several"],
 )
-def test_zeros_stay_and_the_others_train(pruned, optimizer, jit_compile):
+def test_zeros_remain_and_the_others_train(pruned, optimizer, jit_compile):
     model = rebuild(pruned.model)
     before = values(model)
     fitted(model, optimizer(model), jit_compile)
     for was, now in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(now == 0, was == 0)
-        # Some lead to units from which nothing leads on, and have no gradient.
+        # Some lead to units without remaining outputs, and have no gradient.
         assert np.count_nonzero(now != was) > 0.5 * np.count_nonzero(was)
 
 
-def test_trains_as_gradient_descent_on_the_weights_that_are_left():
+def test_trains_as_gradient_descent_on_the_remaining_weights():
     dense = layers.Dense(8, use_bias=False, dtype="float64")
     model = keras.Sequential([keras.Input((6,), dtype="float64"), dense])
     result = prune(model, 0.5)
@@ -227,7 +227,7 @@ def test_two_replicas_train_as_one_device_and_keep_the_zeros(two_replicas):
     for one, two, w in zip(*found, values(given), strict=True):
         np.testing.assert_array_equal(one == 0, two == 0)
         np.testing.assert_array_equal(
-            two == 0, smallest_gone(w, round(0.6 * w.size)) == 0
+            two == 0, without_smallest(w, round(0.6 * w.size)) == 0
         )
         assert np.abs(one - w)[one != 0].max() > 0.01
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
@@ -237,7 +237,7 @@ def test_two_replicas_train_as_one_device_and_keep_the_zeros(two_replicas):
 
 
 @pytest.mark.slow
-def test_goes_on_training_with_its_zeros_in_a_new_process(pruned, tmp_path):
+def test_continues_training_with_its_zeros_in_a_new_process(pruned, tmp_path):
     pruned.model.save(tmp_path / "pruned.keras")
     code = """
         import sys, keras, numpy as np, keras_dnn
@@ -289,16 +289,16 @@ def test_the_layers_own_constraint_is_applied_too():
     assert (np.abs(high - before[1] - 1)[high != 0] < 0.1).all()
 
 
-def test_the_layers_own_constraint_measures_what_is_left():
+def test_the_layers_own_constraint_measures_the_remaining_weights():
     w, mask = numbers(6, 8), numbers(8, 6).T > -1
     found = PruningMask(mask, keras.constraints.UnitNorm(axis=0))(w)
-    left = np.where(mask, w, 0)
+    remaining = np.where(mask, w, 0)
     np.testing.assert_allclose(
-        found, left / np.linalg.norm(left, axis=0), rtol=1e-5, atol=1e-7
+        found, remaining / np.linalg.norm(remaining, axis=0), rtol=1e-5, atol=1e-7
     )
 
 
-def test_max_norm_leaves_zeros_and_mask(pruned):
+def test_max_norm_keeps_zeros_and_mask(pruned):
     model = rebuild(pruned.model)
     fitted(model, optimizers.Adam(0.01), callbacks=[MaxNorm(0.4)])
     for was, now in zip(values(pruned.model), values(model), strict=True):
@@ -308,8 +308,8 @@ def test_max_norm_leaves_zeros_and_mask(pruned):
 
 
 def test_pruned_again_it_keeps_the_zeros_it_has(pruned):
-    for share, expected in ((0.8, 0.8), (0.2, 0.6)):
-        again = prune(pruned.model, share)
+    for fraction, expected in ((0.8, 0.8), (0.2, 0.6)):
+        again = prune(pruned.model, fraction)
         for before, after in zip(
             values(pruned.model), values(again.model), strict=True
         ):
@@ -320,7 +320,7 @@ def test_pruned_again_it_keeps_the_zeros_it_has(pruned):
         np.testing.assert_array_equal(low.kernel_constraint.mask, low.kernel != 0)
 
 
-def test_a_weight_without_a_number_is_zero_when_it_is_masked():
+def test_nan_is_zero_when_it_is_masked():
     masked = PruningMask(np.array([True, False]))(np.array([1.0, np.nan]))
     assert np.asarray(masked).tolist() == [1.0, 0.0]
 
@@ -333,7 +333,7 @@ def test_reports_the_size_after_compression(pruned):
     ):
         content = b"".join(w.tobytes() for w in model.get_weights())
         assert pruned.size == len(content)
-        # Head and tail are twelve bytes longer in a file of gzip.
+        # The header and trailer of a gzip file are twelve bytes longer.
         assert size == len(gzip.compress(content, 6)) - 12
     assert pruned.compressed_size < 0.8 * pruned.compressed_size_before
 
@@ -345,15 +345,15 @@ def test_reports_the_difference_it_makes():
     large.kernel.assign(100 * large.kernel)
     x = numbers(70, 5)
     result = prune(model, 0.4, data={"a": x})
-    shares = []
+    fractions = []
     for before, after in zip(values(model), values(result.model), strict=True):
         y, z = (x.astype("float64") @ w for w in (before, after))
-        shares.append(np.abs(y - z) / np.std(y))
+        fractions.append(np.abs(y - z) / np.std(y))
     assert result.max_difference == pytest.approx(
-        max(s.max() for s in shares), rel=1e-4
+        max(s.max() for s in fractions), rel=1e-4
     )
     assert result.mean_difference == pytest.approx(
-        np.mean([s.mean() for s in shares]), rel=1e-4
+        np.mean([s.mean() for s in fractions]), rel=1e-4
     )
     assert prune(model, 0.0, data={"a": x}).max_difference == 0
 
@@ -365,7 +365,7 @@ def words():
     return keras.Model(x, layers.Dense(1, name="top")(y))
 
 
-def test_says_which_layers_it_leaves_and_why():
+def test_says_which_layers_it_does_not_prune_and_why():
     model = words()
     result = prune(model, 0.5)
     assert "looked up" in result.kept["words"]
@@ -375,7 +375,7 @@ def test_says_which_layers_it_leaves_and_why():
         model.get_layer("attention").get_weights()[0],
         result.model.get_layer("attention").get_weights()[0],
     )
-    assert "  words stays: its rows are looked up" in str(result)
+    assert "  not pruned: words, its rows are looked up" in str(result)
 
 
 def test_prunes_the_layers_that_are_named():
@@ -387,7 +387,7 @@ def test_prunes_the_layers_that_are_named():
     nested.layers[0].name = "inner"
     for choice, count in (("inner", 3), ("inner/low", 1), ("low", 1)):
         found = prune(nested, 0.5, layers=[choice]).sparsity.by_layer
-        assert sum(share > 0 for share in found.values()) == count
+        assert sum(fraction > 0 for fraction in found.values()) == count
 
 
 def test_prints_what_it_did():
@@ -395,8 +395,8 @@ def test_prints_what_it_did():
     model.layers[0].kernel.assign(1e-3 * model.layers[0].kernel)
     result = prune(model, 0.47, scope="global")
     text = str(result)
-    assert text.startswith(" 46.6 % of 118 weights are zero\n  100.0 % of 48 in low")
-    assert "\n  nothing is left of low\n540 bytes of weights, compressed " in text
+    assert text.startswith(" 46.6% of 118 weights are zero\n  100.0% of 48 in low")
+    assert "\n  all weights of low are zero\n540 bytes of weights, compressed " in text
     assert f"by {result.max_difference:.1e} at most" in text
     plain = json.loads(json.dumps(result.to_dict()))
     assert "model" not in plain
@@ -412,7 +412,7 @@ def test_prints_what_it_did():
         ({"sparsity": True}, r"sparsity must be .*Received: sparsity=True"),
         ({"scope": "all"}, r"scope must be 'layer' or 'global'. Received: scope='all'"),
         ({"layers": "low"}, r"layers must be a list. Received: layers='low'"),
-        ({"layers": ["attention"]}, r"attention stays: .*Received: layers="),
+        ({"layers": ["attention"]}, r"not attention: .*Received: layers="),
         ({"layers": ["absent"]}, r"of \['words', 'attention', 'top'\]. Received: "),
         ({"layers": []}, r"must have a kernel to prune. Received: .*layers=\[\]"),
     ],

@@ -23,7 +23,7 @@ def network():
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.4, 10.0])
-def test_counts_the_weights_that_connect(threshold):
+def test_counts_weights_with_more_than_one_axis(threshold):
     model = network()
     generator = np.random.default_rng(0)
     weights = {
@@ -58,7 +58,7 @@ def test_prints_draws_and_lists():
     model.layers[0].kernel.assign([[0.5, 0.0], [-0.01, 2.0]])
     result = sparsity(model, 0.02)
     assert str(result) == (
-        " 50.0 % of 4 weights are at most 0.02 in size\n   50.0 % of 4 in dense"
+        " 50.0% of 4 weights are at most 0.02 in size\n   50.0% of 4 in dense"
     )
     assert json.loads(json.dumps(result.to_dict())) == {
         "overall": 0.5,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,7 +12,8 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.callbacks._probe.norms import aside, entries
-from keras_dnn.callbacks._probe.tap import Probe
+from keras_dnn.callbacks._probe.training_step import TrainingStep
+from keras_dnn.callbacks.probe import Probe
 from keras_dnn.diagnostics.training_history import NonfiniteStep, Origin
 from keras_dnn.models._layer_outputs import watched
 
@@ -37,40 +38,34 @@ class FirstNonfiniteStep(Probe):
         self._state: dict[str, Any] = {}
         self._found: NonfiniteStep | None = None
 
-    def _create(self, variables: Sequence[keras.Variable]) -> None:
+    def create(self, variables: Sequence[keras.Variable]) -> None:
         if self._known_optimizer is not self.model.optimizer:
             self._known_optimizer = self.model.optimizer
             self._found = None
         self._variables = list(variables)
-
-        def empty(shape: Any, dtype: Any) -> Any:
-            return tf.Variable(
-                tf.zeros(shape, dtype),
-                trainable=False,
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            )
-
         self._state = {
-            "step": empty((), "int64"),
-            "bad": empty((), "bool"),
-            "loss": empty((), "float32"),
-            "gradients": empty((len(variables),), "bool"),
-            "weights": [empty(v.shape, v.dtype) for v in variables],
+            "step": self.add_variable((), "int64"),
+            "bad": self.add_variable((), "bool"),
+            "loss": self.add_variable((), "float32"),
+            "gradients": self.add_variable((len(variables),), "bool"),
+            "weights": [self.add_variable(v.shape, v.dtype) for v in variables],
         }
 
-    def _see_loss(self, loss: Tensor) -> None:
+    def on_loss(self, loss: Tensor) -> None:
         if self._state:
             recorded = self._state["loss"]
             now = tf.cast(loss, tf.float32)
             recorded.assign(tf.where(self._state["bad"], recorded, now))
 
-    def _see_gradients(
+    def _on_clipping(
         self,
-        columns: Sequence[int],
+        step: TrainingStep,
+        indices: Sequence[int],
         gradients: Sequence[Tensor],
         clipped: Sequence[Tensor],
+        updates_now: Callable[[], Tensor | bool],
     ) -> None:
+        # Also those of an update that the optimizer will leave out.
         state = self._state
         dense = [entries(g) for g in gradients]
         # The sum of squares reads each gradient once; where it overflows, each entry is
@@ -87,7 +82,7 @@ class FirstNonfiniteStep(Probe):
                 state["gradients"].assign(
                     tf.tensor_scatter_nd_update(
                         tf.zeros((len(self._variables),), tf.bool),
-                        [[i] for i in columns],
+                        [[i] for i in indices],
                         flags,
                     )
                 )

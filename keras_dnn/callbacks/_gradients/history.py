@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
 
+from keras_dnn.callbacks._probe.record import PIECES
 
-class GradientRecord(NamedTuple):
+
+class GradientArrays(NamedTuple):
     """Norms and ratios, a row for each recorded step; see `GradientNorms`."""
 
     steps: np.ndarray
@@ -20,19 +23,19 @@ class GradientRecord(NamedTuple):
     global_ratios: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray, live: np.ndarray) -> Self:
-        """The record in rows of: step, then four norms of each variable.
+    def of(cls, rows: np.ndarray, has_gradient: np.ndarray) -> Self:
+        """The arrays in rows of: step, then four norms of each variable.
 
         Args:
             rows: the norms are those of gradients, clipped gradients, updates and
                 weights, one after the other.
-            live: whether each variable has a gradient; if not it shows NaN.
+            has_gradient: whether each variable has one; if not its norms are NaN.
         """
         norms, clipped, updates, weights = np.split(rows[:, 1:], 4, axis=1)
         return cls(
             rows[:, 0].astype("int64"),
-            np.where(live, norms, np.nan),
-            np.where(live, clipped, np.nan),
+            np.where(has_gradient, norms, np.nan),
+            np.where(has_gradient, clipped, np.nan),
             _ratio(updates, weights),
             _length(norms),
             _length(clipped),
@@ -41,27 +44,69 @@ class GradientRecord(NamedTuple):
 
     @classmethod
     def empty(cls, variables: int) -> Self:
-        """A record without steps."""
+        """Arrays without steps."""
         return cls.of(np.empty((0, 1 + 4 * variables)), np.ones(variables, bool))
 
     @classmethod
-    def joined(cls, records: Sequence[GradientRecord]) -> Self:
-        """One record after the other."""
-        return cls(*map(np.concatenate, zip(*records, strict=True)))
+    def joined(cls, pieces: Sequence[GradientArrays]) -> Self:
+        """One piece after the other."""
+        return cls(*map(np.concatenate, zip(*pieces, strict=True)))
 
-    def without_variables(self) -> GradientRecord:
-        """The columns of all variables together only."""
+    def without_variables(self) -> GradientArrays:
+        """The numbers of all variables together only."""
         none = np.empty((len(self.steps), 0))
         return self._replace(norms=none, clipped_norms=none, ratios=none)
 
-    def thinned(self, every: int) -> GradientRecord:
+    def thinned(self, every: int) -> GradientArrays:
         """Only the steps that are multiples of `every`."""
         keep = self.steps % every == 0
-        return GradientRecord(*(column[keep] for column in self))
+        return GradientArrays(*(array[keep] for array in self))
+
+
+class GradientHistory:
+    """The arrays of all steps so far, or evenly spaced ones within a limit.
+
+    Args:
+        variables: how many variables have norms.
+        every: how many updates lie between two recorded steps.
+        limit: how many steps to keep.
+    """
+
+    def __init__(self, variables: int, every: int, limit: int) -> None:
+        self._every = every
+        self._limit = limit
+        self._pieces = [GradientArrays.empty(variables)]
+
+    def add(self, arrays: GradientArrays) -> None:
+        """Adds the arrays of later steps."""
+        self._pieces.append(arrays.thinned(self._every))
+        if len(self._pieces) > PIECES:
+            self.join()
+
+    @property
+    def arrays(self) -> GradientArrays:
+        """The arrays of all steps that are kept."""
+        self.join()
+        return self._pieces[0]
+
+    def join(self) -> None:
+        """Makes one piece of all, and drops steps beyond the limit."""
+        if len(self._pieces) == 1:
+            return
+        joined = GradientArrays.joined(self._pieces)
+        while len(joined.steps) > self._limit:
+            self._every *= 2
+            joined = joined.thinned(self._every)
+            warnings.warn(
+                f"GradientNorms has reached its limit of {self._limit} steps and keeps "
+                f"one in {self._every} from now on. A higher limit keeps more.",
+                stacklevel=2,
+            )
+        self._pieces = [joined]
 
 
 def _length(norms: np.ndarray) -> np.ndarray:
-    """The norm of a whole whose parts have these norms."""
+    """The norm of a vector whose parts have these norms."""
     largest = norms.max(axis=1, initial=0.0, keepdims=True)
     scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
     length: np.ndarray = scale[:, 0] * np.linalg.norm(norms / scale, axis=1)

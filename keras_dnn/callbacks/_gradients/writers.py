@@ -7,27 +7,40 @@ import importlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_dnn._tensorflow import tf
-from keras_dnn.callbacks._gradients.history import GradientRecord
+from keras_dnn.callbacks._gradients.history import GradientArrays
 from keras_dnn.callbacks._probe.histogram import counts_and_edges
 
-Table = tuple[str, np.ndarray, np.ndarray]
+
+class _Series(NamedTuple):
+    """What is written under one tag, a row for each step.
+
+    Attributes:
+        tag: its name in the file.
+        overall: of all variables together.
+        by_variable: of each variable, along the last axis.
+    """
+
+    tag: str
+    overall: np.ndarray
+    by_variable: np.ndarray
 
 
-def _tables(record: GradientRecord, ratios: bool) -> Iterator[Table]:
-    """Name, column of all variables together, and columns of each."""
-    yield "gradient_norm", record.global_norms, record.norms
-    yield "clipped_gradient_norm", record.global_clipped_norms, record.clipped_norms
+def _series(arrays: GradientArrays, ratios: bool) -> Iterator[_Series]:
+    yield _Series("gradient_norm", arrays.global_norms, arrays.norms)
+    yield _Series(
+        "clipped_gradient_norm", arrays.global_clipped_norms, arrays.clipped_norms
+    )
     if ratios:
-        yield "update_ratio", record.global_ratios, record.ratios
+        yield _Series("update_ratio", arrays.global_ratios, arrays.ratios)
 
 
 class TensorBoardWriter:
-    """Writes records as TensorBoard scalars and histograms.
+    """Writes steps as TensorBoard scalars and histograms.
 
     Args:
         log_dir: the folder to write to.
@@ -50,16 +63,16 @@ class TensorBoardWriter:
             self._file = tf.summary.create_file_writer(self.log_dir)
         return self._file.as_default()
 
-    def write(self, record: GradientRecord, names: Sequence[str], ratios: bool) -> None:
-        """Writes a scalar for each step, and for each variable if there are several."""
+    def write(self, arrays: GradientArrays, names: Sequence[str], ratios: bool) -> None:
+        """Writes a scalar for each step, and one for each step and variable."""
         with self._open():
-            for tag, overall, by_variable in _tables(record, ratios):
-                self._write_column(tag, record.steps, overall)
-                for name, column in zip(names, by_variable.T, strict=True):
-                    self._write_column(f"{tag}/{name}", record.steps, column)
+            for tag, overall, by_variable in _series(arrays, ratios):
+                self._write_scalars(tag, arrays.steps, overall)
+                for name, values in zip(names, by_variable.T, strict=True):
+                    self._write_scalars(f"{tag}/{name}", arrays.steps, values)
         self._file.flush()
 
-    def _write_column(self, tag: str, steps: np.ndarray, values: np.ndarray) -> None:
+    def _write_scalars(self, tag: str, steps: np.ndarray, values: np.ndarray) -> None:
         for step, value in zip(steps, values, strict=True):
             tf.summary.scalar(tag, value, step=step)
 
@@ -81,14 +94,14 @@ class TensorBoardWriter:
         self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; the next record opens another."""
+        """Closes the file; the next row opens another."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 class CsvWriter:
-    """Writes records as rows of a CSV file, under a line of names.
+    """Writes steps as rows of a CSV file, under a line of names.
 
     Args:
         path: the file, which is overwritten when a new record begins.
@@ -98,23 +111,23 @@ class CsvWriter:
         self.path = Path(path)
 
     def begin(self, names: Sequence[str], ratios: bool) -> None:
-        """Begins the file anew, for these variables."""
-        empty = GradientRecord.empty(len(names))
+        """Starts the file, for these variables; what was in it is lost."""
+        empty = GradientArrays.empty(len(names))
         header = ["step"]
-        for tag, _, _ in _tables(empty, ratios):
+        for tag, _, _ in _series(empty, ratios):
             header += [tag, *(f"{tag}/{name}" for name in names)]
         with self.path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(header)
 
-    def write(self, record: GradientRecord, ratios: bool) -> None:
+    def write(self, arrays: GradientArrays, ratios: bool) -> None:
         """Adds a row for each step."""
-        columns = [
+        blocks = [
             np.column_stack([overall, by_variable])
-            for _, overall, by_variable in _tables(record, ratios)
+            for _, overall, by_variable in _series(arrays, ratios)
         ]
-        rows = np.concatenate(columns, axis=1).tolist()
+        rows = np.concatenate(blocks, axis=1).tolist()
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            steps = record.steps.tolist()
+            steps = arrays.steps.tolist()
             csv.writer(file).writerows(
                 [step, *row] for step, row in zip(steps, rows, strict=True)
             )

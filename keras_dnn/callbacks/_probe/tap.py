@@ -1,6 +1,6 @@
-"""Probes: callbacks that look into the compiled training step.
+"""The tap: lets probes see what passes through a model's optimizer.
 
-Keras has no hook for the gradients of a step. A tap wraps the methods of the
+Keras has no hook for the gradients of a step. A tap replaces the methods of the
 optimizer through which they pass, on the instance and only while `fit` runs:
 
     scale_loss            the loss of the batch
@@ -13,117 +13,57 @@ under `jit_compile` and `steps_per_execution` and runs no second backward pass.
 
 from __future__ import annotations
 
-import weakref
+import dataclasses
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_dnn._keras import call_stack
-from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._keras.optimizers import (
+    CLIP_GRADIENTS,
+    calls_of,
+    innermost,
+    parts_of,
+    variables_of,
+)
+from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._probe.training_step import TrainingStep
 from keras_dnn.optimizers import Optimizer
 
-
-class Probe(keras.callbacks.Callback):
-    """Base class: a callback whose methods below are traced into the training step.
-
-    A subclass creates its variables in `_create`, writes to them in the `_see_...`
-    methods, `_before_update` and `_after_update`, and reads them on the host when it
-    likes. All may be traced more than once.
-    """
-
-    def _create(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates what the probe writes to, for a model with these variables."""
-
-    def _see_loss(self, loss: Tensor) -> None:
-        """Sees the loss of every batch, all replicas' together, before the update."""
-
-    def _before_update(self, variables: Sequence[keras.Variable], step: Tensor) -> None:
-        """Sees the weights before an update, and the count of updates so far."""
-
-    def _see_gradients(
-        self,
-        columns: Sequence[int],
-        gradients: Sequence[Tensor],
-        clipped: Sequence[Tensor],
-    ) -> None:
-        """Sees the gradients of an update, summed over replicas and micro-batches.
-
-        With a `MultiOptimizer` it is called once for each of its optimizers.
-
-        Args:
-            columns: the position of each gradient's variable among all variables;
-                one without a gradient is missing.
-            gradients: before clipping.
-            clipped: after it; the very same list if nothing is clipped.
-        """
-
-    def _after_update(
-        self, variables: Sequence[keras.Variable], step: Tensor, updated: Tensor
-    ) -> None:
-        """Sees the weights after the step.
-
-        Args:
-            variables: the weights.
-            step: the count of updates before this one.
-            updated: whether the weights were updated (`False` where a micro-batch was
-                only accumulated).
-        """
-
-    def _release(self) -> None:
-        """Puts back what the probe changed; called whenever it is detached.
-
-        It may be the garbage collector that calls, so it must not touch the device.
-        """
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Attaches the probe to the training step."""
-        require_tensorflow(f"keras_dnn.callbacks.{type(self).__name__}")
-        tap = _Tap.on(self.model)
-        tap.attach(self)
-        # An exception in `fit` skips `on_train_end`, but the list of callbacks that
-        # called us lives no longer than `fit` does. The garbage collector may be the
-        # one to find that out, at any time: detaching must not touch the device.
-        caller = call_stack.callback_list()
-        if caller is not None:
-            weakref.finalize(caller, tap.detach, self).atexit = False
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Detaches the probe from the training step."""
-        self._detach()
-
-    def _detach(self) -> None:
-        """Gets out of the training step, if the probe is in it."""
-        if self.model is not None:
-            _Tap.on(self.model).detach(self)
+if TYPE_CHECKING:
+    from keras_dnn.callbacks.probe import Probe
 
 
-class _Tap:
+class Tap:
     """Lets probes see what passes through a model's optimizer.
 
-    A `MultiOptimizer` hands each of its optimizers a part of the gradients; any other
-    is the one part of itself.
+    A `MultiOptimizer` gives each of its optimizers a part of the gradients; any other
+    optimizer is its own only part.
     """
 
     attribute = "_keras_dnn_tap"
 
     @classmethod
-    def on(cls, model: keras.Model) -> _Tap:
+    def on(cls, model: keras.Model) -> Tap:
         """The tap on this model's optimizer, which all its probes share."""
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        tap: _Tap | None = vars(optimizer).get(cls.attribute)
+        optimizer = innermost(model)
+        tap: Tap | None = vars(optimizer).get(cls.attribute)
         return tap or cls(model, optimizer)
 
     def __init__(self, model: keras.Model, optimizer: Any) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.parts: list[_Part] = []
+        self.parts: list[TappedOptimizer] = []
         self.probes: list[Probe] = []
         self.waiting: list[Probe] = []
         self.variables: list[keras.Variable] = []
+        # Replicas are traced in turns, each in a thread of its own.
+        self.tracing = threading.local()
 
     def attach(self, probe: Probe) -> None:
+        """Lets a probe see the steps that are traced from now on."""
         if not self.probes:
             self._wrap()
         self.probes.append(probe)
@@ -135,14 +75,15 @@ class _Tap:
             except BaseException:
                 self.detach(probe)
                 raise
-        # A model fitted before keeps its old graph; this makes it trace anew.
+        # A model fitted before keeps its old graph; this makes it retrace.
         self._make_train_function(force=True)
 
     def detach(self, probe: Probe) -> None:
+        """Takes a probe out of the steps; the last one takes the tap with it."""
         if probe not in self.probes:
             return
         self.probes.remove(probe)
-        probe._release()
+        probe.release()
         if not self.probes:
             self._unwrap()
         self._make_train_function(force=True)
@@ -156,26 +97,23 @@ class _Tap:
             self.waiting = list(self.probes)
         self.variables = list(variables)
         while self.waiting:
-            self.waiting.pop()._create(variables)
+            self.waiting.pop()._prepare(variables)
 
-    def _divided(self, variables: Sequence[keras.Variable]) -> list[_Part]:
+    def _divided(self, variables: Sequence[keras.Variable]) -> list[TappedOptimizer]:
         if not hasattr(self.optimizer, "optimizers"):
-            return [_Part(self, self.optimizer, variables=None)]
-        # It may be told only by the variables which optimizers there are.
+            return [TappedOptimizer(self, self.optimizer, variables=None)]
+        # Which optimizers there are may be decided variable by variable.
         if not self.model.optimizer.built:
             self.model.optimizer.build(variables)
         return [
-            _Part(self, optimizer, optimizer._trainable_variables)
-            for optimizer in self.optimizer.optimizers
+            TappedOptimizer(self, optimizer, variables_of(optimizer))
+            for optimizer in parts_of(self.optimizer)
             if optimizer.built
         ]
 
     def _all(self, variables: Sequence[keras.Variable]) -> Sequence[keras.Variable]:
         """All that the optimizer knows: some layers may be frozen for a while."""
-        known: Sequence[keras.Variable] = (
-            self.optimizer._trainable_variables if self.optimizer.built else variables
-        )
-        return known
+        return variables_of(self.optimizer) if self.optimizer.built else variables
 
     def _wrap(self) -> None:
         self._apply = self.optimizer.apply
@@ -189,13 +127,15 @@ class _Tap:
         vars(self.model)["make_train_function"] = self.make_train_function
 
     def _unwrap(self) -> None:
-        # In the order in which they were put on: a part may be the whole.
+        # In the order in which they were wrapped: a part may be the whole optimizer.
         while self.parts:
             self.parts.pop().unwrap()
         for name in (self.attribute, "apply"):
             del vars(self.optimizer)[name]
         del vars(self.outer)["scale_loss"]
         del vars(self.model)["make_train_function"]
+
+    # In place of the methods of model and optimizer -----------------------------------
 
     def make_train_function(self, force: bool = False) -> Any:
         """Ends what an interrupted `fit` left: the next one begins with this call."""
@@ -205,13 +145,14 @@ class _Tap:
         return self._make_train_function(force=force)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
+        """Shows the loss to the probes, then scales it."""
         if self.waiting and self.model.built:
             with tf.init_scope():
                 self._create(self.model.trainable_variables)
-        # Keras gives each replica its share of the loss.
+        # Keras gives each replica its fraction of the loss.
         seen = tf.stop_gradient(_summed_over_replicas([loss])[0])
         for probe in self.probes:
-            probe._see_loss(seen)
+            probe.on_loss(seen)
         return self._scale_loss(loss)
 
     def apply(
@@ -219,51 +160,85 @@ class _Tap:
         grads: Sequence[Tensor | None],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
-        trained = trainable_variables or self.optimizer._trainable_variables
+        """Makes the optimizer's step between the hooks of the probes."""
+        trained = trainable_variables or variables_of(self.optimizer)
         if self.waiting or not _same(self._all(trained), self.variables):
             # A model built by its first batch: its variables are known only now.
             with tf.init_scope():
                 self._create(trained)
-        variables = self.variables
-        for part in self.parts:
-            part.take(grads, trained)
-        step = tf.convert_to_tensor(self.optimizer.iterations)
-        counts = [part.updates() for part in self.parts]
-        for probe in self.probes:
-            probe._before_update(variables, step)
-        self._apply(grads, trainable_variables)
-        moved = [part.updates() > n for part, n in zip(self.parts, counts, strict=True)]
+        updates = {part: part.updates() for part in self.parts}
+        # A `MultiOptimizer` itself counts batches, also where its parts accumulate.
+        several = len(updates) > 1
+        number = (
+            tf.reduce_max([*updates.values()]) if several else updates[self.parts[0]]
+        )
+        steps = {probe: TrainingStep(self.variables, number) for probe in self.probes}
+        indices = {part: part.indices(grads, trained) for part in self.parts}
+        now = _Tracing(steps, indices, updates)
+        for probe, step in steps.items():
+            probe.before_update(step)
+        self.tracing.now = now
+        try:
+            self._apply(grads, trainable_variables)
+        finally:
+            del self.tracing.now
+        moved = [part.updates() > before for part, before in updates.items()]
         updated = moved[0] if len(moved) == 1 else tf.reduce_any(moved)
-        for probe in self.probes:
-            probe._after_update(variables, step, updated)
+        for probe, step in steps.items():
+            step.updated = updated
+            probe.after_update(step)
+            for record in step.entries:
+                record._write(step)
 
 
-class _Part:
-    """Lets probes see what passes through one of a model's optimizers."""
+@dataclasses.dataclass(frozen=True)
+class _Tracing:
+    """The step that a thread is tracing.
+
+    Attributes:
+        steps: what each probe is given.
+        indices: of the variables whose gradients each optimizer clips.
+        updates: how many updates each optimizer had made before.
+    """
+
+    steps: dict[Probe, TrainingStep]
+    indices: dict[TappedOptimizer, list[int]]
+    updates: dict[TappedOptimizer, Tensor]
+
+
+class TappedOptimizer:
+    """Lets probes see what passes through one of a model's optimizers.
+
+    Args:
+        tap: the tap that the probes are attached to.
+        optimizer: the optimizer.
+        variables: what it trains; `None` for all variables of the model.
+    """
 
     def __init__(
-        self, tap: _Tap, optimizer: Any, variables: Sequence[keras.Variable] | None
+        self, tap: Tap, optimizer: Any, variables: Sequence[keras.Variable] | None
     ) -> None:
         self.tap = tap
         self.optimizer = optimizer
         self.variables = variables
-        self.columns: list[int] = []
-        self._clip_gradients = optimizer._clip_gradients
-        vars(optimizer)["_clip_gradients"] = self.clip_gradients
+        self._clip_gradients = getattr(optimizer, CLIP_GRADIENTS)
+        vars(optimizer)[CLIP_GRADIENTS] = self.clip_gradients
 
     def unwrap(self) -> None:
-        del vars(self.optimizer)["_clip_gradients"]
+        """Gives the optimizer its own method back."""
+        del vars(self.optimizer)[CLIP_GRADIENTS]
 
     def updates(self) -> Tensor:
+        """How many updates the optimizer has made."""
         return tf.convert_to_tensor(self.optimizer.iterations)
 
-    def take(
+    def indices(
         self, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]
-    ) -> None:
-        """Notes which of these gradients will be clipped here."""
+    ) -> list[int]:
+        """The positions of the variables whose gradients will be clipped here."""
         mine = None if self.variables is None else set(map(id, self.variables))
         position = {id(v): i for i, v in enumerate(self.tap.variables)}
-        self.columns = [
+        return [
             position[id(v)]
             for g, v in zip(gradients, variables, strict=True)
             if g is not None
@@ -272,13 +247,31 @@ class _Part:
         ]
 
     def clip_gradients(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Clips the gradients and shows them to the probes."""
         clipped: Sequence[Tensor] = self._clip_gradients(grads)
         # Keras clips the gradient of each replica; what moves the weights is the sum.
         summed = self._summed(grads)
         summed_clipped = summed if clipped is grads else self._summed(clipped)
-        for probe in self.tap.probes:
-            probe._see_gradients(self.columns, summed, summed_clipped)
+        now: _Tracing = self.tap.tracing.now
+        for probe, step in now.steps.items():
+            probe._on_clipping(
+                step, now.indices[self], summed, summed_clipped, self._updates_now
+            )
         return clipped
+
+    def _updates_now(self) -> Tensor | bool:
+        """Whether the gradients that are being clipped will update the weights."""
+        # Keras's optimizers clip inside the condition that makes the update.
+        if not isinstance(self.optimizer, Optimizer):
+            return True
+        due: Tensor | bool = True
+        steps = self.optimizer.gradient_accumulation_steps
+        if steps:
+            due = (calls_of(self.optimizer) + 1) % steps == 0
+        if self.optimizer.nonfinite == "skip":
+            # One that is left out has been taken off the count already.
+            due &= self.updates() == self.tap.tracing.now.updates[self]
+        return due
 
     def _summed(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         # Ours clip what is summed already.

@@ -48,7 +48,7 @@ def across(node: Node, affine: Affine) -> Affine:
 
 
 def back_across(node: Node, affine: Affine) -> Affine:
-    """The affine before this call that does what this one does behind it."""
+    """The affine in front of this call that does what this one does behind it."""
     layer = node.operation
     if _is_identity(node):
         return affine
@@ -129,7 +129,7 @@ def _rearranged(node: Node, affine: Affine, forward: bool) -> Affine:
 
 
 def _padded(node: Node, affine: Affine) -> Affine:
-    """Behind a padding the shift is missing in the border."""
+    """The affine behind a padding, which has no shift in the border."""
     layer = node.operation
     channels = channel_axis(layer, len(node.data.shape)) - 1
     if any(n > 1 for axis, n in enumerate(affine.scale.shape) if axis != channels):

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Inexact(Exception):  # noqa: N818
-    """Why something cannot be folded exactly: the reason, for people."""
+    """Raised where a fold would not be exact; its message is the reason to report."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ def compress(array: Array, tolerance: float = 0.0) -> Array:
 
     Args:
         array: of any shape.
-        tolerance: by how much they may, as a share of the largest.
+        tolerance: by how much they may, as a fraction of the largest.
     """
     allowed = tolerance * np.abs(array).max(initial=0.0)
     for axis in range(array.ndim):
@@ -58,7 +58,10 @@ def float64(variable: Any) -> Array:
 
 
 def is_affine(layer: Any) -> bool:
-    """Whether it is a batch norm or another layer of that kind, not a subclass."""
+    """Whether it is a batch norm or another layer that scales and shifts.
+
+    A subclass, which may compute anything, is not.
+    """
     return type(layer) in AFFINES
 
 
@@ -69,7 +72,7 @@ def affine_of(layer: Any, tensor: Tensor) -> Affine:
     for array in AFFINES[type(layer)](layer, rank):
         full = array.reshape((1,) * (rank - array.ndim) + array.shape)
         if full.shape[0] != 1:
-            raise Inexact("it treats each row of a batch in a way of its own")
+            raise Inexact("it treats each row of a batch differently")
         pair.append(compress(full[0]))
     return Affine(*pair)
 

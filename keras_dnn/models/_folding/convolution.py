@@ -10,7 +10,7 @@ import numpy as np
 from keras_dnn._keras.graph import Node
 from keras_dnn._kernel_axes import Axes, KernelAxes, channel_axis, kernel_axes
 from keras_dnn.models._folding.affine import Array, Inexact, compress, float64
-from keras_dnn.models._folding.linear import TOLERANCE, Linear
+from keras_dnn.models._folding.linear import TOLERANCE, Linear, config_for_inference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +65,8 @@ class Convolution(Linear):
         depth = self.node.data.shape[channels + 1]
         x = np.broadcast_to(shift, (*places, depth))
 
-        config = {
-            key: None if key.endswith(("_regularizer", "_constraint")) else value
-            for key, value in layer.get_config().items()
-            if not key.startswith("lora_")
-        }
         plain = type(layer).from_config(
-            config
+            config_for_inference(layer)
             | {
                 "name": "response",
                 "use_bias": False,
@@ -81,7 +76,7 @@ class Convolution(Linear):
             }
         )
         plain.build((None, *x.shape))
-        self._write_kernel(plain)
+        self.write_kernel(plain)
         return compress(
             np.moveaxis(float64(plain(x[None]))[0], -1, channels), TOLERANCE
         )
@@ -111,7 +106,7 @@ class Convolution(Linear):
             return False
         return layer.padding == "valid" or all(n == 1 for n in layer.kernel_size)
 
-    def _needs_map(self) -> bool:
+    def needs_map(self) -> bool:
         channels = _channels(self.node)
         return any(n > 1 for axis, n in enumerate(self.bias.shape) if axis != channels)
 
@@ -135,7 +130,7 @@ class Separable(Convolution):
         s = self._by_channel(scale, self.node.data)
         return dataclasses.replace(self, inputs=self.inputs * s[:, None])
 
-    def _write_kernel(self, new: Any) -> None:
+    def write_kernel(self, new: Any) -> None:
         new.depthwise_kernel.assign(self.depthwise)
         new.pointwise_kernel.assign(self.kernel)
 

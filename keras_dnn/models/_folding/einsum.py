@@ -83,19 +83,19 @@ class Einsum(Linear):
             x for x, n in zip(outputs, self.bias.shape, strict=True) if n > 1
         )
 
-    def _needs_map(self) -> bool:
+    def needs_map(self) -> bool:
         layer, outputs = self.node.operation, self.letters[2]
         named = getattr(layer, "equation", outputs[-1])
         return any(x not in named for x in self._varying())
 
-    def _bias_config(self, wanted: bool) -> dict[str, Any]:
+    def bias_config(self, wanted: bool) -> dict[str, Any]:
         layer, (_, kernel, outputs) = self.node.operation, self.letters
         if not hasattr(layer, "equation"):
             return {"use_bias": wanted}
         axes = self._varying() or [x for x in outputs if x in kernel][-1]
         return {"bias_axes": axes if wanted else None}
 
-    def _bias_of_layer(self, shape: tuple[int, ...]) -> Array:
+    def bias_of_layer(self, shape: tuple[int, ...]) -> Array:
         full = self.bias.reshape(self.bias.shape[self.bias.ndim - len(shape) :])
         return np.broadcast_to(full, shape)
 
@@ -114,7 +114,7 @@ class Int8Dense(Einsum):
     def after(self, affine: Affine) -> Self:
         """With an affine map in it that stands behind it."""
         linear = super().after(affine)
-        if linear._needs_map():
+        if linear.needs_map():
             name = self.node.operation.name
             raise Inexact(f"{name} is quantised to int8, and the shift is not by unit")
         return linear
@@ -124,10 +124,10 @@ class Int8Dense(Einsum):
             f"{self.node.operation.name} is quantised to int8, after its input"
         )
 
-    def _write_kernel(self, new: Any) -> None:
-        whole = np.array(float64(self.node.operation.kernel))
-        # No scale that one divides by gives zero; weights of zero do.
-        gone = self.kernel[0] == 0
-        whole[:, gone] = 0
-        new.kernel.assign(whole.astype("int8"))
-        new.kernel_scale.assign(1 / np.where(gone, 1.0, self.kernel[0]))
+    def write_kernel(self, new: Any) -> None:
+        weights = np.array(float64(self.node.operation.kernel))
+        # Dividing by a scale never gives zero; weights of zero do.
+        zero = self.kernel[0] == 0
+        weights[:, zero] = 0
+        new.kernel.assign(weights.astype("int8"))
+        new.kernel_scale.assign(1 / np.where(zero, 1.0, self.kernel[0]))

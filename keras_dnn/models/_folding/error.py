@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_dnn._keras.graph import Node, flat_inputs, graph_of
 from keras_dnn._keras.layers import (
@@ -17,13 +16,15 @@ from keras_dnn._keras.layers import (
 )
 from keras_dnn._layer_kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES
 from keras_dnn._typing import Tensor
-from keras_dnn.models._folding.affine import float64
+from keras_dnn.models._output_difference import largest, relative_differences
 from keras_dnn.models._random_inputs import random_inputs
 from keras_dnn.models.rebuild import rebuild
 
+DEPTHWISE_OF = dict(zip(CONVOLUTIONS, DEPTHWISE, strict=False))
+
 
 def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
-    """The largest difference between outputs, as a share of their standard deviation.
+    """The largest difference of outputs, as a fraction of their standard deviation.
 
     Args:
         model: the one whose outputs count as right.
@@ -37,7 +38,7 @@ def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
     try:
         # Smaller images than the model is for, where it takes them: less work.
         inputs = random_inputs(model, largest=96)
-        return _error(*(_outputs_in_float64(m, inputs) for m in models))
+        return _error(*(outputs_in_float64(m, inputs) for m in models))
     except Exception:
         try:
             inputs = random_inputs(model)
@@ -47,17 +48,23 @@ def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
             return float("nan")
 
 
+def outputs_in_float64(model: keras.Model, data: Any) -> list[Tensor]:
+    """The outputs in float64, one after the other."""
+    if all(map(_can_be_viewed, _calls(model))):
+        return _run(model, [_as_float64(x) for x in flat_inputs(model, data)], {})
+    outputs: list[Tensor] = keras.tree.flatten(
+        rebuild(model, dtype="float64")(data, training=False)
+    )
+    return outputs
+
+
 def _error(before: list[Tensor], after: list[Tensor]) -> float:
-    errors = [
-        np.abs(a - b).max(initial=0.0) / (np.std(a) or 1.0)
-        for a, b in zip(map(float64, before), map(float64, after), strict=True)
-    ]
-    return float(np.max(errors))
+    return largest(relative_differences(before, after))
 
 
 def _outputs(model: keras.Model, data: Any) -> list[Tensor]:
     try:
-        return _outputs_in_float64(model, data)
+        return outputs_in_float64(model, data)
     except Exception:
         # Some kernels exist in float32 only, channels-first ones on a CPU in a compiled
         # graph only. If the fault is in the data, this raises it again.
@@ -67,18 +74,8 @@ def _outputs(model: keras.Model, data: Any) -> list[Tensor]:
         return outputs
 
 
-def _outputs_in_float64(model: keras.Model, data: Any) -> list[Tensor]:
-    """The outputs in float64, one after the other."""
-    if all(map(_can_be_viewed, _operations(model))):
-        return _run(model, [_as_float64(x) for x in flat_inputs(model, data)], {})
-    outputs: list[Tensor] = keras.tree.flatten(
-        rebuild(model, dtype="float64")(data, training=False)
-    )
-    return outputs
-
-
 def _run(model: keras.Model, inputs: list[Tensor], views: dict[int, Any]) -> list[Any]:
-    """Calls each layer on its own, in float64: no copy of the model is made."""
+    """Calls each layer by itself, in float64: no copy of the model is made."""
     graph = graph_of(model)
     assert graph is not None
     values = {id(symbol): x for symbol, x in zip(graph.inputs, inputs, strict=True)}
@@ -134,19 +131,17 @@ def _view(layer: keras.layers.Layer, node: Node) -> keras.layers.Layer:
     return depthwise
 
 
-DEPTHWISE_OF = dict(zip(CONVOLUTIONS, DEPTHWISE, strict=False))
-
-
-def _operations(model: keras.Model) -> Iterable[Any]:
+def _calls(model: keras.Model) -> Iterator[Node]:
+    """The calls of single layers and operations, in nested models too."""
     graph = graph_of(model)
     for node in graph.nodes if graph else ():
         if graph_of(node.operation) is not None:
-            yield from _operations(node.operation)
+            yield from _calls(node.operation)
         else:
             yield node
 
 
-def _can_be_viewed(node: Any) -> bool:
+def _can_be_viewed(node: Node) -> bool:
     """Whether the call can be made in float64 by the same layer."""
     operation = node.operation
     if node.training:

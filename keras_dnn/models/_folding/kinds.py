@@ -1,4 +1,4 @@
-"""Which layers are linear, and what reads each of them."""
+"""How the call of each kind of linear layer is read."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ def is_linear(operation: Any) -> bool:
 
 
 def linear_of(node: Node) -> Linear:
-    """The call of such a layer as it is; `Inexact` if its weights are fixed."""
+    """The call of such a layer as it is; `Inexact` if its weights cannot change."""
     layer = node.operation
     mode = getattr(layer, "quantization_mode", None)
-    kind: type[Linear] = Convolution
-    if type(layer) in (layers.Dense, layers.EinsumDense):
-        kind = Einsum
-    elif type(layer) in SEPARABLE:
-        kind = Separable
     if mode == "int8" and type(layer) is layers.Dense and not layer.lora_enabled:
-        kind = Int8Dense
-    elif mode is not None:
+        return Int8Dense.read(node)
+    if mode is not None:
         raise Inexact(f"{layer.name} is quantised to {mode}")
-    return kind.read(node)
+    if type(layer) in (layers.Dense, layers.EinsumDense):
+        return Einsum.read(node)
+    if type(layer) in SEPARABLE:
+        return Separable.read(node)
+    return Convolution.read(node)
 
 
 def check_no_activation(layer: Any) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Self
 
-import keras
 import numpy as np
 
 from keras_dnn._keras.graph import Node
@@ -19,9 +17,7 @@ from keras_dnn.layers import BiasMap
 from keras_dnn.models._folding.affine import Affine, Array, compress, float64
 from keras_dnn.models._layer_copy import with_zero_weights
 
-layers = keras.layers
-
-# What is the same in all places but for rounding.
+# Values this close are equal up to rounding.
 TOLERANCE = 1e-12
 
 
@@ -32,8 +28,8 @@ class Linear(abc.ABC):
     Attributes:
         node: the call.
         kernel: as the layer has it.
-        bias: of the output's axes without the batch, of length 1 where it does not
-            change.
+        bias: with the axes of the output but the batch, each of length 1 if the bias
+            does not change along it.
     """
 
     node: Node
@@ -79,9 +75,25 @@ class Linear(abc.ABC):
         pairs = zip(self._arrays(), other._arrays(), strict=True)
         return all(np.array_equal(a, b) for a, b in pairs)
 
-    def _arrays(self) -> list[Array]:
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return [x for x in values if isinstance(x, np.ndarray)]
+    def new_layers(self, name: str) -> NewLayers:
+        """Layers that compute this, the first of this name."""
+        return NewLayers(self, name)
+
+    def write_kernel(self, new: Any) -> None:
+        """Gives a layer of the same kind its kernel."""
+        new.kernel.assign(self.kernel)
+
+    def bias_config(self, wanted: bool) -> dict[str, Any]:
+        """What in a layer's config says whether it has a bias."""
+        return {"use_bias": wanted}
+
+    def bias_of_layer(self, shape: tuple[int, ...]) -> Array:
+        """The bias as the layer has it."""
+        return np.broadcast_to(self.bias.reshape(-1), shape)
+
+    @abc.abstractmethod
+    def needs_map(self) -> bool:
+        """Whether the bias is one that only a `BiasMap` can hold."""
 
     @abc.abstractmethod
     def _outputs_scaled(self, scale: Array) -> Self: ...
@@ -93,51 +105,53 @@ class Linear(abc.ABC):
     def _response(self, shift: Array) -> Array:
         """What the layer without its bias makes of a constant input."""
 
-    @abc.abstractmethod
-    def _needs_map(self) -> bool:
-        """Whether the bias is one that only a `BiasMap` can hold."""
+    def _arrays(self) -> list[Array]:
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return [x for x in values if isinstance(x, np.ndarray)]
 
-    def _bias_config(self, wanted: bool) -> dict[str, Any]:
-        return {"use_bias": wanted}
 
-    def new_layers(self, name: str) -> tuple[list[Any], Callable[[], None]]:
-        """Layers that compute this, and what gives them their weights once built."""
-        old = self.node.operation
-        mapped = self._needs_map()
-        config = {
-            key: None if key.endswith(("_regularizer", "_constraint")) else value
-            for key, value in old.get_config().items()
-            if not key.startswith("lora_")
-        }
-        has_bias = not mapped and (old.bias is not None or bool(self.bias.any()))
-        config |= {"name": name, **self._bias_config(has_bias)}
-        made: list[Any] = []
+class NewLayers:
+    """The layers that compute a `Linear`: one, and a `BiasMap` where it needs that.
+
+    Attributes:
+        layers: in the order in which they are called.
+    """
+
+    def __init__(self, linear: Linear, name: str) -> None:
+        self.linear = linear
+        old, mapped = linear.node.operation, linear.needs_map()
+        has_bias = not mapped and (old.bias is not None or bool(linear.bias.any()))
+        config = config_for_inference(old)
+        config |= {"name": name, **linear.bias_config(has_bias)}
+        self._map: BiasMap | None = None
         if mapped:
-            made.append(
-                BiasMap(
-                    self.bias.shape,
-                    activation=config["activation"],
-                    name=f"{name}_bias_map",
-                    dtype=config["dtype"],
-                    trainable=config["trainable"],
-                )
+            self._map = BiasMap(
+                linear.bias.shape,
+                activation=config["activation"],
+                name=f"{name}_bias_map",
+                dtype=config["dtype"],
+                trainable=config["trainable"],
             )
             config["activation"] = "linear"
-        new, initializers = with_zero_weights(old, config)
+        self._layer, self._initializers = with_zero_weights(old, config)
+        self.layers = [self._layer] if self._map is None else [self._layer, self._map]
 
-        def fill() -> None:
-            self._write_kernel(new)
-            if mapped:
-                made[-1].bias.assign(self.bias)
-            elif has_bias:
-                new.bias.assign(self._bias_of_layer(new.bias.shape))
-            for attribute, initializer in initializers.items():
-                setattr(new, attribute, initializer)
+    def fill(self) -> None:
+        """Gives the layers their weights, once they are built."""
+        new, linear = self._layer, self.linear
+        linear.write_kernel(new)
+        if self._map is not None:
+            self._map.bias.assign(linear.bias)
+        elif new.bias is not None:
+            new.bias.assign(linear.bias_of_layer(tuple(new.bias.shape)))
+        for attribute, initializer in self._initializers.items():
+            setattr(new, attribute, initializer)
 
-        return [new, *made], fill
 
-    def _write_kernel(self, new: Any) -> None:
-        new.kernel.assign(self.kernel)
-
-    def _bias_of_layer(self, shape: tuple[int, ...]) -> Array:
-        return np.broadcast_to(self.bias.reshape(-1), shape)
+def config_for_inference(layer: Any) -> dict[str, Any]:
+    """A layer's config without regularizers, constraints and adapters (LoRA)."""
+    return {
+        key: None if key.endswith(("_regularizer", "_constraint")) else value
+        for key, value in layer.get_config().items()
+        if not key.startswith("lora_")
+    }

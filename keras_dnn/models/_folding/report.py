@@ -1,7 +1,8 @@
-"""What a plan of folding says to people."""
+"""Which layers were folded and which stay, by path, as the result shows them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,35 +14,45 @@ from keras_dnn.models._folding.affine import is_affine
 from keras_dnn.models._folding.plan import Plan
 from keras_dnn.models._rebuilding import Call, timed_model
 
-Book = tuple[dict[str, str], dict[str, str]]
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The layers of one kind.
+
+    Attributes:
+        folded: by path, the layers that do the work now.
+        kept: by path, the reason.
+    """
+
+    folded: dict[str, str] = dataclasses.field(default_factory=dict)
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def report(plan: Plan, calls: dict[Call, list[Any]]) -> tuple[Book, Book]:
-    """What was folded and what was kept: of batch norms, and of other layers.
+def reports(plan: Plan, calls: dict[Call, list[Any]]) -> tuple[Report, Report]:
+    """The report on batch norms, and that on other affine layers.
 
     Args:
         plan: after folding.
-        calls: the new layers, as the plan gives them.
+        calls: the new layers, by the key of the call they take the place of.
     """
-    norms: Book = {}, {}
-    others: Book = {}, {}
+    norms, others = Report(), Report()
     for key, sites in plan.affine.items():
-        layer, path = sites[0].node.operation, sites[0].path
+        layer, path = sites[0].layer, sites[0].path + sites[0].layer.name
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        folded, kept = norms if is_norm else others
-        if key in plan.targets:
-            names = [x.path + calls[x.key][0].name for x in plan.targets[key]]
-            folded[path + layer.name] = ", ".join(dict.fromkeys(names))
+        report = norms if is_norm else others
+        if key in plan.absorbed_by:
+            names = [x.path + calls[x.key][0].name for x in plan.absorbed_by[key]]
+            report.folded[path] = ", ".join(dict.fromkeys(names))
         else:
-            kept[path + layer.name] = plan.reasons[key]
-    norms[1].update(_hidden_norms(plan))
+            report.kept[path] = plan.reasons[key]
+    norms.kept.update(_hidden_norms(plan))
     return norms, others
 
 
 def _hidden_norms(plan: Plan) -> Iterator[tuple[str, str]]:
     """The batch norms in layers whose graph is not known, with the reason."""
-    for site in plan.sites:
-        layer = site.node.operation
+    for site in plan.graph.sites:
+        layer = site.layer
         if is_affine(layer) or graph_of(layer) or timed_model(layer):
             continue
         for part in sublayers(layer):
@@ -49,6 +60,6 @@ def _hidden_norms(plan: Plan) -> Iterator[tuple[str, str]]:
                 continue
             name, kind = site.path + layer.name, type(layer).__name__
             if part is layer:
-                yield name, f"{kind} is a batch norm of its own kind"
+                yield name, f"{kind} may compute something else than its base class"
             else:
                 yield f"{name}/{part.name}", f"it is inside a {kind}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import own_weights, sublayers
 
 layers = keras.layers
 
@@ -20,27 +20,33 @@ NAMES = (
     ("recurrent_kernel", "recurrent_constraint"),
     ("embeddings", "embeddings_constraint"),
 )
-"""What Keras calls a matrix and the layer's attribute with its constraint."""
+"""The attributes of a layer that hold a matrix and the constraint on it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """A weight matrix whose constraint is saved with its layer."""
+    """A weight matrix whose constraint is saved with its layer.
 
-    layer: Any
+    Attributes:
+        layer: the layer that has it.
+        variable: the matrix.
+        constraint_name: the attribute of the layer that holds its constraint.
+    """
+
+    layer: keras.layers.Layer
     variable: keras.Variable
-    name: str
+    constraint_name: str
 
-    def constrain(self, constraint: Any) -> None:
-        """Has the optimizer apply the constraint, and the layer save it."""
+    def constrain(self, constraint: keras.constraints.Constraint) -> None:
+        """Makes the optimizer apply the constraint, and the layer save it."""
         self.variable.constraint = constraint
-        setattr(self.layer, self.name, constraint)
+        setattr(self.layer, self.constraint_name, constraint)
 
 
 def layers_by_path(
     model: keras.Model, prefix: str = ""
 ) -> dict[str, keras.layers.Layer]:
-    """The layers of a model and of those nested in it, each once, in their order."""
+    """The layers of a model and of its nested models by path, each once, in order."""
     found: dict[str, keras.layers.Layer] = {}
     seen: set[int] = set()
     for layer in model.layers:
@@ -56,14 +62,14 @@ def layers_by_path(
 
 
 def matrices(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """All weights of a layer that have more than one axis, frozen or not, but biases.
+    """All weights of a layer with more than one axis, frozen or not, except biases.
 
-    The bias of a GRU or of an attention layer's projections has more than one axis.
+    The bias of a GRU or of an attention layer's projections has more than one axis too.
     """
     found = {
         id(v): v
         for part in sublayers(layer)
-        for v in part._trainable_variables
+        for v in own_weights(part)
         if len(v.shape) > 1 and v is not getattr(part, "bias", None)
     }
     return list(found.values())
@@ -76,16 +82,16 @@ def kernels(layer: keras.layers.Layer) -> list[Kernel]:
         config = part.get_config()
         for name, constraint in NAMES:
             variable = getattr(part, name, None) if constraint in config else None
-            # A kernel with an adapter (LoRA) is a sum, a quantised one does not train.
+            # A kernel with a LoRA adapter is a sum; a quantised kernel does not train.
             if isinstance(variable, keras.Variable) and any(
-                variable is v for v in part._trainable_variables
+                variable is v for v in own_weights(part)
             ):
                 found[id(variable)] = Kernel(part, variable, constraint)
     return list(found.values())
 
 
 def _saved_with(layer: Any) -> Iterator[keras.layers.Layer]:
-    """The layer and the layers inside it that its config describes one by one."""
+    """The layer, and the layers inside it that its config describes separately."""
     yield layer
     if isinstance(layer, keras.Model):
         inner = list(layer.layers)

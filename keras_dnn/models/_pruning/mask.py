@@ -2,9 +2,9 @@
 
     w <- m * c(m * w)
 
-with the mask m of zeros and ones and the constraint c that the layer has already. The
-weights are masked before it, so that it measures what is left, and after it, for one
-that would move a zero.
+with a mask m of zeros and ones and the constraint c that the layer already has. The
+weights are masked before c, so that it measures the remaining weights, and after it, in
+case it moves a zero.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ from keras_dnn._typing import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class PruningMask(keras.constraints.Constraint):
-    """Sets weights to zero after every update, always the same ones.
+    """Sets the same weights to zero after every update.
 
     Args:
-        mask: true where a weight stays, of the shape of the weights; or what
-            `get_config` makes of it.
-        constraint: the layer's own one. The mask of an earlier pruning is merged.
+        mask: true where a weight remains, of the shape of the weights; or its form in
+            `get_config`.
+        constraint: the layer's own constraint. The mask of an earlier pruning is
+            merged.
     """
 
-    def __init__(self, mask: Any, constraint: Any = None) -> None:
+    def __init__(
+        self,
+        mask: np.ndarray | dict[str, Any],
+        constraint: keras.constraints.Constraint | None = None,
+    ) -> None:
         self.mask = from_json(mask) if isinstance(mask, dict) else np.asarray(mask)
-        self.constraint = keras.constraints.get(constraint)
+        self.constraint: keras.constraints.Constraint | None = keras.constraints.get(
+            constraint
+        )
         if isinstance(self.constraint, PruningMask):
             self.mask = self.mask & self.constraint.mask
             self.constraint = self.constraint.constraint
@@ -40,7 +47,7 @@ class PruningMask(keras.constraints.Constraint):
         return w if self.constraint is None else self._masked(self.constraint(w))
 
     def _masked(self, w: Tensor) -> Tensor:
-        # Not a product, in which a weight that is NaN would stay NaN.
+        # Not a product, in which NaN would stay NaN.
         return keras.ops.where(self.mask, w, keras.ops.zeros_like(w))
 
     def get_config(self) -> dict[str, Any]:

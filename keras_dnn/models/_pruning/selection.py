@@ -13,9 +13,9 @@ from keras_dnn.models._pruning.kernels import Kernel, kernels, layers_by_path, m
 
 EMBEDDINGS = "embeddings_constraint"
 
-ALTERED = "it is quantised or has a LoRA"
+ALTERED = "it is quantised or has a LoRA adapter"
 UNSAVED = "its config has no place for masks, which would be lost when it is saved"
-EMBEDDING = "its rows are looked up, not multiplied by; name it in layers to prune it"
+EMBEDDING = "its rows are looked up, not multiplied; name it in layers to prune it"
 
 
 def to_prune(
@@ -23,31 +23,31 @@ def to_prune(
     pruned: keras.Model,
     layers: Sequence[str | keras.layers.Layer] | None,
 ) -> tuple[list[Kernel], dict[str, str]]:
-    """The kernels to prune in the copy, and why those of other layers are not.
+    """The kernels to prune in the copy, and why other layers are not pruned.
 
     Raises:
-        ValueError: if there are none, or a named layer is absent or can't be pruned.
+        ValueError: if there are none, or a named layer is missing or can't be pruned.
     """
     named = None if layers is None else _named(model, layers)
     found: dict[int, Kernel] = {}
-    kept: dict[str, str] = {}
+    unpruned: dict[str, str] = {}
     copies = layers_by_path(pruned)
     for path, layer in layers_by_path(model).items():
         if named is not None and id(layer) not in named:
             continue
         prunable = kernels(copies[path])
         if any(map(_is_altered, sublayers(layer))):
-            kept[path] = ALTERED
+            unpruned[path] = ALTERED
         elif len(prunable) < len(matrices(layer)):
-            kept[path] = UNSAVED
-        elif named is None and any(k.name == EMBEDDINGS for k in prunable):
-            kept[path] = EMBEDDING
+            unpruned[path] = UNSAVED
+        elif named is None and any(k.constraint_name == EMBEDDINGS for k in prunable):
+            unpruned[path] = EMBEDDING
         else:
             found.update((id(k.variable), k) for k in prunable)
-    if named is not None and kept:
-        path, reason = next(iter(kept.items()))
+    if named is not None and unpruned:
+        path, reason = next(iter(unpruned.items()))
         raise ValueError(
-            f"layers must name layers that can be pruned; {path} stays: {reason}. "
+            f"layers must name layers that can be pruned, but not {path}: {reason}. "
             f"Received: layers={layers!r}"
         )
     if not found:
@@ -55,7 +55,7 @@ def to_prune(
             "model must have a kernel to prune. Received: "
             f"model={model.name!r}, layers={layers!r}"
         )
-    return list(found.values()), kept
+    return list(found.values()), unpruned
 
 
 def _is_altered(layer: keras.layers.Layer) -> bool:
@@ -66,21 +66,21 @@ def _is_altered(layer: keras.layers.Layer) -> bool:
 
 
 def _named(model: keras.Model, layers: Any) -> set[int]:
-    """The ids of the layers of these names, and of those in the models so named."""
+    """The ids of the layers named, and of the layers in the models named."""
     every = layers_by_path(model)
-    named: set[int] = set()
+    ids: set[int] = set()
     for choice in _arguments.several("layers", layers):
         inside = {id(layer) for layer in sublayers_of(model, choice)}
-        meant = {
+        chosen = {
             id(layer)
             for path, layer in every.items()
             if matrices(layer) and (path == choice or id(layer) in inside)
         }
-        if not meant:
+        if not chosen:
             raise ValueError(
                 "layers must name layers of the model with kernels, of "
                 f"{[path for path in every if matrices(every[path])]}. "
                 f"Received: layers={layers!r}"
             )
-        named |= meant
-    return named
+        ids |= chosen
+    return ids

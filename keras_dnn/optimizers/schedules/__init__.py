@@ -1,4 +1,4 @@
-"""Learning rates, and momenta, that move as training goes on."""
+"""Learning rates, and momenta, that change during training."""
 
 from keras_dnn.optimizers.schedules._length import steps_in
 from keras_dnn.optimizers.schedules._schedule import Schedule

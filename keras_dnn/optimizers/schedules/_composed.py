@@ -34,7 +34,7 @@ def schedule(name: str, value: Any) -> Any:
 
 
 def value_of(schedule: Any, step: Tensor) -> Tensor:
-    """The value of any schedule, also of one that returns a plain float."""
+    """The value of a schedule as a tensor, also where it returns a plain float."""
     value = schedule(step)
     if keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
         return value

@@ -1,4 +1,4 @@
-"""Curves: schedules that are one formula of the step."""
+"""Curves: schedules that are a formula of the step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from keras_dnn.optimizers.schedules._schedule import Schedule
 
 
 class Curve(Schedule):
-    """A schedule whose subclass writes its formula in `at`, for a float of any size.
+    """A schedule whose subclass writes its formula in `at`.
 
-    The formula is worked out in float64 and only its result is rounded: in float32 the
-    exponent alone would cost the last digits of a power.
+    The formula is computed in float64 and only its result is rounded: in float32,
+    rounding the exponent of a power would change its last digits.
     """
 
     def __init__(self, initial_learning_rate: float, name: str) -> None:
@@ -26,7 +26,7 @@ class Curve(Schedule):
         self.name = name
 
     def at(self, t: Tensor) -> Tensor:
-        """The value at step `t`, a tensor in the most precise dtype there is."""
+        """The value at step `t`, a tensor in the most precise dtype of the backend."""
         raise NotImplementedError
 
     def __call__(self, step: Tensor) -> Tensor:
@@ -47,16 +47,16 @@ def precise() -> str:
     return "float32" if keras.backend.backend() == "jax" else "float64"
 
 
-def steps_of(t: Tensor, length: float, whole: bool = False) -> Tensor:
-    """How many times `length` has passed.
+def periods(t: Tensor, length: float, complete: bool = False) -> Tensor:
+    """How many periods have passed.
 
     Args:
         t: the step.
-        length: of one time, in steps.
-        whole: whether to count only those that are complete.
+        length: of a period, in steps.
+        complete: whether to count only complete periods.
     """
-    if not whole:
+    if not complete:
         return t / length
     # TensorFlow may turn the division into a product, and 49 · (1/49) is less than 1;
-    # neither is the third part of 1e5 a third.
+    # so may t / length be with a length of 1e5 / 3.
     return ops.floor(t / length * (1 + 1e-15))

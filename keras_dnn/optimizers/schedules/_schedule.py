@@ -1,4 +1,4 @@
-"""What every schedule of this package can do beyond giving its value."""
+"""The base class of all schedules: their values without training, and a plot."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Base class of the schedules in this package.
 
     A subclass writes `__call__(step)` in `keras.ops`, for a step that is an int, an
-    array or a tensor of any shape, and `get_config`. Steps count from 0; a step past
-    the end holds the last value.
+    array or a tensor of any shape, and `get_config`. Steps count from 0; steps past the
+    end have the last value.
 
     Example:
         >>> import keras
@@ -46,14 +46,14 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return np.asarray(keras.ops.convert_to_numpy(self(np.asarray(steps))))
 
     def plot(self, steps: int, ax: Axes | None = None) -> Axes:
-        """Draws the first `steps` values.
+        """Plots the first `steps` values.
 
         Args:
-            steps: how many steps to draw.
-            ax: where to draw; a new figure if `None`.
+            steps: how many steps to plot.
+            ax: where to plot; a new figure if `None`.
 
         Returns:
-            The axes drawn on.
+            The axes with the plot.
 
         Raises:
             ImportError: if matplotlib is not installed.
@@ -65,5 +65,5 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             positions, self.values(positions), label=self.plot_label, ax=ax
         )
 
-    plot_label = "learning rate"
-    """What `plot` calls the value."""
+    plot_label: str = "learning rate"
+    """The label of the value in a plot."""

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._curve import Curve, steps_of
+from keras_dnn.optimizers.schedules._curve import Curve, periods
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -22,13 +22,12 @@ class CosineDecay(Curve):
     \alpha + (1 - \alpha) \tfrac{1}{2} (1 + \cos(\pi \, t / s)) \right)
     $$
 
-    for $t \le s$; later steps hold the last value $\alpha \eta_0$.
-
+    for $t \le s$; later steps have the last value $\alpha \eta_0$.
 
     Args:
         initial_learning_rate: $\eta_0$, a float of at least 0.
         decay_steps: $s$, a positive number.
-        alpha: $\alpha$, the share of the rate that is left at the end, in [0, 1].
+        alpha: $\alpha$, the fraction of the rate that remains at the end, in [0, 1].
         name: name of the schedule.
 
     Raises:
@@ -58,10 +57,11 @@ class CosineDecay(Curve):
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""
-        share = ops.minimum(steps_of(t, self.decay_steps), 1.0)
-        # The sine of the rest meets zero exactly where the cosine of the whole misses.
-        left = ops.square(ops.sin((1 - share) * (math.pi / 2)))
-        return self.initial_learning_rate * (self.alpha + (1 - self.alpha) * left)
+        progress = ops.minimum(periods(t, self.decay_steps), 1.0)
+        # (1 + cos(π x)) / 2 is sin²((1 - x) π / 2), which is exactly zero at the end.
+        remaining = ops.square(ops.sin((1 - progress) * (math.pi / 2)))
+        fraction = self.alpha + (1 - self.alpha) * remaining
+        return self.initial_learning_rate * fraction
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this schedule again."""

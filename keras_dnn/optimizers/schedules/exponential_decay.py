@@ -1,4 +1,4 @@
-"""Exponential scheduling: the rate falls by the same factor in the same time."""
+"""Exponential decay: the rate falls by the same factor in equal times."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._curve import Curve, steps_of
+from keras_dnn.optimizers.schedules._curve import Curve, periods
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class ExponentialDecay(Curve):
-    r"""Learning rate that falls by the same factor in every stretch of training.
+    r"""Learning rate that falls by the same factor every `decay_steps` steps.
 
     $$
     \eta_t = \eta_0 \, r^{t / s}
     $$
 
-
     Args:
         initial_learning_rate: $\eta_0$, a float of at least 0.
-        decay_steps: $s$, a positive number: after so many steps the rate is multiplied
-            by `decay_rate`.
+        decay_steps: $s$, a positive number: after $s$ steps the rate is multiplied by
+            `decay_rate`.
         decay_rate: $r$, a float in (0, 1].
         staircase: whether $t / s$ is rounded down, so that the rate falls in steps.
         name: name of the schedule.
@@ -59,7 +58,7 @@ class ExponentialDecay(Curve):
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""
-        passed = steps_of(t, self.decay_steps, whole=self.staircase)
+        passed = periods(t, self.decay_steps, complete=self.staircase)
         return self.initial_learning_rate * self.decay_rate**passed
 
     def get_config(self) -> dict[str, Any]:

@@ -9,19 +9,18 @@ from keras import ops
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._curve import Curve, steps_of
+from keras_dnn.optimizers.schedules._curve import Curve, periods
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class InverseSquareRootDecay(Curve):
-    r"""Learning rate that falls with the inverse square root of the time.
+    r"""Learning rate that falls with the inverse square root of the step.
 
     $$
     \eta_t = \frac{\eta_0}{\sqrt{\max(1, t / s)}}
     $$
 
-    It rests for the first $s$ steps, in which a `Warmup` may come before it.
-
+    It is constant for the first $s$ steps; put a `Warmup` in front to replace them.
 
     Args:
         initial_learning_rate: $\eta_0$, a float of at least 0.
@@ -52,7 +51,7 @@ class InverseSquareRootDecay(Curve):
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""
-        passed = steps_of(t, self.decay_steps)
+        passed = periods(t, self.decay_steps)
         return self.initial_learning_rate / ops.sqrt(ops.maximum(passed, 1.0))
 
     def get_config(self) -> dict[str, Any]:

@@ -8,20 +8,19 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._curve import Curve, steps_of
+from keras_dnn.optimizers.schedules._curve import Curve, periods
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class InverseTimeDecay(Curve):
-    r"""Learning rate that falls with the inverse of the time.
+    r"""Learning rate that falls with the inverse of the step.
 
     $$
     \eta_t = \frac{\eta_0}{1 + k \, t / s}
     $$
 
-    With the steps of an epoch for $s$ it is the `learning_rate / (1 + decay * epoch)`
-    of many courses, taken at every step.
-
+    With $s$ the number of steps in an epoch it is the `learning_rate / (1 + decay *
+    epoch)` of many courses, computed at every step.
 
     Args:
         initial_learning_rate: $\eta_0$, a float of at least 0.
@@ -55,7 +54,7 @@ class InverseTimeDecay(Curve):
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""
-        passed = steps_of(t, self.decay_steps)
+        passed = periods(t, self.decay_steps)
         return self.initial_learning_rate / (1 + self.decay_rate * passed)
 
     def get_config(self) -> dict[str, Any]:

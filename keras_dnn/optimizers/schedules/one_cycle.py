@@ -1,111 +1,23 @@
 """The 1-cycle policy.
 
 L. N. Smith, "A disciplined approach to neural network hyper-parameters: Part 1", 2018.
-The rate climbs to its maximum and comes back while the momentum goes the other way;
-a last short phase takes the rate far down with the momentum high.
+The learning rate rises to its maximum and falls back while the momentum does the
+opposite; in a last short phase the rate falls much lower and the momentum stays high.
 """
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-from keras import ops
 
 from keras_dnn import _arguments
-from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._schedule import Schedule
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-
-class _Cycle(Schedule):
-    """A curve through knots (step, value), annealed between each two of them."""
-
-    def __init__(
-        self,
-        total_steps: int,
-        warmup_fraction: float,
-        final_fraction: float,
-        anneal: str,
-        *,
-        start: float,
-        peak: float,
-        back: float,
-        last: float,
-    ) -> None:
-        self.total_steps = _arguments.count("total_steps", total_steps)
-        self.warmup_fraction = _arguments.number(
-            "warmup_fraction", warmup_fraction, high=1.0, bounds="()"
-        )
-        self.final_fraction = _arguments.number(
-            # Written so that 0.8 and 0.2, which come to 1, are not too much.
-            "final_fraction",
-            final_fraction,
-            high=1.0 - self.warmup_fraction + 1e-9,
-        )
-        self.anneal = _arguments.choice("anneal", anneal, ("linear", "cosine"))
-        self._knots = self._meet(start, peak, back, last)
-
-    def _meet(
-        self, start: float, peak: float, back: float, last: float
-    ) -> list[tuple[int, float]]:
-        """The steps at which the phases meet, with the values there."""
-        end = self.total_steps - 1
-        if end == 0:
-            return [(0, peak)]
-        if end == 1:
-            return [(0, peak), (1, last)]
-        top = min(max(round(self.warmup_fraction * end), 1), end - 1)
-        turn = end - round(self.final_fraction * end)
-        knots = [(0, start), (top, peak), (end, last)]
-        if top < turn < end:
-            knots.insert(2, (turn, back))
-        return knots
-
-    def __call__(self, step: Tensor) -> Tensor:
-        """The value at `step`, which may be an int, an array or a tensor."""
-        step = ops.convert_to_tensor(step)
-        dtype = keras.config.floatx()
-        value = ops.full_like(step, self._knots[0][1], dtype=dtype)
-        for (start, first), (end, last) in itertools.pairwise(self._knots):
-            # Whole steps are subtracted before they become floats: float32 cannot
-            # tell step 20,000,001 from its neighbour, but it can tell 1 from 2.
-            passed = ops.cast(step - ops.cast(start, step.dtype), dtype)
-            share = ops.clip(passed / (end - start), 0.0, 1.0)
-            value = ops.where(passed > 0, self._between(first, last, share), value)
-            # TensorFlow may turn a division into a product, which is not exact.
-            value = ops.where(passed < end - start, value, ops.cast(last, dtype))
-        return value
-
-    def _between(self, first: float, last: float, share: Tensor) -> Tensor:
-        if self.anneal == "cosine":
-            share = (1.0 - ops.cos(share * 3.141592653589793)) / 2.0
-        value = first + (last - first) * share
-        # Rounding must not lead past the maximum.
-        return ops.clip(value, min(first, last), max(first, last))
-
-    def plot(self, steps: int | None = None, ax: Axes | None = None) -> Axes:
-        """Draws the cycle.
-
-        Args:
-            steps: how many steps to draw; by default the whole cycle.
-            ax: where to draw; a new figure if `None`.
-
-        Returns:
-            The axes drawn on.
-
-        Raises:
-            ImportError: if matplotlib is not installed.
-        """
-        return super().plot(self.total_steps if steps is None else steps, ax)
+from keras_dnn.optimizers.schedules._cycle import Anneal, Cycle
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class OneCycle(_Cycle):
-    r"""Learning rate that climbs to its maximum, comes back and then goes far down.
+class OneCycle(Cycle):
+    r"""Learning rate that rises to its maximum, falls back and then falls far lower.
 
     With $T$ total steps, of which step $0$ is the first and step $T - 1$ the last,
 
@@ -114,26 +26,26 @@ class OneCycle(_Cycle):
     \eta_{T-1} = \frac{\eta_{max}}{d_0 \, d_1}
     $$
 
-    and these four values are met exactly, the maximum at step
+    and these four values are reached exactly, the maximum at step
     `round(warmup_fraction * (T - 1))` and the return to $\eta_0$ at step
-    `T - 1 - round(final_fraction * (T - 1))`. Later steps hold the last value. A cycle
-    too short for four knots drops the return to $\eta_0$ first, then the start: with
-    $T = 2$ it is the maximum, then the last value; with $T = 1$ the maximum.
+    `T - 1 - round(final_fraction * (T - 1))`. Later steps have the last value. A cycle
+    too short for these four values has no return to $\eta_0$; with $T = 2$ it has no
+    start either, only the maximum and the last value; with $T = 1$ only the maximum.
 
     Args:
         max_learning_rate: $\eta_{max}$, a positive float.
-        total_steps: $T$, the count of optimizer updates in the training, at least 1.
+        total_steps: $T$, the number of optimizer updates in the training, at least 1.
         initial_divisor: $d_0$, at least 1.
         final_divisor: $d_1$, at least 1.
-        warmup_fraction: share of the training in which the rate climbs, in (0, 1).
-        final_fraction: share of the training in the last phase, in [0, 1). `0.0` merges
-            the last two phases into one (the form of PyTorch and fastai).
+        warmup_fraction: fraction of the training in which the rate rises, in (0, 1).
+        final_fraction: fraction of the training in the last phase, in [0, 1). `0.0`
+            merges the last two phases into one (as in PyTorch and fastai).
         anneal: `"linear"` or `"cosine"`, the shape of each phase.
         name: name of the schedule.
 
     Raises:
-        ValueError: if a value lies outside its range, or the two fractions come to
-            more than 1.
+        ValueError: if a value lies outside its range, or the sum of the two
+            fractions is more than 1.
 
     Example:
         >>> from keras_dnn.optimizers.schedules import OneCycle
@@ -157,7 +69,7 @@ class OneCycle(_Cycle):
         final_divisor: float = 1000.0,
         warmup_fraction: float = 0.45,
         final_fraction: float = 0.1,
-        anneal: str = "linear",
+        anneal: Anneal = "linear",
         name: str = "one_cycle",
     ) -> None:
         peak = _arguments.number("max_learning_rate", max_learning_rate, bounds="()")
@@ -178,11 +90,11 @@ class OneCycle(_Cycle):
         )
 
     def momentum(self, high: float = 0.95, low: float = 0.85) -> OneCycleMomentum:
-        """The momentum that goes with this rate: down while the rate goes up.
+        """The momentum for this learning rate: it falls while the rate rises.
 
         Args:
-            high: momentum at both ends and through the last phase, in [0, 1).
-            low: momentum where the rate is at its maximum, in [0, high].
+            high: momentum at both ends and in the last phase, in [0, 1).
+            low: momentum when the rate is at its maximum, in [0, high].
 
         Returns:
             A schedule over the same steps.
@@ -220,7 +132,7 @@ class OneCycle(_Cycle):
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class OneCycleMomentum(_Cycle):
+class OneCycleMomentum(Cycle):
     """Momentum partner of `OneCycle`; made by `OneCycle.momentum`."""
 
     plot_label = "momentum"
@@ -233,7 +145,7 @@ class OneCycleMomentum(_Cycle):
         *,
         warmup_fraction: float = 0.45,
         final_fraction: float = 0.1,
-        anneal: str = "linear",
+        anneal: Anneal = "linear",
         name: str = "one_cycle_momentum",
     ) -> None:
         self.high = _arguments.number("high", high, high=1.0)

@@ -1,4 +1,4 @@
-"""Piecewise constant scheduling: one rate after another."""
+"""Piecewise constant schedule: one rate after another."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from keras_dnn.optimizers.schedules._schedule import Schedule
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class PiecewiseConstant(Schedule):
-    """Learning rate that is given for each stretch of training.
+    """Learning rate that is constant between boundaries.
 
     It changes *at* a boundary: step `boundaries[0]` is the first with `values[1]`, as
     in PyTorch and optax. Keras's own `PiecewiseConstantDecay` changes one step later.
 
     Args:
-        boundaries: the steps at which the rate changes, ints that rise.
+        boundaries: the steps at which the rate changes, ints in increasing order.
         values: the rates, one more than boundaries.
         name: name of the schedule.
 
     Raises:
-        ValueError: if the boundaries do not rise or the numbers do not match.
+        ValueError: if the boundaries do not increase or the lengths do not match.
 
     Example:
         >>> from keras_dnn.optimizers.schedules import PiecewiseConstant
@@ -48,14 +48,14 @@ class PiecewiseConstant(Schedule):
         *,
         name: str = "piecewise_constant",
     ) -> None:
-        self.boundaries = rising("boundaries", boundaries)
+        self.boundaries = increasing("boundaries", boundaries)
         self.rates = [
             _arguments.number("values", value)
             for value in _arguments.several("values", values)
         ]
         if len(self.rates) != len(self.boundaries) + 1:
             raise ValueError(
-                "values must hold one number more than boundaries. "
+                "values must contain one number more than boundaries. "
                 f"Received: boundaries={boundaries}, values={values}"
             )
         self.name = name
@@ -79,12 +79,12 @@ class PiecewiseConstant(Schedule):
         }
 
 
-def rising(name: str, boundaries: Sequence[int]) -> list[int]:
-    """The boundaries as a list, if they are steps that rise."""
+def increasing(name: str, boundaries: Sequence[int]) -> list[int]:
+    """The boundaries as a list, if they are increasing steps."""
     steps = [
         _arguments.count(name, boundary)
         for boundary in _arguments.several(name, boundaries)
     ]
     if any(one >= other for one, other in itertools.pairwise(steps)):
-        raise ValueError(f"{name} must rise. Received: {name}={boundaries}")
+        raise ValueError(f"{name} must increase. Received: {name}={boundaries}")
     return steps

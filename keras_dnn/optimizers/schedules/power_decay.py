@@ -1,4 +1,4 @@
-"""Power scheduling: the rate falls with a power of the step."""
+"""Power decay: the rate falls with a power of the step."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._curve import Curve, steps_of
+from keras_dnn.optimizers.schedules._curve import Curve, periods
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class PowerDecay(Curve):
-    r"""Learning rate that falls with a power of the step, fast first, then ever slower.
+    r"""Learning rate that falls with a power of the step: fast at first, then slowly.
 
     $$
     \eta_t = \frac{\eta_0}{(1 + t / s)^c}
     $$
 
-    With $c = 1$ it is a half after $s$ steps, a third after $2s$, a quarter after $3s$.
-
+    With $c = 1$ it is halved after $s$ steps, a third after $2s$, a quarter after $3s$.
 
     Args:
         initial_learning_rate: $\eta_0$, a float of at least 0.
@@ -58,7 +57,7 @@ class PowerDecay(Curve):
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""
-        passed = steps_of(t, self.decay_steps, whole=self.staircase)
+        passed = periods(t, self.decay_steps, complete=self.staircase)
         return self.initial_learning_rate / (1 + passed) ** self.power
 
     def get_config(self) -> dict[str, Any]:

@@ -22,12 +22,11 @@ from keras_dnn.optimizers.schedules._composed import (
 class Scaled(Composed):
     """Learning rate that is a schedule times a factor.
 
-    `PerformanceScheduler` makes one of these, to turn a schedule down when the model
-    stops improving.
+    `PerformanceScheduler` uses it to reduce a schedule when the model stops improving.
 
     Args:
         schedule: any `LearningRateSchedule`.
-        factor: a float of at least 0, or a variable that holds one.
+        factor: a float of at least 0, or a variable with such a value.
         name: name of the schedule.
 
     Raises:

@@ -18,7 +18,7 @@ from keras_dnn.optimizers.schedules._composed import (
     value_of,
     wide,
 )
-from keras_dnn.optimizers.schedules.piecewise_constant import rising
+from keras_dnn.optimizers.schedules.piecewise_constant import increasing
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -29,12 +29,12 @@ class Sequence(Composed):
 
     Args:
         schedules: two or more of any `LearningRateSchedule`.
-        boundaries: the steps at which the next one begins, ints that rise, one fewer
-            than schedules.
+        boundaries: the steps at which the next one begins, ints in increasing order,
+            one fewer than schedules.
         name: name of the schedule.
 
     Raises:
-        ValueError: if the boundaries do not rise or the numbers do not match.
+        ValueError: if the boundaries do not increase or the lengths do not match.
 
     Example:
         >>> from keras_dnn.optimizers.schedules import CosineDecay, Sequence, StepDecay
@@ -45,7 +45,7 @@ class Sequence(Composed):
 
     Reference:
         P. Goyal and others, "Accurate, large minibatch SGD: training ImageNet in 1
-        hour", 2017, whose warm-up and steps are one.
+        hour", 2017, which puts a warm-up before steps.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Sequence(Composed):
             schedule("schedules", one)
             for one in _arguments.several("schedules", schedules)
         ]
-        self.boundaries = rising("boundaries", boundaries)
+        self.boundaries = increasing("boundaries", boundaries)
         if not 1 < len(self.schedules) == len(self.boundaries) + 1:
             raise ValueError(
-                "schedules must hold two or more, one more than boundaries. "
+                "schedules must contain two or more, one more than boundaries. "
                 f"Received: schedules={schedules}, boundaries={boundaries}"
             )
         self.name = name

@@ -1,4 +1,4 @@
-"""Step decay: the rate drops by a factor now and then."""
+"""Step decay: the rate drops by a factor at regular steps."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._typing import Tensor
-from keras_dnn.optimizers.schedules._curve import Curve, steps_of
+from keras_dnn.optimizers.schedules._curve import Curve, periods
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class StepDecay(Curve):
-    r"""Learning rate that drops by a factor each time so many steps have passed.
+    r"""Learning rate that drops by a factor every `drop_every` steps.
 
     $$
     \eta_t = \eta_0 \, f^{\lfloor t / s \rfloor}
     $$
 
     It drops *at* step $s$, the first one with the lower rate.
-
 
     Args:
         initial_learning_rate: $\eta_0$, a float of at least 0.
@@ -55,7 +54,7 @@ class StepDecay(Curve):
 
     def at(self, t: Tensor) -> Tensor:
         """The formula above."""
-        drops = steps_of(t, self.drop_every, whole=True)
+        drops = periods(t, self.drop_every, complete=True)
         return self.initial_learning_rate * self.factor**drops
 
     def get_config(self) -> dict[str, Any]:

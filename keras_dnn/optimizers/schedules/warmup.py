@@ -1,4 +1,4 @@
-"""Warm-up: the first steps are small ones."""
+"""Warm-up: the learning rate rises over the first steps."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from keras_dnn.optimizers.schedules._composed import (
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class Warmup(Composed):
-    r"""Learning rate that first climbs in a straight line to where a schedule begins.
+    r"""Learning rate that rises linearly to the first value of another schedule.
 
     $$
     \eta_t = \eta_{start} + (\eta_0 - \eta_{start}) \, t / w \quad (t < w), \qquad
     \eta_t = \text{schedule}(t - w)
     $$
 
-    The schedule begins when the climb has ended, with its own step 0.
+    The schedule begins after the warm-up, with its own step 0.
 
     Args:
-        schedule: what follows, any `LearningRateSchedule`.
-        warmup_steps: $w$, how many steps the climb takes.
+        schedule: the schedule that follows, any `LearningRateSchedule`.
+        warmup_steps: $w$, the number of steps in which the rate rises.
         start: $\eta_{start}$, the rate of the first step.
         name: name of the schedule.
 
@@ -69,10 +69,10 @@ class Warmup(Composed):
         """The value at `step`, which may be an int, an array or a tensor."""
         step = wide(step)
         after = value_of(self.schedule, since(step, self.warmup_steps))
-        share = ops.cast(step, after.dtype) / self.warmup_steps
+        progress = ops.cast(step, after.dtype) / self.warmup_steps
         first = value_of(self.schedule, ops.zeros_like(step))
-        climb = self.start + (first - self.start) * ops.maximum(share, 0.0)
-        return ops.where(step < at(self.warmup_steps, step), climb, after)
+        rising = self.start + (first - self.start) * ops.maximum(progress, 0.0)
+        return ops.where(step < at(self.warmup_steps, step), rising, after)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create this schedule again."""

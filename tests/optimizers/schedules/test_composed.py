@@ -403,5 +403,5 @@ def test_sequence_needs_more_than_one_schedule():
 
 @pytest.mark.parametrize("boundaries", [[5, 5], [5, 3]])
 def test_boundaries_of_a_sequence_rise(boundaries):
-    with pytest.raises(ValueError, match=r"^boundaries must rise\. Received: b"):
+    with pytest.raises(ValueError, match=r"^boundaries must increase\. Received: b"):
         Sequence([ONE, TWO, ONE], boundaries)
