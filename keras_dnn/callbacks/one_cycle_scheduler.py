@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from keras_dnn import _arguments
-from keras_dnn._tensorflow import tf
+from keras_dnn._keras.optimizers import calls_of, innermost
 from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.callbacks.probe import Probe
 from keras_dnn.optimizers import Optimizer
-from keras_dnn.optimizers._override import override, put_back, updates_of
-from keras_dnn.optimizers.schedules import OneCycle
+from keras_dnn.optimizers._override import is_used, override, put_back, updates_of
+from keras_dnn.optimizers.schedules import OneCycle, Schedule
 
 
 class OneCycleScheduler(Probe, Resumable):
     """Trains with one cycle of the learning rate, and of the momentum against it.
 
-    The length of the cycle is that of this `fit`: its epochs from `initial_epoch` on
-    times its batches, in optimizer updates. The rate, and with an optimizer of this
-    package the momentum or beta_1, are read inside the compiled step, so they move at
-    every step, also with `steps_per_execution`. With one of Keras's own optimizers
-    only the rate can move, and a warning says so. When `fit` is over, however it ended,
-    the optimizer has its own rate and momentum again. Another `fit` is another cycle.
+    The cycle is as long as this `fit`: its epochs from `initial_epoch` on times its
+    batches, in optimizer updates. The rate, and with an optimizer of this package the
+    momentum or beta_1, are read inside the compiled step, so they change at every step,
+    also with `steps_per_execution`. With one of Keras's own optimizers only the rate
+    can change, and a warning says so. When `fit` is over, however it ends, the
+    optimizer has its own rate and momentum again. Another `fit` is another cycle.
 
     Args:
         max_learning_rate: the rate at the top; see `tuning.find_learning_rate`.
         momentum: its highest and lowest value, `None` to leave it alone.
-        total_steps: length of the cycle in updates; only needed where the data does not
-            know its own, a `tf.data.Dataset` of unknown size without
-            `steps_per_epoch`.
+        total_steps: length of the cycle in updates; only needed for data of unknown
+            size, such as a filtered `tf.data.Dataset` without `steps_per_epoch`.
         **options: the other arguments of `OneCycle`: `initial_divisor`,
             `final_divisor`, `warmup_fraction`, `final_fraction` and `anneal`.
 
     Attributes:
         schedule: the `OneCycle` of this `fit`, or of the last; `None` before the first.
-        coverage: the share of the cycle that was trained.
+        coverage: the fraction of the cycle that was trained.
 
     Raises:
         ValueError: if a value lies outside its range, or, in `fit`, if the length of
@@ -73,11 +73,11 @@ class OneCycleScheduler(Probe, Resumable):
         super().__init__()
         self._total_steps = total_steps
         self._options = {"max_learning_rate": max_learning_rate, **options}
-        # A bad argument is told now rather than in `fit`.
+        # Reports a bad argument now rather than in `fit`.
         trial = self._cycle(1 if total_steps is None else total_steps)
         if momentum is not None:
             _check(momentum, trial)
-        self.momentum = momentum
+        self.momentum: tuple[float, float] | None = momentum
         self._end: int | None = None
         self.schedule: OneCycle | None = None
         self._start = 0
@@ -86,7 +86,7 @@ class OneCycleScheduler(Probe, Resumable):
 
     @property
     def coverage(self) -> float:
-        """The share of the cycle that was trained."""
+        """The fraction of the cycle that was trained."""
         if self.schedule is None:
             return 0.0
         # Another fit, without this callback, must not count.
@@ -94,9 +94,8 @@ class OneCycleScheduler(Probe, Resumable):
         return min((end - self._start) / self.schedule.total_steps, 1.0)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Gets into the training step."""
-        model = self.model
-        self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        """Attaches to the training step."""
+        self._optimizer = innermost(self.model)
         if hasattr(self._optimizer, "optimizers"):
             raise ValueError(
                 "OneCycleScheduler drives one optimizer, not a MultiOptimizer. "
@@ -121,10 +120,10 @@ class OneCycleScheduler(Probe, Resumable):
             return
         name = "momentum" if hasattr(optimizer, "momentum") else "beta_1"
         if isinstance(optimizer, Optimizer):
-            if vars(optimizer).get(f"_{name}") is not None:
+            if is_used(optimizer, name):
                 self._follow(name, self.schedule.momentum(*self.momentum))
         elif getattr(optimizer, name, 0.0):
-            _warn_that_only_the_rate_moves(optimizer, name)
+            _warn_that_only_the_rate_changes(optimizer, name)
 
     def _cycle(self, total_steps: int) -> OneCycle:
         return OneCycle(total_steps=total_steps, **self._options)
@@ -136,38 +135,34 @@ class OneCycleScheduler(Probe, Resumable):
         batches = self.params["steps"]
         if batches is None:
             raise ValueError(
-                "total_steps must be given to OneCycleScheduler, because the data does "
-                "not know its size. Received: total_steps=None"
+                "total_steps must be given to OneCycleScheduler, because the size of "
+                "the data is unknown. Received: total_steps=None"
             )
         every = self._optimizer.gradient_accumulation_steps or 1
-        pending = int(tf.convert_to_tensor(self._optimizer._iterations)) % every
+        pending = int(calls_of(self._optimizer)) % every
         epochs = int(self.params["epochs"]) - epoch
         return max((pending + epochs * int(batches)) // every, 1)
 
-    def _follow(self, name: str, schedule: Any) -> None:
+    def _follow(self, name: str, schedule: Schedule) -> None:
         start = self._start
-
         override(self._optimizer, name, lambda updates: schedule(updates - start))
         self._overridden.append((self._optimizer, name))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the position for a process that takes over."""
+        """Stores the position for a process that takes over."""
         self._back_up(epoch + 1)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Says how much of the cycle was trained, if not all of it."""
+        """Prints how much of the cycle was trained, if not all of it."""
         self._end = updates_of(self._optimizer)
         super().on_train_end(logs)
         if self.schedule is not None and self.coverage < 1:
+            steps = self._end - self._start
             print(  # noqa: T201
-                f"1-cycle: trained {self.coverage:.0%} of the cycle, "
-                f"{updates_of(self._optimizer) - self._start} of "
+                f"1-cycle: trained {self.coverage:.0%} of the cycle, {steps} of "
                 f"{self.schedule.total_steps} steps. The learning rate ended at "
-                f"{self.schedule.values(self._last_step()):.3g}."
+                f"{self.schedule.values(max(steps - 1, 0)):.3g}."
             )
-
-    def _last_step(self) -> int:
-        return max(updates_of(self._optimizer) - self._start - 1, 0)
 
     def release(self) -> None:
         """Gives the optimizer its own rate and momentum again."""
@@ -180,26 +175,26 @@ class OneCycleScheduler(Probe, Resumable):
         return {"start": self._start, "total_steps": self.schedule.total_steps}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """Goes on with the cycle of a process that ended."""
+        """Continues the cycle of a process that ended."""
         self._start = state["start"]
         self.schedule = self._cycle(state["total_steps"])
 
 
-def _check(momentum: Any, cycle: OneCycle) -> None:
+def _check(momentum: Sequence[float], cycle: OneCycle) -> None:
     try:
         high, low = momentum
         cycle.momentum(high, low)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "momentum must be None or its highest and lowest value, in [0, 1) and the "
-            f"highest first. Received: momentum={momentum!r}"
+            "momentum must be None or its highest and lowest value, both in [0, 1), "
+            f"the highest first. Received: momentum={momentum!r}"
         ) from error
 
 
-def _warn_that_only_the_rate_moves(optimizer: Any, name: str) -> None:
+def _warn_that_only_the_rate_changes(optimizer: Any, name: str) -> None:
     warnings.warn(
-        f"keras.optimizers.{type(optimizer).__name__} writes its {name} into the "
-        "compiled step, so only the learning rate follows the cycle. Use the optimizer "
-        "of the same name in keras_dnn.optimizers, or momentum=None.",
+        f"keras.optimizers.{type(optimizer).__name__} compiles its {name} into "
+        "the step as a constant, so only the learning rate follows the cycle. Use the "
+        "optimizer of the same name in keras_dnn.optimizers, or momentum=None.",
         stacklevel=2,
     )

@@ -40,6 +40,15 @@ def put_back(optimizer: Any, name: str) -> None:
         override_learning_rate(optimizer, None)
 
 
+def is_used(optimizer: Optimizer, name: str) -> bool:
+    """Whether an optimizer has a hyperparameter and was created to use it."""
+    hyperparameter: Hyperparameter | None = getattr(type(optimizer), name, None)
+    return (
+        hyperparameter is not None
+        and vars(optimizer).get(hyperparameter.store) is not None
+    )
+
+
 def updates_of(optimizer: Any) -> int:
     """How many updates an optimizer has made."""
     return int(tf.convert_to_tensor(optimizer.iterations))

@@ -54,7 +54,7 @@ def fit(model, data, callbacks=(), *, epochs=1, batch_size=4, **options):
 
     Args:
         model: a compiled model.
-        data: a tuple of arrays `(x, y)`, or batches.
+        data: a tuple of arrays `(x, y)` or `(x, y, sample_weight)`, or batches.
         callbacks: one or several.
         epochs: as in `fit`.
         batch_size: as in `fit`, for arrays.
@@ -66,8 +66,13 @@ def fit(model, data, callbacks=(), *, epochs=1, batch_size=4, **options):
     if isinstance(callbacks, keras.callbacks.Callback):
         callbacks = [callbacks]
     arrays = isinstance(data, tuple)
+    x, y, sample_weight = (
+        keras.utils.unpack_x_y_sample_weight(data) if arrays else (data, None, None)
+    )
     return model.fit(
-        *(data if arrays else (data,)),
+        x,
+        y,
+        sample_weight=sample_weight,
         batch_size=batch_size if arrays else None,
         epochs=epochs,
         shuffle=False,
