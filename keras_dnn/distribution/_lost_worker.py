@@ -1,4 +1,4 @@
-"""What to do when another worker is gone, said where TensorFlow says what it saw."""
+"""Advice, added to TensorFlow's error, on what to do when a worker is lost."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from types import TracebackType
 from keras_dnn._tensorflow import tf
 
 NOTE = (
-    "Another worker has ended or cannot be reached, and this one cannot go on without "
-    "it. Start all workers again: with save_on_chief(BackupAndRestore(...)) among the "
-    "callbacks, training goes on from the last backup. If it ended with an error of "
-    "its own, that worker's output has it."
+    "Another worker has ended or cannot be reached, and this one cannot continue "
+    "without it. Start all workers again: with save_on_chief(BackupAndRestore(...)) "
+    "among the callbacks, training continues from the last backup. If the other worker "
+    "ended with an error, its output shows it."
 )
 
 
-def explain() -> None:
-    """Adds a note to the error with which a lost worker ends this program."""
-    if getattr(sys.excepthook, "of", None) == __name__:
+def add_advice() -> None:
+    """Adds a note to errors that a lost worker causes, when they end this program."""
+    if getattr(sys.excepthook, "module", None) == __name__:
         return
     show = sys.excepthook
 
     def hook(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, _signs()):
+        if isinstance(error, _errors()):
             error.add_note(f"\n{NOTE}")
         show(kind, error, trace)
 
-    hook.of = __name__  # type: ignore[attr-defined]
+    hook.module = __name__  # type: ignore[attr-defined]
     sys.excepthook = hook
 
 
-def _signs() -> tuple[type[Exception], ...]:
+def _errors() -> tuple[type[Exception], ...]:
     errors = tf.errors
     return errors.UnavailableError, errors.AbortedError, errors.InternalError

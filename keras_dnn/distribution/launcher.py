@@ -1,4 +1,4 @@
-"""Workers on this machine, as processes."""
+"""Starts workers as processes on this machine."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from keras_dnn import _arguments
 
 HOST = "127.0.0.1"
 PORTS = range(20_000, 32_000)
-"""Below those that the system gives to connections that go out."""
+"""Below the ports that the system assigns to outgoing connections."""
 POLL = 0.05
+"""Seconds between two checks of the processes."""
 
 
 def launch(
@@ -33,26 +34,27 @@ def launch(
 ) -> list[int]:
     """Runs a script as several workers on this machine and waits for them.
 
-    For trying a script out, for tests, and for a machine with several devices. Each
-    worker gets a `TF_CONFIG` with free ports. None outlives the call, nor the process
-    that makes it, however that ends: they are killed, for TensorFlow lets a worker
-    ignore a mere request to end.
+    It is meant for trying a script out, for tests, and for a machine with several
+    devices. Each worker gets a `TF_CONFIG` with free ports. No worker outlives the call
+    or the calling process: workers are killed, since TensorFlow makes them ignore a
+    request to end.
 
     Args:
         script: the file to run.
-        arguments: what it finds in `sys.argv[1:]`.
-        workers: how many; worker 0 is the chief.
-        timeout: seconds after which workers that still run are killed; `None` for no
-            limit.
-        grace: seconds that the others have to end by themselves after one has failed.
-        log_dir: folder for what the workers print, in `worker-0.log` and so on; `None`
-            to let them write to this process's output.
+        arguments: arguments of the script, its `sys.argv[1:]`.
+        workers: number of workers; worker 0 is the chief.
+        timeout: seconds after which running workers are killed; `None` for no limit.
+        grace: seconds that the other workers have to end by themselves after one has
+            failed.
+        log_dir: folder for the workers' output, in `worker-0.log` and so on; `None` to
+            let them write to this process's output.
 
     Returns:
-        The exit status of each worker: 0 for success, below 0 the signal that ended it.
+        The exit status of each worker: 0 for success, negative for the signal that
+        ended it.
 
     Raises:
-        ValueError: if a number is out of its range or there is no such script.
+        ValueError: if a number lies outside its range or the script does not exist.
 
     Example:
         >>> from pathlib import Path
@@ -71,7 +73,11 @@ def launch(
     if not Path(script).is_file():
         raise ValueError(f"script must be a file. Received: script={str(script)!r}")
     addresses = [f"{HOST}:{port}" for port in _free_ports(workers)]
-    command = [sys.executable, str(Path(__file__).with_name("_worker.py")), str(script)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("_worker_process.py")),
+        str(script),
+    ]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -91,7 +97,7 @@ def launch(
 def _running(
     command: list[str], environment: dict[str, str], log: Path | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed, if it still runs, on the way out."""
+    """A worker, which is killed at the end of the context if it still runs."""
     with ExitStack() as stack:
         out: Any = None
         if log is not None:
@@ -116,7 +122,7 @@ def _running(
 def _wait(
     processes: list[subprocess.Popen[bytes]], timeout: float | None, grace: float
 ) -> None:
-    """Waits until all have ended, or time is up."""
+    """Waits until all have ended or the time limit is reached."""
     end = float("inf") if timeout is None else time.monotonic() + timeout
     failed = False
     while time.monotonic() < end:
@@ -133,12 +139,12 @@ def _environment(addresses: list[str], index: int) -> dict[str, str]:
         "cluster": {"worker": addresses},
         "task": {"type": "worker", "index": index},
     }
-    # Loopback does not go through a proxy.
+    # Connections to this machine must not use a proxy.
     return {**os.environ, "TF_CONFIG": json.dumps(config), "no_grpc_proxy": HOST}
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, at random: others may be looking too."""
+    """Random free ports; random, since other programs may search at the same time."""
     free: list[int] = []
     with ExitStack() as stack:
         while len(free) < count:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import keras
+
+from keras_dnn._keras.call_stack import MethodCall, calling_model
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn.distribution import _chief, _guards, _lost_worker
-from keras_dnn.distribution._caller import Caller, caller
-from keras_dnn.distribution._step import SharedStep
+from keras_dnn.distribution import _exchange, _lost_worker, _start_checks
+from keras_dnn.distribution._shared_step import SharedStep
 
 if TYPE_CHECKING or tf is None:
     Base: Any = object
@@ -19,19 +21,19 @@ else:
 class MultiWorkerStrategy(Base):
     """`tf.distribute.MultiWorkerMirroredStrategy`, with which Keras 3 can `fit`.
 
-    The same script runs on every worker, with a `TF_CONFIG` that says where all are and
-    which one it is; without one it is an ordinary training in one process. Workers hold
-    the same weights; each computes the gradients of its share of every batch, and the
-    engine sums them. What `fit` is given is the batch of all workers together.
+    The same script runs on every worker, with a `TF_CONFIG` that lists all workers and
+    says which one this is; without it, training runs in one process as usual. Workers
+    have the same weights; each computes the gradients of its part of every batch, and
+    TensorFlow sums them. `fit` is given the batches of all workers together.
 
-    Training is that of one process on the same batches, up to rounding, with all
-    optimizers and callbacks of this package: uneven batches weigh by their rows,
-    dropout has its own mask on each worker, and if one worker's float16 gradients
-    overflow, all skip the step. What the engine or Keras cannot do is refused when
+    Training equals that of one process on the same batches, up to rounding, with all
+    optimizers and callbacks of this package: uneven batches are weighted by their rows,
+    dropout draws another mask on each worker, and if one worker's float16 gradients
+    overflow, all skip the step. What TensorFlow or Keras cannot do is refused when
     training begins.
 
-    Create it before anything else of TensorFlow's. The model, its metrics and its
-    optimizer belong inside `strategy.scope()`.
+    Create it before any other TensorFlow object. Create the model, its metrics and its
+    optimizer inside `strategy.scope()`.
 
     Args:
         cluster_resolver: a `tf.distribute.cluster_resolver.ClusterResolver`, such as
@@ -63,8 +65,8 @@ class MultiWorkerStrategy(Base):
         require_tensorflow("keras_dnn.distribution.MultiWorkerStrategy")
         super().__init__(cluster_resolver)
         self._start_unchecked = False
-        _chief.remember(self)
-        _lost_worker.explain()
+        _exchange.remember(self)
+        _lost_worker.add_advice()
 
     @property
     def is_chief(self) -> bool:
@@ -75,16 +77,16 @@ class MultiWorkerStrategy(Base):
         return chief and not resolver.task_id
 
     def reduce(self, reduce_op: Any, value: Any, axis: int | None) -> Any:
-        """As in the base class, and for two values more that Keras's trainer hands it.
+        """Reduces as the base class, and two more kinds of values from Keras's trainer.
 
-        Of a whole batch, nested, only the shapes are wanted: this worker's part stands
-        for it. Scalars, which the logs of a step hold, have no axis 0: they are
-        averaged over the workers, so that callbacks decide alike on all.
+        Of a nested batch Keras needs only the shapes, so this worker's part is
+        returned. Scalars, which the logs of a step contain, have no axis 0: they are
+        averaged over the workers, so that callbacks decide the same on all.
 
         Args:
             reduce_op: `"SUM"` or `"MEAN"`.
             value: a value from each replica.
-            axis: the axis to reduce too, `None` for none.
+            axis: an axis to reduce as well, or `None`.
 
         Returns:
             The reduced value.
@@ -98,21 +100,20 @@ class MultiWorkerStrategy(Base):
         return super().reduce(reduce_op, value, axis)
 
     def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
-        """As in the base class, after a look at what `fit` was given.
+        """Distributes as the base class, after checking the arguments of `fit`.
 
         Args:
-            dataset: whose batches are cut up among the workers.
+            dataset: the batches to divide among the workers.
             options: `tf.distribute.InputOptions`.
 
         Returns:
             The distributed dataset.
         """
-        found = self._caller()
-        if found is not None and found.method == "fit":
-            _guards.check_model(found.model)
-            if found.batch_size is not None:
-                _guards.check_batches(self, found.batch_size)
-            _guards.check_seeds(self)
+        call = self._calling_model()
+        if call is not None and call.method == "fit":
+            _start_checks.check_model(call.owner)
+            _start_checks.check_batch_size(self, call)
+            _start_checks.check_seeds(self)
             self._start_unchecked = True
         return super().experimental_distribute_dataset(dataset, options)
 
@@ -123,7 +124,7 @@ class MultiWorkerStrategy(Base):
         kwargs: Any = None,
         options: Any = None,
     ) -> Any:
-        """As in the base class, and what a step of Keras's must do with the others.
+        """Runs as the base class, with the changes that Keras's steps need.
 
         Args:
             fn: the step.
@@ -134,24 +135,24 @@ class MultiWorkerStrategy(Base):
         Returns:
             What `fn` returned on each replica.
         """
-        found = self._caller()
-        if found is None:
+        call = self._calling_model()
+        if call is None:
             return super().run(fn, args, kwargs, options)
         if self._start_unchecked:
-            self._check_start(found)
-        step = SharedStep(found.model)
-        with step.patched():
-            return super().run(step.noting_rows(fn), args, kwargs, options)
+            self._check_start(call.owner)
+        step = SharedStep(call.owner)
+        with step.methods_replaced():
+            return super().run(step.counting_rows(fn), args, kwargs, options)
 
-    def _check_start(self, found: Caller) -> None:
-        """Once a process, when the first step is traced: backups are restored then."""
+    def _check_start(self, model: keras.Model) -> None:
+        """Checks once, when the first step is traced: backups are restored by then."""
         self._start_unchecked = False
         with tf.init_scope(), self.scope():
-            _guards.check_variables(self, found.model)
-            _guards.check_start(self, found.model)
+            _start_checks.check_variables(self, model)
+            _start_checks.check_start(self, model)
 
-    def _caller(self) -> Caller | None:
-        return caller() if self.num_replicas_in_sync > 1 else None
+    def _calling_model(self) -> MethodCall | None:
+        return calling_model() if self.num_replicas_in_sync > 1 else None
 
     def _local(self, value: Any) -> Any:
         return self.experimental_local_results(value)[0]

@@ -10,37 +10,37 @@ from typing import Any, TypeVar
 
 import keras
 
-from keras_dnn.distribution import _chief
+from keras_dnn.distribution import _exchange
 
 C = TypeVar("C", bound=keras.callbacks.Callback)
 
 PATHS = ("backup_dir", "filepath", "filename", "log_dir", "path")
-"""Where callbacks, of Keras and of this package, keep the place that they write to."""
+"""Attributes of Keras's callbacks and ours that say where they write to."""
 
 
 def save_on_chief(callback: C) -> C:
-    """Lets a callback write on the chief alone, while all workers take part.
+    """Lets a callback write files on the chief only, while it runs on all workers.
 
-    Some callbacks must run on every worker, for they ask all of them for a number or
-    change the compiled step. So all run; what they write on others than the chief goes
-    to a folder that is deleted when the callback is. For `ModelCheckpoint`,
-    `BackupAndRestore`, `TensorBoard`, `CSVLogger`, `GradientNorms` with a `log_dir` or
-    a `csv_path`, and callbacks that keep their place in an attribute of such a name.
+    Some callbacks must run on every worker, since they exchange values or change the
+    compiled step. So all run; workers other than the chief write to a folder that is
+    deleted with the callback. It works for `ModelCheckpoint`, `BackupAndRestore`,
+    `TensorBoard`, `CSVLogger`, `GradientNorms` with a `log_dir` or a `csv_path`, and
+    other callbacks that store their path in an attribute with one of these names.
 
-    A `BackupAndRestore` resumes on all workers from the chief's backup, which the chief
-    sends them, with what callbacks of this package have stored beside it: the folder
-    need not be shared. All workers must call this in the same order, after the
-    strategy is created.
+    `BackupAndRestore` resumes on all workers from the chief's backup, which the chief
+    sends to the others, with the state that callbacks of this package have stored
+    beside it: the folder need not be shared. All workers must call this function in the
+    same order, after the strategy is created.
 
     Args:
-        callback: as made for one process. It is changed, on workers that are not the
+        callback: the callback as for one process. It is changed on all workers but the
             chief.
 
     Returns:
         The same callback.
 
     Raises:
-        ValueError: if the callback has no place to write to.
+        ValueError: if no attribute of the callback says where it writes to.
 
     Example:
         >>> import keras
@@ -49,33 +49,33 @@ def save_on_chief(callback: C) -> C:
         >>> backup.backup_dir
         'backup'
     """
-    places = list(_places(callback))
-    if not places:
+    paths = list(_paths(callback))
+    if not paths:
         raise ValueError(
-            "callback must keep the place that it writes to in one of the attributes "
+            "callback must store where it writes to in one of the attributes "
             f"{', '.join(PATHS)}. Received: callback={callback!r}"
         )
-    strategy = _chief.present()
+    strategy = _exchange.current_strategy()
     if strategy is None:
         return callback
     backup = isinstance(callback, keras.callbacks.BackupAndRestore)
     if strategy.is_chief:
         if backup:
-            _chief.hand_out(strategy, Path(callback.backup_dir), Path())
+            _exchange.copy_from_chief(strategy, Path(callback.backup_dir), Path())
         return callback
     folder = tempfile.TemporaryDirectory(prefix="keras_dnn-worker-")
     weakref.finalize(callback, folder.cleanup)
-    for number, (holder, name) in enumerate(places):
-        place = Path(folder.name) / str(number) / Path(getattr(holder, name)).name
-        place.parent.mkdir()
-        _move(holder, getattr(holder, name), place)
+    for number, (holder, name) in enumerate(paths):
+        path = Path(folder.name) / str(number) / Path(getattr(holder, name)).name
+        path.parent.mkdir()
+        _replace_path(holder, getattr(holder, name), path)
     if backup:
-        _chief.hand_out(strategy, Path(), Path(callback.backup_dir))
+        _exchange.copy_from_chief(strategy, Path(), Path(callback.backup_dir))
     return callback
 
 
-def _places(callback: keras.callbacks.Callback) -> Iterator[tuple[Any, str]]:
-    """The objects and attributes that say where to write."""
+def _paths(callback: keras.callbacks.Callback) -> Iterator[tuple[Any, str]]:
+    """The objects and names of the attributes that say where to write."""
     ours = [
         value
         for value in vars(callback).values()
@@ -88,9 +88,9 @@ def _places(callback: keras.callbacks.Callback) -> Iterator[tuple[Any, str]]:
                 yield holder, name
 
 
-def _move(holder: Any, old: str | Path, new: Path) -> None:
-    """Changes the place, and those that were derived from it."""
+def _replace_path(holder: Any, old: str | Path, new: Path) -> None:
+    """Changes a path and all paths derived from it."""
     for name, value in list(vars(holder).items()):
         if isinstance(value, str | Path) and str(value).startswith(str(old)):
-            moved = f"{new}{str(value)[len(str(old)) :]}"
-            setattr(holder, name, type(value)(moved))
+            replaced = f"{new}{str(value)[len(str(old)) :]}"
+            setattr(holder, name, type(value)(replaced))

@@ -1,4 +1,4 @@
-"""An end to waiting for a worker that is there but does nothing."""
+"""Ends a worker that waits too long for a step."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
+from keras_dnn._keras.call_stack import is_running
 
 EXIT_STATUS = 75
-"""That of a failure which may pass: start again."""
+"""The usual status of a temporary failure: start again."""
 
 
 class StepTimeout(keras.callbacks.Callback):
-    """Ends the process when training has not moved for too long.
+    """Ends the process when training makes no progress for too long.
 
-    A worker that dies is noticed by the others within seconds. One that lives but
-    hangs, on a disk or in its own code, would keep them waiting for ever, inside
-    TensorFlow, where no exception can reach. So the process prints where it stood and
-    ends with status 75, at which a supervisor should start all workers again.
+    The other workers notice within seconds when a worker ends. One that hangs, on a
+    disk or in its own code, would keep them waiting forever inside TensorFlow, where no
+    exception can interrupt them. So the process prints its stack and ends with status
+    75, on which a supervisor should start all workers again.
 
-    Every batch counts as a move, of training, validation and prediction alike, and so
-    do the beginning and the end of an epoch. Not what other callbacks do between them,
-    nor the first step's tracing: leave room for the longest checkpoint.
+    Progress is a batch of training, validation or prediction, or the beginning or end
+    of an epoch. The work of other callbacks and the tracing of the first step are not:
+    allow time for the longest checkpoint.
 
     Args:
-        seconds: how long to wait.
+        seconds: seconds to wait.
 
     Raises:
         ValueError: if `seconds` is not above 0.
@@ -53,7 +54,7 @@ class StepTimeout(keras.callbacks.Callback):
         self._watch: _Watch | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins to watch."""
+        """Starts the watch."""
         self.on_train_end()
         self._watch = _Watch(self.model, self.seconds)
 
@@ -61,50 +62,42 @@ class StepTimeout(keras.callbacks.Callback):
         """Ends the watch."""
         if self._watch is not None:
             self._watch.over = True
-            self._watch.moved.set()
+            self._watch.progress.set()
             self._watch = None
 
-    def _on_move(self, index: int, logs: dict[str, Any] | None = None) -> None:
+    def _on_progress(self, index: int, logs: dict[str, Any] | None = None) -> None:
         if self._watch is not None:
-            self._watch.moved.set()
+            self._watch.progress.set()
 
-    on_epoch_begin = on_epoch_end = _on_move
-    on_train_batch_begin = on_train_batch_end = _on_move
-    on_test_batch_end = on_predict_batch_end = _on_move
+    on_epoch_begin = on_epoch_end = _on_progress
+    on_train_batch_begin = on_train_batch_end = _on_progress
+    on_test_batch_end = on_predict_batch_end = _on_progress
 
 
 class _Watch:
-    """A thread that ends the process if it is not told of a move for too long."""
+    """A thread that ends the process if no progress is reported for too long."""
 
     def __init__(self, model: keras.Model, seconds: float) -> None:
         self.model = model
         self.seconds = seconds
-        self.moved = threading.Event()
+        self.progress = threading.Event()
         self.over = False
         self._watched = threading.get_ident()
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        while self.moved.wait(self.seconds):
-            self.moved.clear()
+        while self.progress.wait(self.seconds):
+            self.progress.clear()
             if self.over:
                 return
-        # An exception in `fit` skips `on_train_end`: then there is nothing to end.
-        if self._in_fit():
+        # An exception in `fit` skips `on_train_end`; then nothing needs to be ended.
+        if is_running(self.model, "fit", self._watched):
             print(  # noqa: T201
                 f"No step has ended for {self.seconds:g} seconds. This worker waits "
-                "for another one, or hangs; here is where it is. Start all workers "
+                "for another one, or hangs; its stack follows. Start all workers "
                 "again.",
                 file=sys.stderr,
                 flush=True,
             )
             faulthandler.dump_traceback(all_threads=True)
             os._exit(EXIT_STATUS)
-
-    def _in_fit(self) -> bool:
-        frame = sys._current_frames().get(self._watched)
-        while frame is not None:
-            if frame.f_code.co_name == "fit" and frame.f_locals["self"] is self.model:
-                return True
-            frame = frame.f_back
-        return False

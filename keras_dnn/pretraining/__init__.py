@@ -1,7 +1,7 @@
 """Pre-training of lower layers where labels are few.
 
 Each function takes an encoder and returns a Keras model around it, to `compile` and to
-`fit`. The encoder is part of that model, no copy: after `fit` it is trained, and
+`fit`. The encoder is part of that model, not a copy: `fit` trains it, and
 `keras_dnn.models.reuse_layers` puts a head on it.
 """
 

@@ -1,4 +1,4 @@
-"""What an encoder must be, and what of it the tasks ask."""
+"""Checks of encoders and decoders, and the tensors that tasks connect them with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_dnn._typing import Tensor
 
 
 def checked(encoder: Any, name: str = "encoder") -> keras.Model:
-    """Returns the model if it has a graph, one input and one output."""
+    """Returns the model, which must have a graph, one input and one output."""
     if graph_of(encoder) is None:
         raise ValueError(
             f"{name} must be a functional model or a Sequential that begins with "
@@ -27,7 +27,7 @@ def checked(encoder: Any, name: str = "encoder") -> keras.Model:
 
 
 def square_images(encoder: keras.Model, task: str) -> None:
-    """Makes sure that an encoder takes square images with their channels last."""
+    """Raises unless the encoder takes square images with their channels last."""
     shape = tuple(encoder.inputs[0].shape[1:])
     if len(shape) != 3 or shape[0] != shape[1]:
         raise ValueError(
@@ -37,7 +37,7 @@ def square_images(encoder: keras.Model, task: str) -> None:
 
 
 def new_input(encoder: keras.Model) -> Tensor:
-    """A symbolic input like the encoder's."""
+    """A new symbolic input like that of the encoder."""
     given = encoder.inputs[0]
     return keras.Input(given.shape[1:], dtype=given.dtype, name="inputs")
 
@@ -45,7 +45,7 @@ def new_input(encoder: keras.Model) -> Tensor:
 def decoded(
     decoder: keras.layers.Layer, features: Tensor, encoder: keras.Model
 ) -> Tensor:
-    """What the decoder gives, if it has the shape of the encoder's inputs."""
+    """The output of the decoder, which must have the shape of the encoder's inputs."""
     reconstruction = decoder(features)
     expected = tuple(encoder.inputs[0].shape[1:])
     found = tuple(getattr(reconstruction, "shape", ((),)))[1:]
@@ -54,19 +54,19 @@ def decoded(
     )
     if not same:
         raise ValueError(
-            f"decoder must give the encoder's inputs, of shape {expected}. Received: "
-            f"decoder={decoder!r}, which gives the shape {found}"
+            f"decoder must return the encoder's inputs, of shape {expected}. Received: "
+            f"decoder={decoder!r}, which returns the shape {found}"
         )
     return reconstruction
 
 
 def flat(features: Tensor) -> Tensor:
-    """A row of features for each example."""
+    """The features flattened to a vector for each example."""
     if len(features.shape) == 2:
         return features
     if None in features.shape[1:]:
         raise ValueError(
-            "encoder must give features of a known shape; end it with a pooling over "
-            f"all places. Received: an encoder of outputs of shape {features.shape}"
+            "encoder must return features of a known shape, as after global pooling. "
+            f"Received: an encoder with outputs of shape {features.shape}"
         )
     return keras.layers.Reshape((math.prod(features.shape[1:]),))(features)

@@ -1,4 +1,4 @@
-"""The decoder that undoes a plain encoder, layer by layer from the top."""
+"""The mirror image of an encoder: each layer inverted in shape, from the top down."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ UPSAMPLING_OF = {
     **dict(zip(AVERAGE_POOLINGS, UPSAMPLINGS, strict=True)),
 }
 RESHAPES = (layers.Flatten, layers.Reshape)
-# They leave the shape as it is and only help to train: a decoder needs none of them.
+# A decoder has none of these layers: they keep the shape and only help training.
 FOR_TRAINING = (*DROPOUTS, *NOISES, *NORMALIZATIONS)
 WEIGHTED = (layers.Dense, *CONVOLUTIONS)
 
 
 def chain(encoder: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of an encoder in which each feeds the next and can be mirrored."""
+    """The layers of an encoder, which must form a chain and be invertible in shape."""
     graph = graph_of(encoder)
     assert graph is not None
     found = [node.operation for node in graph.nodes]
-    one_by_one = all(len(n.inputs) == len(n.outputs) == 1 for n in graph.nodes) and all(
+    is_chain = all(len(n.inputs) == len(n.outputs) == 1 for n in graph.nodes) and all(
         after.inputs[0] is before.outputs[0]
         for before, after in zip(graph.nodes, graph.nodes[1:], strict=False)
     )
-    if not one_by_one or len({id(layer) for layer in found}) < len(found):
+    if not is_chain or len({id(layer) for layer in found}) < len(found):
         raise ValueError(
-            "encoder must be a chain of layers to be mirrored, each feeding the next. "
-            f"Give decoder= for this one. Received: encoder={encoder!r}"
+            "encoder must be a chain of layers to be mirrored. Pass decoder= for this "
+            f"one. Received: encoder={encoder!r}"
         )
     for layer in found:
         _check(layer)
@@ -63,23 +63,25 @@ def mirror(
 ) -> keras.Sequential:
     """Returns a new decoder for a chain of layers.
 
-    A dense layer is undone by a dense one, a convolution by a transposed one, a pooling
-    by repetition. Each gets the activation that the encoder has at that height.
+    The mirror image of a dense layer is a dense layer, that of a convolution a
+    transposed one, that of pooling upsampling. Each gets the activation that precedes
+    its original in the encoder.
 
     Args:
         chained: the encoder's layers, from the bottom.
-        shapes: what goes into each, without the batch axis, and what leaves the last.
-        activation: of the decoder's outputs.
-        name: of the decoder.
+        shapes: input shapes of the layers and the output shape of the last, without the
+            batch axis.
+        activation: activation of the decoder's outputs.
+        name: name of the decoder.
     """
     if not any(type(layer) in WEIGHTED for layer in chained):
         raise ValueError(
-            "encoder must have a Dense or a convolution to be mirrored. Give decoder= "
+            "encoder must have a Dense or a convolution to be mirrored. Pass decoder= "
             f"for this one. Received: layers {[layer.name for layer in chained]}"
         )
     stack: list[Any] = [keras.Input(shapes[-1])]
     for i in reversed(range(len(chained))):
-        stack += _undone(chained[i], shapes[i + 1], shapes[i])
+        stack += _mirror_image(chained[i], shapes[i + 1], shapes[i])
         if type(chained[i]) in WEIGHTED:
             stack += _activation_below(chained[:i])
     last = at_least_float32(chained[-1].compute_dtype)
@@ -88,14 +90,14 @@ def mirror(
 
 
 def shapes_of(chained: Sequence[Any], start: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """What goes into each layer of a chain, without the batch axis, and what leaves."""
+    """Input shapes of a chain's layers and its output shape, without the batch axis."""
     found = [tuple(start)]
     for layer in chained:
         shape = layer.compute_output_shape((None, *found[-1]))
         found.append(tuple(shape[1:]))
     if any(None in shape for shape in found):
         raise ValueError(
-            "encoder must have inputs of a known shape to be mirrored. Give decoder= "
+            "encoder must have inputs of a known shape to be mirrored. Pass decoder= "
             f"for this one. Received: inputs of shape {start}"
         )
     return found
@@ -106,35 +108,35 @@ def _check(layer: Any) -> None:
     reason = ""
     # A subclass may compute anything.
     if type(layer) not in known:
-        reason = "has no known opposite"
+        reason = "has no known mirror image"
     elif type(layer) in CONVOLUTIONS:
         if layer.groups != 1 or set(layer.dilation_rate) != {1}:
             reason = "has groups or is dilated"
         elif layer.padding == "causal":
             reason = "has causal padding"
     elif type(layer) in UPSAMPLING_OF and layer.pool_size != layer.strides:
-        reason = "pools places that overlap"
+        reason = "has overlapping windows"
     if getattr(layer, "data_format", None) == "channels_first":
         reason = "has its channels first"
     if reason:
         raise ValueError(
-            f"encoder can't be mirrored, since its layer {layer.name!r} {reason}. Give "
+            f"encoder can't be mirrored, since its layer {layer.name!r} {reason}. Pass "
             f"decoder= for this one. Received: a layer {type(layer).__name__}"
         )
 
 
-def _undone(
-    layer: Any, source: tuple[int, ...], target: tuple[int, ...]
+def _mirror_image(
+    layer: Any, outputs: tuple[int, ...], inputs: tuple[int, ...]
 ) -> list[keras.layers.Layer]:
-    """New layers that lead from what a layer gives back to the shape it takes."""
+    """New layers from the output shape of a layer back to its input shape."""
     same = {"dtype": layer.dtype_policy}
     if type(layer) is layers.Dense:
-        return [layers.Dense(target[-1], use_bias=layer.use_bias, **same)]
+        return [layers.Dense(inputs[-1], use_bias=layer.use_bias, **same)]
     if type(layer) in RESHAPES:
-        return [layers.Reshape(target, **same)]
+        return [layers.Reshape(inputs, **same)]
     if type(layer) in CONVOLUTIONS:
         made = TRANSPOSED_OF[type(layer)](
-            target[-1],
+            inputs[-1],
             layer.kernel_size,
             strides=layer.strides,
             padding=layer.padding,
@@ -142,17 +144,20 @@ def _undone(
             **same,
         )
     elif type(layer) in UPSAMPLING_OF:
-        size = layer.pool_size if len(target) > 2 else layer.pool_size[0]
+        size = layer.pool_size if len(inputs) > 2 else layer.pool_size[0]
         made = UPSAMPLING_OF[type(layer)](size, **same)
     else:
         return []
-    return [made, *_fitted(made.compute_output_shape((None, *source))[1:], target)]
+    shape = made.compute_output_shape((None, *outputs))[1:]
+    return [made, *_cropping_or_padding(shape, inputs)]
 
 
-def _fitted(found: Sequence[int], target: Sequence[int]) -> list[keras.layers.Layer]:
-    """Cuts off, or adds zeros, at the far end of each axis but the channels'."""
+def _cropping_or_padding(
+    shape: Sequence[int], target: Sequence[int]
+) -> list[keras.layers.Layer]:
+    """Layers that crop or pad the end of each spatial axis to the target shape."""
     axes = len(target) - 2
-    missing = [b - a for a, b in zip(found[:-1], target[:-1], strict=True)]
+    missing = [b - a for a, b in zip(shape[:-1], target[:-1], strict=True)]
     added = []
     for kinds, sizes in (
         (CROPPINGS, [(0, max(-n, 0)) for n in missing]),
@@ -164,7 +169,7 @@ def _fitted(found: Sequence[int], target: Sequence[int]) -> list[keras.layers.La
 
 
 def _activation_below(chained: Sequence[Any]) -> list[keras.layers.Layer]:
-    """What the encoder does to the numbers at the top of these layers."""
+    """The activation of the last of these layers that has one."""
     for layer in reversed(chained):
         if type(layer) in ACTIVATIONS:
             config = {**layer.get_config(), "name": None}

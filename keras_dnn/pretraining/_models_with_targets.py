@@ -1,8 +1,7 @@
-"""Models that know their own targets, so that `fit(x)` is enough.
+"""Models that compute their own targets, so that `fit(x)` is enough.
 
-Keras hands `compute_loss` and `compute_metrics` the targets of the data. Where there
-are none, these models put their own in their place; the rest, `train_step` too, is
-Keras's.
+Where the data have no targets, these models pass their own to Keras's `compute_loss`
+and `compute_metrics`. Everything else, `train_step` too, is Keras's.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ import keras
 from keras_dnn._typing import Tensor
 
 BELOW = "below"
-"""The layer that gives what a stage has to reconstruct."""
+"""Name of the layer whose output a stage has to reconstruct."""
 
 
 class OwnTargets:
-    """Beside `keras.Model`: targets from the inputs where the data bring none.
+    """Mixin for `keras.Model`: targets computed from the inputs if the data have none.
 
-    No subclass of it, since Keras turns the bases of a model that is made of inputs and
-    outputs into functional models, for good.
+    It is not a subclass of `keras.Model`, since Keras permanently replaces that base
+    class when such a model is made of inputs and outputs.
     """
 
     def own_targets(self, x: Tensor) -> Tensor:
-        """The targets of a batch."""
+        """Returns the targets of a batch."""
         raise NotImplementedError
 
     def compute_loss(
@@ -54,19 +53,19 @@ class OwnTargets:
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class Reconstruction(OwnTargets, keras.Model):
-    """Has to give back its inputs."""
+    """A model that has to reconstruct its inputs."""
 
     def own_targets(self, x: Tensor) -> Tensor:
-        """The inputs."""
+        """Returns the inputs."""
         return x
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class Stage(OwnTargets, keras.Model):
-    """Has to give back what the layers below it give."""
+    """A model that has to reconstruct the features of the layers below."""
 
     def own_targets(self, x: Tensor) -> Tensor:
-        """The features that the layers below give."""
+        """Returns the features of the layers below."""
         return self.get_layer(BELOW)(x, training=False)
 
 
@@ -75,5 +74,5 @@ class RightIsFirst(OwnTargets, keras.Model):
     """A classifier that puts the right class first."""
 
     def own_targets(self, x: Tensor) -> Tensor:
-        """Zeros, the place of the right class."""
+        """Returns zeros, the index of the right class."""
         return keras.ops.zeros(keras.ops.shape(x)[:1], "int32")

@@ -1,4 +1,4 @@
-"""Layers that change their inputs at random: anew at each step and on each replica."""
+"""Layers that change their inputs at random: new draws at each step and replica."""
 
 from __future__ import annotations
 
@@ -6,30 +6,22 @@ from typing import Any
 
 import keras
 
-from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.distribution._replica_seeds import seed_of_replica
 
-STRIDE = 100_003
-"""Between the seeds of two replicas."""
-
-HELD_SEED = 1
-"""Outside training: a loss on held data must not move with the draw."""
+FIXED_SEED = 1
+"""Seed outside training, so that a validation loss does not depend on the draw."""
 
 
 class ReplicaSeed(keras.random.SeedGenerator):
-    """Keras's generator, which alone gives all replicas the same numbers."""
+    """A seed generator with different numbers on each replica, unlike Keras's."""
 
     def next(self, ordered: bool = True) -> Tensor:
-        seed = super().next(ordered)
-        replica = tf.distribute.get_replica_context() if tf else None
-        if replica is None:
-            return seed
-        number = tf.cast(replica.replica_id_in_sync_group, seed.dtype)
-        return seed + tf.stack([number * STRIDE, tf.zeros_like(number)])
+        return seed_of_replica(super().next(ordered))
 
 
 class RandomLayer(keras.layers.Layer):
-    """Base of the layers with a draw.
+    """Base class of the layers that draw random numbers.
 
     Args:
         seed: integer seed.
@@ -48,10 +40,10 @@ class RandomLayer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class Noise(RandomLayer):
-    """Adds normal noise while training.
+    """Adds normal noise during training.
 
     Args:
-        stddev: its standard deviation.
+        stddev: standard deviation of the noise.
         **kwargs: the arguments of `RandomLayer`.
     """
 

@@ -1,4 +1,4 @@
-"""Autoencoders: give back what went in, through a narrow or a noisy way.
+"""Autoencoders: reconstruct the inputs from a narrow code or from noisy inputs.
 
 P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and composing
 robust features with denoising autoencoders", 2008.
@@ -25,38 +25,37 @@ def autoencoder(
     output_activation: Any = None,
     seed: int | None = None,
 ) -> keras.Model:
-    r"""Returns a model that trains an encoder to keep what its inputs can be told by.
+    r"""Returns a model that trains an encoder to keep what identifies its inputs.
 
     $$
     \min_{f, g} \; \mathbb{E}\, L\big(x,\; g(f(x + \epsilon))\big),
     \qquad \epsilon \sim N(0, \text{noise}^2)
     $$
 
-    The encoder $f$ is part of the model itself, no copy: after `fit(x)` it is trained.
-    With noise the clean inputs have to be given back, so copying is not enough even for
-    an encoder that is wide.
+    The encoder $f$ is part of the model, not a copy: `fit(x)` trains it. With noise the
+    clean inputs have to be reconstructed, so even a wide encoder cannot just copy them.
 
     Args:
-        encoder: a functional model, or a Sequential that begins with `keras.Input`, of
-            one input and one output.
-        decoder: a layer or model $g$ that gives the encoder's inputs from its outputs;
-            by default the encoder's mirror image, for a chain of dense layers,
+        encoder: a functional model, or a Sequential that begins with `keras.Input`,
+            with one input and one output.
+        decoder: a layer or model $g$ that reconstructs the encoder's inputs from its
+            outputs; by default the encoder's mirror image, for a chain of dense layers,
             convolutions, poolings, `Flatten` and `Reshape`, with any activations,
             dropouts and norms between them.
-        noise: standard deviation of the noise added while training, drawn anew at each
-            step and on each replica, or a layer that makes noise, such as
+        noise: standard deviation of the noise added during training, drawn again at
+            each step and on each replica, or a layer that adds noise, such as
             `keras.layers.Dropout(0.3)`.
-        output_activation: of the decoder that is made here, such as `"sigmoid"` for
-            inputs between 0 and 1; none by default.
+        output_activation: activation of the default decoder's outputs, such as
+            `"sigmoid"` for inputs between 0 and 1; none by default.
         seed: integer seed of the noise.
 
     Returns:
         A model to compile with any loss between inputs and reconstruction, such as
-        `"mse"`, and to train by `fit(x)` or `fit(x, x)`.
+        `"mse"`, and to train with `fit(x)` or `fit(x, x)`.
 
     Raises:
         ValueError: if the encoder has no graph or can't be mirrored, if the decoder
-            gives another shape, or if `noise` is neither a number of at least 0 nor a
+            returns another shape, or if `noise` is neither a number of at least 0 nor a
             layer.
 
     Example:
@@ -93,7 +92,7 @@ def autoencoder(
 def decoder_for(
     encoder: keras.Model, decoder: Any, output_activation: Any
 ) -> keras.layers.Layer:
-    """The decoder given, or the encoder's mirror image."""
+    """The given decoder, or the encoder's mirror image."""
     if decoder is None:
         chained = chain(encoder)
         shapes = shapes_of(chained, encoder.inputs[0].shape[1:])
@@ -104,17 +103,15 @@ def decoder_for(
         )
     if output_activation is not None:
         raise ValueError(
-            "output_activation is of the decoder that is made here; leave it out with "
-            f"one of your own. Received: output_activation={output_activation!r}"
+            "output_activation must be None where decoder is given. Received: "
+            f"output_activation={output_activation!r}"
         )
     return decoder
 
 
 def noise_layers(noise: Any, seed: int | None) -> list[keras.layers.Layer]:
-    """The layer that makes the noise, if there is any."""
+    """The layer that adds the noise, if there is any."""
     if isinstance(noise, keras.layers.Layer):
         return [noise]
-    stddev = _arguments.number(
-        "noise", noise, or_else=", or a layer that makes the noise"
-    )
+    stddev = _arguments.number("noise", noise, or_else=", or a layer that adds noise")
     return [Noise(stddev, seed=seed, name="noise")] if stddev else []

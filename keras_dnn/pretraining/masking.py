@@ -1,4 +1,4 @@
-"""Masking: fill in what was hidden.
+"""Masking: reconstruct hidden parts of the inputs.
 
 D. Pathak et al., "Context encoders: feature learning by inpainting", 2016; K. He et
 al., "Masked autoencoders are scalable vision learners", 2022.
@@ -22,47 +22,47 @@ def masking(
     encoder: keras.Model,
     decoder: keras.layers.Layer | None = None,
     *,
-    share: float = 0.5,
+    mask_ratio: float = 0.5,
     patch: int | None = None,
     value: float = 0.0,
     output_activation: Any = None,
     seed: int | None = None,
 ) -> keras.Model:
-    r"""Returns a model that trains an encoder to fill in what is hidden from it.
+    r"""Returns a model that trains an encoder to reconstruct hidden parts.
 
     $$
     \hat x = m \odot g\big(f((1 - m) \odot x + m \cdot \text{value})\big)
              + (1 - m) \odot x
     $$
 
-    The mask $m$ covers the same number of places in each example, with all their
-    channels. Outside it the model gives the inputs as they are: only what was hidden
-    makes an error, and a loss that is a mean over all places is the share times the
-    mean over the hidden ones.
+    The mask $m$ hides the same number of patches in each example, with all their
+    channels. Outside the mask the model returns the inputs unchanged: only hidden parts
+    cause an error, and a loss that is a mean over all positions is the mask ratio times
+    the mean over the hidden ones.
 
-    While training, masks are drawn anew for each example, at each step and on each
-    replica. Otherwise they are always the same, so that a validation loss moves only
+    In training, masks are drawn again for each example, at each step and on each
+    replica. Otherwise they are always the same, so that a validation loss changes only
     with the model.
 
     Args:
         encoder: as for `autoencoder`: of features, steps with channels, or images with
-            their channels last. It is part of the model, no copy.
+            their channels last. It is part of the model, not a copy.
         decoder: as for `autoencoder`.
-        share: of the patches to hide, above 0 and at most 1; a whole number of them,
-            at least one.
-        patch: side of the patches, in places: 4 for images and 1 for anything else by
-            default. At the far ends they may be cut off.
-        value: what stands in the hidden places.
+        mask_ratio: fraction of the patches to hide, above 0 and at most 1; rounded to a
+            whole number of patches, at least one.
+        patch: side of the patches: 4 for images and 1 for anything else by default.
+            The last ones along an axis may be smaller.
+        value: value that replaces the hidden parts.
         output_activation: as for `autoencoder`.
         seed: integer seed of the masks.
 
     Returns:
         A model to compile with any loss between inputs and reconstruction, such as
-        `"mse"`, and to train by `fit(x)` or `fit(x, x)`; `predict` fills in.
+        `"mse"`, and to train with `fit(x)` or `fit(x, x)`; `predict` reconstructs.
 
     Raises:
-        ValueError: if the encoder has no graph or can't be mirrored, the decoder gives
-            another shape, or a number lies outside its range.
+        ValueError: if the encoder has no graph or can't be mirrored, the decoder
+            returns another shape, or a number lies outside its range.
 
     Example:
         >>> import keras
@@ -72,12 +72,12 @@ def masking(
         >>> encoder = keras.Sequential(
         ...     [keras.Input((8, 8, 1)), conv(4, 3, 2, "same", activation="relu")]
         ... )
-        >>> model = masking(encoder, share=0.25, patch=2)
+        >>> model = masking(encoder, mask_ratio=0.25, patch=2)
         >>> x = np.ones((16, 8, 8, 1), "float32")
         >>> model.compile("adam", "mse")
         >>> history = model.fit(x, verbose=0)
-        >>> filled_in = model.predict(x, verbose=0)
-        >>> int((filled_in[0] != 1).sum())
+        >>> reconstruction = model.predict(x, verbose=0)
+        >>> int((reconstruction[0] != 1).sum())
         16
 
     Reference:
@@ -90,7 +90,7 @@ def masking(
     inputs = new_input(encoder)
     images = len(inputs.shape) > 3
     mask = RandomMask(
-        _arguments.number("share", share, high=1.0, bounds="(]"),
+        _arguments.number("mask_ratio", mask_ratio, high=1.0, bounds="(]"),
         _arguments.count("patch", (4 if images else 1) if patch is None else patch),
         seed=seed,
         name="mask",

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_dnn import _arguments
 
-Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
+Batch: TypeAlias = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Pairs(keras.utils.PyDataset):
     """Draws pairs from labelled examples, half of them of the same class.
 
-    In each batch half of the pairs are the same (the smaller half of an odd batch). The
-    first of a pair is any example that has a partner, the second any partner it has,
-    each with the same probability: of the same class another example, never itself.
+    In each batch half of the pairs are of the same class (rounded down in an odd
+    batch). The first of a pair is any example that has a partner, the second any of its
+    partners, each with the same probability; an example is never its own partner.
 
     Args:
         x: examples, an array with a row for each.
         labels: their classes, in one dimension.
-        batch_size: pairs in a batch.
-        batches: in an epoch; by default as many as give each example one pair.
-        redraw: whether each epoch has new pairs. For validation, where the loss should
-            move only with the model, `False`.
+        batch_size: number of pairs in a batch.
+        batches: number of batches in an epoch; by default as many as give each example
+            one pair.
+        redraw: whether each epoch has new pairs. Use `False` for validation, where the
+            loss should change only with the model.
         seed: integer seed of the draws.
         **kwargs: the arguments of `keras.utils.PyDataset`.
 
     Raises:
-        ValueError: if there are not as many labels as examples, if no class has two
-            examples or there is only one class, or if a count is not positive.
+        ValueError: if `x` and `labels` differ in length, if no class has two examples
+            or there is only one class, or if a count is not positive.
 
     Example:
         >>> import numpy as np
@@ -79,11 +80,11 @@ class Pairs(keras.utils.PyDataset):
         self.x = x
         self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         self.epoch = 0
-        # Examples sorted by class: a class is a run, from its start on.
+        # Examples sorted by class, so that each class is a contiguous range.
         self._sorted = np.argsort(classes, kind="stable")
         self._size = counts[classes[self._sorted]]
         self._start = (np.cumsum(counts) - counts)[classes[self._sorted]]
-        self._with_twin = np.flatnonzero(self._size > 1)
+        self._with_partner = np.flatnonzero(self._size > 1)
 
     def __len__(self) -> int:
         return self.batches
@@ -94,18 +95,18 @@ class Pairs(keras.utils.PyDataset):
         same = np.arange(self.batch_size) < n_same
         first = np.concatenate(
             [
-                generator.choice(self._with_twin, n_same),
+                generator.choice(self._with_partner, n_same),
                 generator.integers(len(self._sorted), size=self.batch_size - n_same),
             ]
         )
         start, size = self._start[first], self._size[first]
-        # Steps ahead round the own class, or round all examples from its end on.
+        # Offsets within the own class, or from its end within all other examples.
         n_partners = np.where(same, size - 1, len(self._sorted) - size)
-        ahead = generator.integers(n_partners)
+        offset = generator.integers(n_partners)
         second = np.where(
             same,
-            start + (first - start + 1 + ahead) % size,
-            (start + size + ahead) % len(self._sorted),
+            start + (first - start + 1 + offset) % size,
+            (start + size + offset) % len(self._sorted),
         )
         one, other = (np.asarray(self.x[self._sorted[i]]) for i in (first, second))
         return (one, other), same.astype("float32")

@@ -1,4 +1,4 @@
-"""Rotation: tell by how many quarters an image was turned.
+"""Rotation: predict by how many quarters an image was turned.
 
 S. Gidaris, P. Singh and N. Komodakis, "Unsupervised representation learning by
 predicting image rotations", 2018.
@@ -20,32 +20,32 @@ from keras_dnn.pretraining._quarter_turns import TURNS, RandomTurns, RightFirst
 
 
 def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:
-    r"""Returns a model that trains an encoder to tell which way up an image is.
+    r"""Returns a model that trains an encoder to recognise how an image is turned.
 
     $$
     \min_{f, W} \; \mathbb{E}\, {-\log} \operatorname{softmax}\big(W f(T^k x)\big)_k,
     \qquad k \sim U\{0, 1, 2, 3\}
     $$
 
-    $T$ turns by a quarter, against the clock. To see that a shoe lies on its side the
-    encoder must know what a shoe looks like. Where the images have no right way up
+    $T$ turns by a quarter, counterclockwise. To see that a shoe lies on its side the
+    encoder must know what a shoe looks like. Where images have no natural orientation
     (cells, textures, stars) there is nothing to learn.
 
-    While training each image is turned by a draw of its own, at each step and on each
+    In training each image is turned at random, independently at each step and on each
     replica. Otherwise image `i` of a batch is turned by `i mod 4` quarters, so that a
-    validation loss is over all four and moves only with the model. A guess of chance is
-    right in a quarter of the cases.
+    validation loss covers all four turns and changes only with the model. Guessing at
+    random is right in a quarter of the cases.
 
     Args:
         encoder: a functional model, or a Sequential that begins with `keras.Input`,
             that takes square images with their channels last. It is part of the model,
-            no copy.
+            not a copy.
         seed: integer seed of the turns.
 
     Returns:
         A model to compile with `"sparse_categorical_crossentropy"`, with the metric
-        `"accuracy"` if wanted, and to train by `fit(x)`. It gives four probabilities,
-        that of the right turn first.
+        `"accuracy"` if wanted, and to train with `fit(x)`. It returns four
+        probabilities, that of the right turn first.
 
     Raises:
         ValueError: if the encoder has no graph, or doesn't take square images.
@@ -74,8 +74,8 @@ def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:
     turned, turns = RandomTurns(seed=seed, name="turn")(inputs)
     features = flat(encoder(turned))
     precise = at_least_float32(features.dtype)
-    guesses = keras.layers.Dense(
-        TURNS, activation="softmax", dtype=precise, name="guesses"
+    predictions = keras.layers.Dense(
+        TURNS, activation="softmax", dtype=precise, name="predictions"
     )(features)
-    outputs = RightFirst(dtype=precise, name="right_first")(guesses, turns)
+    outputs = RightFirst(dtype=precise, name="right_first")(predictions, turns)
     return RightIsFirst(inputs, outputs, name="rotation")

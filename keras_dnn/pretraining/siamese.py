@@ -1,4 +1,4 @@
-"""Siamese networks: tell whether two examples are of the same class.
+"""Siamese networks: predict whether two examples are of the same class.
 
 G. Koch, R. Zemel and R. Salakhutdinov, "Siamese neural networks for one-shot image
 recognition", 2015.
@@ -13,23 +13,23 @@ from keras_dnn.pretraining._encoder import checked, flat
 
 
 def siamese(encoder: keras.Model) -> keras.Model:
-    r"""Returns a model that trains an encoder to tell same from different.
+    r"""Returns a model that trains an encoder to recognise pairs of the same class.
 
     $$
     p(\text{same}) = \sigma\Big(b + \sum_j w_j \, \big|f_j(x_1) - f_j(x_2)\big|\Big)
     $$
 
-    Both twins are the same encoder. A task with many classes and few examples of each
-    has a great many pairs; and what tells faces of strangers apart will do for those of
-    friends.
+    Both examples pass through the same encoder. A task with many classes and few
+    examples of each has a great many pairs, and its features transfer: what
+    distinguishes the faces of strangers also distinguishes those of friends.
 
     Args:
-        encoder: a functional model, or a Sequential that begins with `keras.Input`, of
-            one input and one output. It is part of the model, no copy.
+        encoder: a functional model, or a Sequential that begins with `keras.Input`,
+            with one input and one output. It is part of the model, not a copy.
 
     Returns:
-        A model of two inputs to compile with `"binary_crossentropy"`, with the metric
-        `"accuracy"` if wanted, and to train by `fit(Pairs(x, labels))` or
+        A model with two inputs to compile with `"binary_crossentropy"`, with the metric
+        `"accuracy"` if wanted, and to train with `fit(Pairs(x, labels))` or
         `fit([first, second], same)`, where `same` is 1 or 0.
 
     Raises:
@@ -55,10 +55,12 @@ def siamese(encoder: keras.Model) -> keras.Model:
     """
     checked(encoder)
     shape, dtype = encoder.inputs[0].shape[1:], encoder.inputs[0].dtype
-    twins = [keras.Input(shape, dtype=dtype, name=name) for name in ("first", "second")]
-    one, other = (flat(encoder(twin)) for twin in twins)
-    distance = keras.ops.absolute(one - other)
+    inputs = [
+        keras.Input(shape, dtype=dtype, name=name) for name in ("first", "second")
+    ]
+    first, second = (flat(encoder(one)) for one in inputs)
+    distance = keras.ops.absolute(first - second)
     same = keras.layers.Dense(
         1, activation="sigmoid", dtype=at_least_float32(distance.dtype), name="same"
     )(distance)
-    return keras.Model(twins, same, name="siamese")
+    return keras.Model(inputs, same, name="siamese")

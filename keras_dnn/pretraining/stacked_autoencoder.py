@@ -1,4 +1,4 @@
-"""Greedy pre-training: one layer at a time, from the bottom.
+"""Greedy pre-training: one layer after another, from the bottom.
 
 Y. Bengio, P. Lamblin, D. Popovici and H. Larochelle, "Greedy layer-wise training of
 deep networks", 2006.
@@ -7,7 +7,7 @@ deep networks", 2006.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -38,25 +38,25 @@ def stacked_autoencoder(
     \qquad h_k = f_k(h_{k-1}), \quad h_0 = x
     $$
 
-    A stage is a dense layer or a convolution with what follows it up to the next one.
-    Each model takes the inputs $x$ themselves, computes $h_{k-1}$ with a frozen copy of
-    the stages below, as trained by then, and trains its own stage. The stages are the
-    encoder's own layers, no copies: after the loop the encoder is trained.
+    A stage is a dense layer or a convolution with everything that follows it before the
+    next one. Each model takes the inputs $x$ themselves, computes $h_{k-1}$ with a
+    frozen copy of the stages trained before, and trains its own stage. The stages
+    consist of the encoder's own layers, not of copies: the loop trains the encoder.
 
     Args:
-        encoder: as for `autoencoder`, one that can be mirrored.
-        noise: as for `autoencoder`; of a layer each stage has its own copy.
-        output_activation: of the lowest stage's reconstruction, which is of the inputs.
-            The others' have none.
+        encoder: as for `autoencoder`; it must have a mirror image.
+        noise: as for `autoencoder`; each stage gets its own copy of a layer.
+        output_activation: activation of the first stage's outputs, which reconstruct
+            the inputs. The other stages have none.
         seed: integer seed of the noise.
 
     Returns:
-        An iterator over models to compile and to train by `fit(x)`, each before the
-        next is asked for.
+        An iterator over models to compile and to train with `fit(x)`, each before the
+        next is requested.
 
     Raises:
         ValueError: if the encoder has no graph or can't be mirrored, if `noise` is
-            neither a number of at least 0 nor a layer, or if a stage is asked for
+            neither a number of at least 0 nor a layer, or if a stage is requested
             before the one below was trained.
 
     Example:
@@ -80,51 +80,65 @@ def stacked_autoencoder(
     """
     checked(encoder)
     chained = chain(encoder)
-    shapes = shapes_of(chained, encoder.inputs[0].shape[1:])
-    # Checked here, since an iterator's own body runs only when it is asked.
-    mirror(chained, shapes, output_activation, "whole")
+    # Built here, since errors in the body of a generator appear at its first use only.
+    parts = list(_parts(chained, encoder.inputs[0].shape[1:], output_activation))
     noise_layers(noise, seed)
-    return _stages(encoder, chained, shapes, noise, output_activation, seed)
+    return _stages(encoder, chained, parts, noise, seed)
+
+
+class _Part(NamedTuple):
+    """The layers that a stage trains: where they begin, and their mirror image."""
+
+    start: int
+    layers: keras.Sequential
+    decoder: keras.Sequential
+
+
+def _parts(
+    chained: list[keras.layers.Layer], shape: tuple[int, ...], output_activation: Any
+) -> Iterator[_Part]:
+    """Divides the encoder's layers into stages."""
+    shapes = shapes_of(chained, shape)
+    starts = [i for i, layer in enumerate(chained) if type(layer) in WEIGHTED]
+    # Layers before the first one with weights belong to its stage.
+    starts[:1] = [0]
+    for number, start in enumerate(starts, 1):
+        end = starts[number] if number < len(starts) else len(chained)
+        decoder = mirror(
+            chained[start:end],
+            shapes[start : end + 1],
+            output_activation if start == 0 else None,
+            f"mirror_{number}",
+        )
+        own = [keras.Input(shapes[start]), *chained[start:end]]
+        yield _Part(start, keras.Sequential(own, name=f"layers_{number}"), decoder)
 
 
 def _stages(
     encoder: keras.Model,
     chained: list[keras.layers.Layer],
-    shapes: list[tuple[int, ...]],
+    parts: list[_Part],
     noise: Any,
-    output_activation: Any,
     seed: int | None,
 ) -> Iterator[keras.Model]:
-    starts = [i for i, layer in enumerate(chained) if type(layer) in WEIGHTED]
-    # What stands before the first layer with weights belongs to it.
-    starts[0] = 0
-    for number, start in enumerate(starts, 1):
-        end = starts[number] if number < len(starts) else len(chained)
-        own = keras.Sequential(
-            [keras.Input(shapes[start]), *chained[start:end]], name=f"layers_{number}"
-        )
-        lowest = start == 0
-        decoder = mirror(
-            chained[start:end],
-            shapes[start : end + 1],
-            output_activation if lowest else None,
-            f"mirror_{number}",
-        )
+    for number, part in enumerate(parts, 1):
+        first = part.start == 0
         inputs = new_input(encoder)
-        below = inputs
-        if not lowest:
-            below = _frozen(chained[:start], encoder)(inputs)
-        x = below
+        features = inputs
+        if not first:
+            features = _frozen(chained[: part.start], encoder)(inputs)
         for layer in noise_layers(noise, seed):
-            x = type(layer).from_config({**layer.get_config(), "name": "noise"})(x)
-        kind = Reconstruction if lowest else Stage
-        stage = kind(inputs, decoder(own(x)), name=f"stage_{number}")
+            config = {**layer.get_config(), "name": "noise"}
+            features = type(layer).from_config(config)(features)
+        outputs = part.decoder(part.layers(features))
+        kind = Reconstruction if first else Stage
+        stage = kind(inputs, outputs, name=f"stage_{number}")
         yield stage
         _check_trained(stage)
 
 
 def _frozen(lower: list[keras.layers.Layer], encoder: keras.Model) -> keras.Model:
-    """A copy of the lower layers as they are, which nothing moves any more."""
+    """A copy of the lower layers, without noise, that is not trained any further."""
     model = keras.Sequential([new_input(encoder), *lower], name=BELOW)
     noisy = (*DROPOUTS, *NOISES)
     copy = rebuild(model, lambda layer: None if type(layer) in noisy else layer)
@@ -137,6 +151,6 @@ def _check_trained(stage: keras.Model) -> None:
     steps = 0 if optimizer is None else int(optimizer.iterations)
     if not steps:
         raise ValueError(
-            "Each stage must be trained before the next one is asked for, which stands "
+            "Each stage must be trained before the next one is requested, which builds "
             f"on it: compile and fit it in the loop. Received: {stage.name!r} untrained"
         )

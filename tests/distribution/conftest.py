@@ -1,4 +1,4 @@
-"""Clusters of two local processes, which leave nothing behind."""
+"""Clusters of local processes that end with the test."""
 
 from collections.abc import Callable
 from pathlib import Path

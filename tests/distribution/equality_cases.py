@@ -1,7 +1,7 @@
 """Trainings to be compared: run as a script by each worker, imported for one process.
 
-A case trains under `strategy` and returns arrays. All is float64, so that workers who
-do the same differ by the order of their sums only.
+A case trains under `strategy` and returns arrays. Everything is float64, so that equal
+trainings differ by the order of their sums only.
 """
 
 import os
@@ -24,7 +24,7 @@ from keras_dnn.callbacks import (
 from keras_dnn.optimizers.schedules import ExponentialDecay, OneCycle
 
 RNG = np.random.default_rng(3)
-# Batches of 8: of the last one, worker 0 has three rows and worker 1 two.
+# In batches of 8: worker 0 has three rows of the last one and worker 1 has two.
 X = RNG.normal(size=(21, 4))
 Y = np.tanh(X @ RNG.normal(size=(4, 1))) + 0.1 * RNG.normal(size=(21, 1))
 X_NEW, Y_NEW = X[::-1][:11] + 0.1, Y[::-1][:11]
@@ -54,7 +54,7 @@ RULES = {
 
 
 def network(*, norm=False, seed=0):
-    """A small network; the same numbers each time."""
+    """A small network with the same weights each time."""
     keras.utils.set_random_seed(seed)
     layers = [keras.Input((4,)), keras.layers.Dense(6, "tanh")]
     if norm:
@@ -110,7 +110,7 @@ def measures(strategy):
 
 
 def schedules(strategy):
-    """A schedule with its momentum, and one that the length of `fit` decides."""
+    """A schedule with its momentum, and one that takes its length from `fit`."""
     found = {}
     rate = OneCycle(0.2, total_steps=9)
     for name, optimizer, callbacks in (
@@ -136,7 +136,7 @@ def schedules(strategy):
 
 
 def callbacks(strategy):
-    """A bound, gradient norms before and after clipping, and a rate that falls."""
+    """A bound on weights, gradient norms and a rate that is reduced."""
     with strategy.scope():
         model = network()
         model.compile(keras_dnn.optimizers.Nesterov(0.3, global_clipnorm=0.2), "mse")

@@ -1,6 +1,6 @@
 """A training that a signal may end: `resuming.py FOLDER WHO`.
 
-WHO is killed at the second batch of the third epoch: `nobody`, or worker `0` or `1`.
+Worker WHO, `0` or `1`, is killed at the second batch of the third epoch, or `nobody`.
 """
 
 import os
@@ -17,7 +17,7 @@ from keras_dnn.distribution import MultiWorkerStrategy, save_on_chief
 from keras_dnn.optimizers import Adam
 from tests.callbacks.resumed_training import Kill, save_end
 
-folder, dies = Path(sys.argv[1]), sys.argv[2]
+folder, killed = Path(sys.argv[1]), sys.argv[2]
 strategy = MultiWorkerStrategy()
 worker = strategy.cluster_resolver.task_id
 keras.utils.set_random_seed(1)
@@ -36,22 +36,22 @@ with strategy.scope():
     )
     model.compile(Adam(0.05, global_clipnorm=0.1), "mse")
 
-# No folder is shared.
-here = folder / f"worker-{worker}"
+# Workers share no folder.
+own = folder / f"worker-{worker}"
 callbacks = [
     keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: print("epoch", epoch, flush=True)
     ),
     PerformanceScheduler("loss", patience=1, min_delta=0.2),
-    save_on_chief(keras.callbacks.BackupAndRestore(here / "backup")),
-    save_on_chief(keras.callbacks.ModelCheckpoint(here / "last.keras")),
-    save_on_chief(keras.callbacks.CSVLogger(here / "log.csv")),
-    save_on_chief(keras.callbacks.TensorBoard(here / "board")),
+    save_on_chief(keras.callbacks.BackupAndRestore(own / "backup")),
+    save_on_chief(keras.callbacks.ModelCheckpoint(own / "last.keras")),
+    save_on_chief(keras.callbacks.CSVLogger(own / "log.csv")),
+    save_on_chief(keras.callbacks.TensorBoard(own / "board")),
     save_on_chief(
-        GradientNorms(log_dir=str(here / "norms"), csv_path=str(here / "norms.csv"))
+        GradientNorms(log_dir=str(own / "norms"), csv_path=str(own / "norms.csv"))
     ),
 ]
-if dies == str(worker):
+if killed == str(worker):
     callbacks.append(Kill(2, 1))
 model.fit(x, y, 8, 5, verbose=0, shuffle=False, callbacks=callbacks)
 save_end(folder / f"end-{worker}.npz", model)

@@ -1,4 +1,4 @@
-"""Local workers, which end when they should."""
+"""Local workers and when they end."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def written(folder, code):
     return script
 
 
-def gone(process_id):
+def has_ended(process_id):
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:
@@ -27,7 +27,7 @@ def gone(process_id):
     return False
 
 
-def test_each_worker_knows_the_cluster_and_its_place(tmp_path):
+def test_each_worker_knows_the_cluster_and_its_index(tmp_path):
     script = written(tmp_path, "print(os.environ['TF_CONFIG']); print(*sys.argv[1:])")
     assert launch(script, ["a", "b"], workers=3, log_dir=tmp_path / "logs") == [0] * 3
     logs = [(tmp_path / f"logs/worker-{i}.log").read_text() for i in range(3)]
@@ -42,7 +42,7 @@ def test_each_worker_knows_the_cluster_and_its_place(tmp_path):
     assert [log.splitlines()[1] for log in logs] == ["a b"] * 3
 
 
-def test_a_script_finds_what_lies_beside_it(tmp_path):
+def test_a_script_can_import_modules_beside_it(tmp_path):
     (tmp_path / "beside.py").write_text("NUMBER = 7")
     script = written(tmp_path, "import beside; sys.exit(beside.NUMBER)")
     assert launch(script, workers=2) == [7, 7]
@@ -52,7 +52,7 @@ WAIT = "time.sleep(60)"
 INDEX = "index = json.loads(os.environ['TF_CONFIG'])['task']['index']"
 
 
-def test_workers_are_killed_when_time_is_up(tmp_path):
+def test_workers_are_killed_at_the_time_limit(tmp_path):
     assert launch(written(tmp_path, WAIT), timeout=0.5) == [-9, -9]
 
 
@@ -61,13 +61,13 @@ def test_the_others_are_killed_when_one_has_failed(tmp_path):
     assert launch(written(tmp_path, code), grace=0.5) == [3, -9]
 
 
-def test_one_that_is_done_does_not_end_the_others(tmp_path):
+def test_a_finished_worker_does_not_end_the_others(tmp_path):
     code = f"{INDEX}\ntime.sleep(0.3)\nsys.exit(3 * index)"
     assert launch(written(tmp_path, code), workers=2, grace=0) == [0, 3]
 
 
-def test_no_worker_outlives_a_launcher_that_is_killed(tmp_path):
-    # Not even one that ignores requests to end, as TensorFlow's do.
+def test_no_worker_outlives_a_killed_launcher(tmp_path):
+    # The workers ignore requests to end, as those of TensorFlow do.
     code = (
         "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         f"pathlib.Path(f'{tmp_path}/{{os.getpid()}}.pid').touch()\n{WAIT}"
@@ -94,9 +94,9 @@ def test_no_worker_outlives_a_launcher_that_is_killed(tmp_path):
         launcher.kill()
         launcher.wait()
     end = time.monotonic() + 10
-    while not all(map(gone, found)) and time.monotonic() < end:
+    while not all(map(has_ended, found)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert all(map(gone, found))
+    assert all(map(has_ended, found))
 
 
 @pytest.mark.parametrize(

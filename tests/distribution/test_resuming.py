@@ -1,4 +1,4 @@
-"""A worker dies, all start again, and nothing shows in the result."""
+"""A worker is killed, all start again, and the result is the same."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def uninterrupted(run_workers, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
+    folder = tmp_path_factory.mktemp("uninterrupted")
     statuses, logs = run_workers(folder, "resuming.py", str(folder), "nobody")
     assert statuses == [0, 0], logs[0][-3000:]
     return folder
@@ -18,8 +18,8 @@ def uninterrupted(run_workers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def interrupted(run_workers, tmp_path_factory):
-    """A folder, and statuses and logs of the run that broke and of the next one."""
-    folder = tmp_path_factory.mktemp("broken")
+    """A folder, and statuses and logs of the interrupted run and the next one."""
+    folder = tmp_path_factory.mktemp("interrupted")
     arguments = (folder, "resuming.py", str(folder))
     runs = [run_workers(*arguments, who, grace=60) for who in ("1", "nobody")]
     return folder, *runs
@@ -30,14 +30,14 @@ def numbers(folder, worker):
         return [arrays[name] for name in arrays.files]
 
 
-def test_the_survivor_ends_and_says_what_to_do(interrupted):
+def test_the_other_worker_ends_and_explains_what_to_do(interrupted):
     _, (statuses, logs), _ = interrupted
     assert statuses == [1, -9]
     assert "UnavailableError" in logs[0]
     assert logs[0].rstrip().endswith(NOTE)
 
 
-def test_training_goes_on_from_the_backup(interrupted):
+def test_training_continues_from_the_backup(interrupted):
     *_, (statuses, logs) = interrupted
     assert statuses == [0, 0], logs[0][-3000:]
     for log in logs:
@@ -49,7 +49,7 @@ def test_training_goes_on_from_the_backup(interrupted):
 
 
 @pytest.mark.parametrize("worker", [0, 1])
-def test_it_ends_as_if_nothing_had_happened(uninterrupted, interrupted, worker):
+def test_the_result_is_that_of_an_uninterrupted_run(uninterrupted, interrupted, worker):
     expected = numbers(uninterrupted, 0)
     found = numbers(interrupted[0], worker)
     assert len(found) == len(expected) > 10
@@ -63,6 +63,6 @@ def test_only_the_chief_writes(uninterrupted):
     assert not (uninterrupted / "worker-1").exists()
     rows = (uninterrupted / "worker-0" / "log.csv").read_text().split()
     assert len(rows) == 1 + 5
-    # The rate has fallen, or the scheduler's state would not have been tried.
+    # Otherwise the scheduler's state would not have been tested.
     rates = [float(row.split(",")[1]) for row in rows[1:]]
     assert rates[2] > rates[3]

@@ -1,4 +1,4 @@
-"""Where a callback writes, on the chief and on the others."""
+"""Where a callback writes, on the chief and on the other workers."""
 
 import gc
 from pathlib import Path
@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from keras_dnn.callbacks import GradientNorms
-from keras_dnn.distribution import _chief, save_on_chief
+from keras_dnn.distribution import _exchange, save_on_chief
 
 
 class Worker:
@@ -20,7 +20,7 @@ class Worker:
 @pytest.fixture(params=[None, True, False], ids=["alone", "chief", "other"])
 def is_chief(request, monkeypatch):
     worker = None if request.param is None else Worker(request.param)
-    monkeypatch.setattr(_chief, "present", lambda: worker)
+    monkeypatch.setattr(_exchange, "current_strategy", lambda: worker)
     return request.param
 
 
@@ -34,15 +34,15 @@ CALLBACKS = {
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
-def test_others_write_to_a_folder_that_goes_away(is_chief, name):
-    make, places = CALLBACKS[name]
+def test_other_workers_write_to_a_temporary_folder(is_chief, name):
+    make, paths = CALLBACKS[name]
     callback = make()
     assert save_on_chief(callback) is callback
-    for place in places:
+    for path in paths:
         value = callback
-        for attribute in place.split("."):
+        for attribute in path.split("."):
             value = getattr(value, attribute)
-        assert isinstance(value, Path if place == "_csv.path" else str)
+        assert isinstance(value, Path if path == "_csv.path" else str)
         assert Path(value).name in ("b", "b.keras", "b.csv")
         folder = Path(value).parent
         assert (folder == Path("a")) is (is_chief is not False)
@@ -53,15 +53,15 @@ def test_others_write_to_a_folder_that_goes_away(is_chief, name):
         assert not folder.exists()
 
 
-def test_what_was_derived_from_the_place_moves_with_it(monkeypatch):
-    monkeypatch.setattr(_chief, "present", lambda: Worker(is_chief=False))
-    monkeypatch.setattr(_chief, "hand_out", lambda *_: None)
+def test_derived_paths_are_replaced_too(monkeypatch):
+    monkeypatch.setattr(_exchange, "current_strategy", lambda: Worker(is_chief=False))
+    monkeypatch.setattr(_exchange, "copy_from_chief", lambda *_: None)
     backup = save_on_chief(keras.callbacks.BackupAndRestore("a/b"))
     for path in (backup._weights_path, backup._prev_training_metadata_path):
         assert path.startswith(backup.backup_dir)
         assert not path.startswith("a/b")
 
 
-def test_a_callback_without_a_place(is_chief):
+def test_a_callback_without_a_path(is_chief):
     with pytest.raises(ValueError, match=r"attributes backup_dir, filepath.*Received"):
         save_on_chief(keras.callbacks.EarlyStopping())

@@ -1,4 +1,4 @@
-"""A training that does not move ends; one that does, or has ended, is left alone."""
+"""The timeout ends a training that hangs, and no other."""
 
 import subprocess
 import sys
@@ -28,21 +28,21 @@ try:
 except KeyError:
     print("raised")
 time.sleep(3)
-print("lives")
+print("still running")
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sleep", "then", "epochs", "status", "said"),
+    ("sleep", "then", "epochs", "status", "message"),
     [
         (60, "", 1, 75, "No step has ended for 2 seconds"),
-        (0.3, "", 3, 0, "lives"),
-        (0, "raise KeyError", 1, 0, "raised\nlives"),
+        (0.3, "", 3, 0, "still running"),
+        (0, "raise KeyError", 1, 0, "raised\nstill running"),
     ],
     ids=["hangs", "is slow", "raises"],
 )
-def test_what_becomes_of_a_training_that(sleep, then, epochs, status, said):
+def test_the_end_of_a_training_that(sleep, then, epochs, status, message):
     code = TRAINING.format(sleep=sleep, then=then, epochs=epochs)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -53,8 +53,8 @@ def test_what_becomes_of_a_training_that(sleep, then, epochs, status, said):
         timeout=50,
     )
     assert done.returncode == status, done.stderr[-3000:]
-    assert said in done.stderr + done.stdout
-    # Where it was: here, in the callback that sleeps.
+    assert message in done.stderr + done.stdout
+    # The stack shows the callback that sleeps.
     assert ("on_train_batch_end" in done.stderr) is (status == 75)
 
 

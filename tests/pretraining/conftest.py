@@ -1,4 +1,4 @@
-"""What the tests of pre-training share."""
+"""Fixtures of the tests of pre-training."""
 
 import keras
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def in_float64():
-    """Layers, and what `fit` makes of data and losses."""
+    """Layers, data and losses in float64."""
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")

@@ -1,4 +1,4 @@
-"""Encoders to pre-train, and what several tests look at."""
+"""Encoders to pre-train, and data."""
 
 import keras
 import numpy as np
@@ -38,12 +38,12 @@ def convolutional(side=9):
 
 
 def identity(shape):
-    """An encoder, or a decoder, that passes on what it gets."""
+    """An encoder or decoder that returns its inputs."""
     return keras.Sequential([keras.Input(shape), layers.Activation("linear")])
 
 
 def on_replicas(strategy, layer, x):
-    """What a layer built under a strategy gives on each replica while training."""
+    """Two outputs on each replica, in training, of a layer built under a strategy."""
 
     @tf.function
     def step():

@@ -1,4 +1,4 @@
-"""Every model: saved, compiled by XLA, in mixed precision, under a probe."""
+"""Every model: saved, compiled by XLA, in mixed precision, with a probe."""
 
 import os
 import subprocess
@@ -27,9 +27,9 @@ def small_encoder():
 
 def adversaries(encoder):
     generator = [keras.Input((3,)), layers.Dense(25), layers.Reshape((5, 5, 1))]
-    verdict = layers.Dense(1, "sigmoid", dtype="float32")
+    output = layers.Dense(1, "sigmoid", dtype="float32")
     return pretraining.gan(
-        keras.Sequential(generator), keras.Sequential([encoder, verdict])
+        keras.Sequential(generator), keras.Sequential([encoder, output])
     )
 
 
@@ -87,7 +87,7 @@ for name in sys.argv[2:]:
 """
 
 
-def test_they_load_in_a_new_process_and_go_on(tmp_path):
+def test_they_load_in_a_new_process_and_continue_training(tmp_path):
     for name in MODELS:
         model = trained(name)
         x = data_of(name)[0]
@@ -112,7 +112,7 @@ def test_xla_compiles_them(name):
 
 
 @pytest.mark.parametrize("name", ["masking", "rotation"])
-def test_in_mixed_precision_outputs_and_weights_keep_full_precision(name):
+def test_outputs_and_weights_are_precise_in_mixed_precision(name):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -19,33 +19,33 @@ layers = keras.layers
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_a_linear_one_finds_the_principal_subspace():
+def test_a_linear_autoencoder_finds_the_principal_subspace():
     """Baldi and Hornik, 1989: its only minima are those of the leading directions."""
-    rows, kept = 64, 2
+    rows, rank = 64, 2
     x = normal(rows, 5, dtype="float64") * [3.0, 2.0, 1.0, 0.7, 0.3]
     x -= x.mean(axis=0)
     _, singular, directions = np.linalg.svd(x, full_matrices=False)
     encoder = keras.Sequential(
-        [keras.Input((5,)), layers.Dense(kept, use_bias=False, name="code")]
+        [keras.Input((5,)), layers.Dense(rank, use_bias=False, name="code")]
     )
     model = autoencoder(encoder)
     model.compile(Nesterov(0.05, momentum=0.9), "mse")
 
-    # Whole batches, so a step is one of gradient descent.
+    # Full batches, so each step is gradient descent.
     model.fit(np.tile(x, (1000, 1)), batch_size=rows, shuffle=False, verbose=0)
 
     loss = model.evaluate(x, batch_size=rows, verbose=0)
-    left_out = np.sum(singular[kept:] ** 2) / x.size
+    left_out = np.sum(singular[rank:] ** 2) / x.size
     assert loss == pytest.approx(left_out, rel=1e-6)
-    leading = directions[:kept].T @ directions[:kept]
+    leading = directions[:rank].T @ directions[:rank]
     np.testing.assert_allclose(model.predict(x, verbose=0), x @ leading, atol=2e-3)
     basis, _ = np.linalg.qr(encoder.get_layer("code").kernel.numpy())
-    assert abs(np.linalg.det(directions[:kept] @ basis)) > 1e-6
+    assert abs(np.linalg.det(directions[:rank] @ basis)) > 1e-6
 
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("with_targets", [False, True])
-def test_a_step_is_that_of_the_squared_error_against_the_inputs(with_targets):
+def test_a_step_minimises_the_squared_error_against_the_inputs(with_targets):
     x = normal(7, 4, dtype="float64")
     encoder = keras.Sequential([keras.Input((4,)), layers.Dense(2, use_bias=False)])
     model = autoencoder(encoder)
@@ -62,7 +62,7 @@ def test_a_step_is_that_of_the_squared_error_against_the_inputs(with_targets):
     np.testing.assert_allclose(logs["mae"], [np.mean(np.abs(x @ w @ v - x))])
 
 
-def test_the_encoder_is_trained_and_handed_over_with_its_weights():
+def test_the_trained_encoder_can_be_reused_with_its_weights():
     encoder, x = dense(), normal(16, 6)
     before = encoder.get_weights()
     model = autoencoder(encoder, noise=0.1)
@@ -79,7 +79,7 @@ def test_the_encoder_is_trained_and_handed_over_with_its_weights():
     np.testing.assert_array_equal(lower(x), encoder(x))
 
 
-def test_noise_is_normal_of_the_deviation_asked_for_and_only_in_training():
+def test_noise_is_normal_with_the_given_deviation_in_training_only():
     x = normal(100, 100)
     model = autoencoder(identity((100,)), identity((100,)), noise=0.3, seed=1)
     drawn = [model(x, training=True) - x for _ in range(40)]
@@ -100,10 +100,10 @@ def test_noise_differs_between_replicas_and_steps(two_replicas):
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1
 
 
-def test_a_layer_may_make_the_noise():
+def test_a_layer_may_add_the_noise():
     model = autoencoder(identity((50,)), identity((50,)), noise=layers.Dropout(0.5))
-    given = np.unique(model(np.ones((20, 50)), training=True))
-    np.testing.assert_array_equal(given, [0, 2])
+    values = np.unique(model(np.ones((20, 50)), training=True))
+    np.testing.assert_array_equal(values, [0, 2])
 
 
 CONV = {"activation": "relu"}
@@ -112,7 +112,7 @@ MIRRORED = {
         lambda: [keras.Input((6,)), layers.Dense(4, "relu"), layers.Dense(2)],
         "Dense Activation Dense Activation",
     ),
-    "activation, norm and dropout apart": (
+    "separate activation, norm and dropout": (
         lambda: [
             keras.Input((6,)),
             layers.Dense(4),
@@ -147,7 +147,7 @@ MIRRORED = {
             "UpSampling1D ZeroPadding1D Conv1DTranspose Activation"
         ),
     ),
-    "in space": (
+    "three-dimensional": (
         lambda: [
             keras.Input((5, 4, 3, 1)),
             layers.Conv3D(2, 3, 2, "same"),
@@ -173,7 +173,7 @@ def test_the_decoder_mirrors_the_encoder(case):
         assert decoder.layers[-1].activation is keras.activations.sigmoid
 
 
-def test_activations_are_mirrored_at_their_height():
+def test_activations_are_mirrored_at_their_position():
     decoder = autoencoder(
         keras.Sequential(
             [
@@ -215,7 +215,7 @@ def two_inputs():
 
 
 @pytest.mark.parametrize(
-    ("call", "says"),
+    ("call", "message"),
     [
         (lambda: autoencoder(keras.Sequential([layers.Dense(3)])), "keras.Input"),
         (lambda: autoencoder(layers.Dense(3)), "encoder must be a functional"),
@@ -231,7 +231,7 @@ def two_inputs():
         ),
         (
             lambda: autoencoder(sequential(layers.Rescaling(2.0, name="scale"))),
-            "'scale' has no known opposite.*decoder=.*Rescaling",
+            "'scale' has no known mirror image.*decoder=.*Rescaling",
         ),
         (lambda: autoencoder(sequential(layers.Flatten())), "Dense or a convolution"),
         (
@@ -240,7 +240,7 @@ def two_inputs():
         ),
         (
             lambda: autoencoder(dense(), layers.Dense(5)),
-            r"decoder must give.*\(6,\).*\(5,\)",
+            r"decoder must return.*\(6,\).*\(5,\)",
         ),
         (lambda: autoencoder(dense(), "mirror"), "decoder='mirror'"),
         (
@@ -250,12 +250,12 @@ def two_inputs():
         (lambda: autoencoder(dense(), noise=-1), "noise must be.*or a layer.*noise=-1"),
     ],
 )
-def test_bad_arguments_teach(call, says):
-    with pytest.raises(ValueError, match=says):
+def test_bad_arguments_are_explained(call, message):
+    with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_a_decoder_of_ones_own_serves_where_there_is_no_mirror():
+def test_a_given_decoder_replaces_the_mirror_image():
     encoder = sequential(layers.Rescaling(2.0), layers.Flatten(), layers.Dense(3))
     decoder = keras.Sequential(
         [keras.Input((3,)), layers.Dense(64), layers.Reshape((8, 8, 1))]

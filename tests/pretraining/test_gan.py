@@ -1,4 +1,4 @@
-"""Two networks that learn from one another."""
+"""Updates of generator and discriminator against tapes and formulas."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def nets(regularizer=None):
         [
             keras.Input((6,)),
             layers.Dense(4, "tanh", name="low", kernel_regularizer=regularizer),
-            layers.Dense(1, name="verdict"),
+            layers.Dense(1, name="output"),
         ]
     )
     return generator, discriminator
@@ -30,14 +30,14 @@ def nets(regularizer=None):
 def compiled(seed=7, **options):
     generator, discriminator = nets(options.pop("regularizer", None))
     model = gan(generator, discriminator, seed=seed)
-    # Made here, since a loss keeps the float type of the moment.
+    # Created here, since a loss keeps the float type at its creation.
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(RATE), loss, **options)
     return model
 
 
 def by_hand(model, x, weights, penalty=0.0):
-    """Both updates, each with a tape and a formula of its own, and both losses."""
+    """Both updates, each with its own tape and formula, and both losses."""
     draws = keras.random.SeedGenerator(7)
     generator, discriminator = (
         keras.models.clone_model(net) for net in (model.generator, model.discriminator)
@@ -50,34 +50,39 @@ def by_hand(model, x, weights, penalty=0.0):
     ):
         z = keras.random.normal((BATCH, NOISE), dtype="float64", seed=draws)
         with tf.GradientTape() as tape:
-            fooling = tf.reduce_mean(tf.nn.softplus(-discriminator(generator(z))))
-        down = tape.gradient(fooling, generator.trainable_variables)
+            of_generator = tf.reduce_mean(tf.nn.softplus(-discriminator(generator(z))))
+        generator_gradients = tape.gradient(of_generator, generator.trainable_variables)
         with tf.GradientTape() as tape:
             real = tf.reduce_mean(w * tf.nn.softplus(-discriminator(batch)))
             fake = tf.reduce_mean(tf.nn.softplus(discriminator(generator(z))))
             kernel = discriminator.get_layer("low").kernel.value
-            telling = (real + fake) / 2 + penalty * tf.reduce_sum(kernel**2)
-        pulled = tape.gradient(telling, discriminator.trainable_variables)
-        for net, gradients in ((generator, down), (discriminator, pulled)):
+            of_discriminator = (real + fake) / 2 + penalty * tf.reduce_sum(kernel**2)
+        discriminator_gradients = tape.gradient(
+            of_discriminator, discriminator.trainable_variables
+        )
+        for net, gradients in (
+            (generator, generator_gradients),
+            (discriminator, discriminator_gradients),
+        ):
             for variable, gradient in zip(
                 net.trainable_variables, gradients, strict=True
             ):
                 variable.assign_sub(RATE * gradient)
-        losses.append((fooling, telling))
+        losses.append((of_generator, of_discriminator))
     return generator.get_weights(), discriminator.get_weights(), np.array(losses)
 
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("case", ["plain", "weighted", "penalised"])
-def test_each_update_is_that_of_its_own_loss_on_its_own_weights(case):
-    # Keras keeps it in float32, where this number is exact.
+def test_each_update_follows_its_own_loss_and_weights(case):
+    # Keras stores it in float32, where this number is exact.
     penalty = 0.125 if case == "penalised" else 0.0
     regularizer = keras.regularizers.L2(penalty) if penalty else None
     model = compiled(regularizer=regularizer)
     x, weights = normal(12, 6, dtype="float64"), np.ones(12)
     if case == "weighted":
         weights = np.random.default_rng(1).uniform(0, 2, size=12)
-    made, told, losses = by_hand(model, x, weights, penalty)
+    generator, discriminator, losses = by_hand(model, x, weights, penalty)
 
     logs = model.fit(
         x,
@@ -89,7 +94,10 @@ def test_each_update_is_that_of_its_own_loss_on_its_own_weights(case):
         verbose=0,
     ).history
 
-    for net, expected in ((model.generator, made), (model.discriminator, told)):
+    for net, expected in (
+        (model.generator, generator),
+        (model.discriminator, discriminator),
+    ):
         for found, value in zip(net.get_weights(), expected, strict=True):
             np.testing.assert_allclose(found, value, rtol=1e-10, atol=1e-13)
     assert logs["loss"] == pytest.approx([losses[:, 1].mean()], rel=1e-10)
@@ -98,10 +106,10 @@ def test_each_update_is_that_of_its_own_loss_on_its_own_weights(case):
 
 
 def test_metrics_are_about_the_discriminator():
-    """A verdict that is always 'real' is right in half of the cases."""
+    """A discriminator that always predicts 'real' is right in half of the cases."""
     model = compiled(metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)])
-    verdict = model.discriminator.get_layer("verdict")
-    verdict.set_weights([np.zeros((4, 1)), np.array([3.0])])
+    output = model.discriminator.get_layer("output")
+    output.set_weights([np.zeros((4, 1)), np.array([3.0])])
     x = normal(10, 6)
     logs = model.evaluate(x, batch_size=4, return_dict=True, verbose=0)
     assert logs["binary_accuracy"] == 0.5
@@ -111,7 +119,7 @@ def test_metrics_are_about_the_discriminator():
     np.testing.assert_allclose(model.predict(x, verbose=0), 3.0)
 
 
-def test_held_losses_stand_still_and_noise_does_not():
+def test_evaluation_is_deterministic_and_training_noise_is_not():
     model, x = compiled(), normal(10, 6)
     first, second = (model.evaluate(x, verbose=0) for _ in range(2))
     assert first == second
@@ -119,13 +127,13 @@ def test_held_losses_stand_still_and_noise_does_not():
     assert float(a) != float(b)
 
 
-def test_the_lower_layers_of_the_discriminator_are_handed_over():
+def test_the_lower_layers_of_the_discriminator_can_be_reused():
     lower = convolutional()
     generator = keras.Sequential(
         [keras.Input((NOISE,)), layers.Dense(81), layers.Reshape((9, 9, 1))]
     )
-    verdict = layers.Dense(1, "sigmoid", name="verdict")
-    model = gan(generator, keras.Sequential([lower, verdict]))
+    output = layers.Dense(1, "sigmoid", name="output")
+    model = gan(generator, keras.Sequential([lower, output]))
     model.compile("adam", "binary_crossentropy")
     before = lower.get_weights()
     model.fit(normal(16, 9, 9, 1), verbose=0)
@@ -135,22 +143,22 @@ def test_the_lower_layers_of_the_discriminator_are_handed_over():
         np.testing.assert_array_equal(a, b)
 
 
-def test_two_replicas_train_with_noise_of_their_own(two_replicas):
+def test_two_replicas_train_with_different_noise(two_replicas):
     with two_replicas.scope():
         model = compiled()
     x = normal(16, 6)
     logs = model.fit(x, batch_size=8, epochs=2, verbose=0).history
     assert np.isfinite(logs["loss"]).all()
-    # The mean over both, neither their sum nor a half.
+    # The mean over both, neither their sum nor half of it.
     assert 0.5 < logs["loss"][0] < 1.0
 
 
 @pytest.mark.parametrize(
-    ("generator", "discriminator", "says"),
+    ("generator", "discriminator", "message"),
     [
         (layers.Dense(3), nets()[1], "generator must be a functional"),
         (nets()[0], layers.Dense(3), "discriminator must be a functional"),
-        (nets()[0], nets()[0], r"makes the shape \(6,\).*takes \(3,\)"),
+        (nets()[0], nets()[0], r"returns the shape \(6,\).*takes \(3,\)"),
         (nets()[0], dense(), r"one number.*shape \(3,\)"),
         (
             keras.Sequential([keras.Input((None, 6)), layers.Dense(6)]),
@@ -159,6 +167,6 @@ def test_two_replicas_train_with_noise_of_their_own(two_replicas):
         ),
     ],
 )
-def test_bad_arguments_teach(generator, discriminator, says):
-    with pytest.raises(ValueError, match=says):
+def test_bad_arguments_are_explained(generator, discriminator, message):
+    with pytest.raises(ValueError, match=message):
         gan(generator, discriminator)

@@ -1,4 +1,4 @@
-"""Quarter turns and who guesses them."""
+"""Quarter turns and predictions of them."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def turned_by_numpy(x, turns):
     return np.stack([np.rot90(image, turn) for image, turn in pairs])
 
 
-def test_images_are_turned_by_as_many_quarters_as_it_says():
+def test_images_are_turned_by_the_returned_number_of_quarters():
     x = images(rows=32, side=5, channels=2).astype("float32")
     layer = RandomTurns(seed=1)
     for training in (True, True, False):
@@ -30,12 +30,12 @@ def test_images_are_turned_by_as_many_quarters_as_it_says():
         assert set(turns) == {0, 1, 2, 3}
 
 
-def test_all_four_come_equally_often_and_in_order_when_held():
+def test_all_turns_are_equally_frequent_and_in_order_outside_training():
     x, layer = np.zeros((10_000, 2, 2, 1), "float32"), RandomTurns(seed=1)
     first, second = (layer(x, training=True)[1].numpy() for _ in range(2))
-    spread = np.sqrt(0.25 * 0.75 / 10_000)
-    np.testing.assert_allclose(np.bincount(first) / 10_000, 0.25, atol=4 * spread)
-    assert np.mean(first == second) == pytest.approx(0.25, abs=4 * spread)
+    deviation = np.sqrt(0.25 * 0.75 / 10_000)
+    np.testing.assert_allclose(np.bincount(first) / 10_000, 0.25, atol=4 * deviation)
+    assert np.mean(first == second) == pytest.approx(0.25, abs=4 * deviation)
     assert layer(x[:6])[1].numpy().tolist() == [0, 1, 2, 3, 0, 1]
 
 
@@ -52,18 +52,18 @@ def test_turns_differ_between_replicas(two_replicas):
         assert np.mean(one == other) == pytest.approx(0.25, abs=0.05)
 
 
-def test_the_right_guess_comes_first_and_the_others_follow_round():
-    guesses = np.array([[0.1, 0.2, 0.3, 0.4]] * 4)
-    moved = RightFirst()(guesses, np.arange(4, dtype="int32")).numpy()
-    expected = [np.roll(guesses[0], -turn) for turn in range(4)]
-    np.testing.assert_allclose(moved, expected, rtol=1e-6)
+def test_the_right_prediction_comes_first_and_the_others_in_order():
+    predictions = np.array([[0.1, 0.2, 0.3, 0.4]] * 4)
+    found = RightFirst()(predictions, np.arange(4, dtype="int32")).numpy()
+    expected = [np.roll(predictions[0], -turn) for turn in range(4)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("in_float64")
 def test_the_loss_is_that_of_the_right_turns():
     encoder, x = convolutional(), images(rows=10, side=9)
     model = rotation(encoder)
-    kernel = model.get_layer("guesses").kernel
+    kernel = model.get_layer("predictions").kernel
     kernel.assign(np.random.default_rng(2).normal(size=kernel.shape))
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
@@ -77,7 +77,7 @@ def test_the_loss_is_that_of_the_right_turns():
     assert accuracy == pytest.approx(np.mean(scores.argmax(axis=1) == turns))
 
 
-def test_learns_which_way_up_they_are():
+def test_learns_the_orientation_of_images():
     """Images brighter towards one side."""
     x = np.ones((128, 6, 6, 1)) * np.linspace(0, 1, 6)[:, None, None]
     stack = [keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(8, "relu")]
@@ -100,7 +100,7 @@ def test_only_square_images_can_be_turned(shape):
 
 def test_features_must_be_of_a_known_shape():
     stack = [keras.Input((None, None, 1)), layers.Conv2D(2, 3)]
-    with pytest.raises(ValueError, match="pooling over all places"):
+    with pytest.raises(ValueError, match="global pooling"):
         rotation(keras.Sequential(stack))
 
 

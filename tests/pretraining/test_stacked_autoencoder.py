@@ -1,4 +1,4 @@
-"""One layer after the other, from the bottom."""
+"""Greedy pre-training, one layer after another."""
 
 import keras
 import numpy as np
@@ -28,13 +28,13 @@ def by_hand(x, weights):
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_equals_doing_it_by_hand():
+def test_equals_gradient_descent_in_numpy():
     encoder, x = dense(), normal(12, 6, dtype="float64")
     features = x
     for stage in stacked_autoencoder(encoder):
-        started = stage.trainable_variables
-        assert len(started) == 4
-        expected = by_hand(features, [v.numpy() for v in started])
+        variables = stage.trainable_variables
+        assert len(variables) == 4
+        expected = by_hand(features, [v.numpy() for v in variables])
         stage.compile(keras.optimizers.SGD(RATE), "mse")
         logs = stage.fit(x, batch_size=BATCH, shuffle=False, verbose=0).history
         assert len(logs["loss"]) == 1
@@ -48,7 +48,7 @@ def test_equals_doing_it_by_hand():
     np.testing.assert_allclose(encoder.predict(x, verbose=0), features, rtol=1e-11)
 
 
-def test_a_stage_moves_its_own_layers_and_no_others():
+def test_a_stage_trains_its_own_layers_only():
     encoder, x = convolutional(), normal(16, 9, 9, 1)
     own = {1: {"norm"}, 2: set(), 3: {"code"}}
     shapes = {1: (9, 9, 1), 2: (5, 5, 4), 3: (5,)}
@@ -56,16 +56,16 @@ def test_a_stage_moves_its_own_layers_and_no_others():
         before = [layer.get_weights() for layer in encoder.layers]
         stage.compile("adam", "mse")
         stage.fit(x, verbose=0)
-        moved = {
+        changed = {
             i
             for i, (layer, old) in enumerate(zip(encoder.layers, before, strict=True))
             if any(
                 (a != b).any() for a, b in zip(layer.get_weights(), old, strict=True)
             )
         }
-        names = {encoder.layers[i].name for i in moved}
+        names = {encoder.layers[i].name for i in changed}
         convolutions = {
-            i for i in moved if isinstance(encoder.layers[i], layers.Conv2D)
+            i for i in changed if isinstance(encoder.layers[i], layers.Conv2D)
         }
         assert names - {encoder.layers[i].name for i in convolutions} == own[number]
         assert convolutions == {1: {0}, 2: {3}, 3: set()}[number]
@@ -74,7 +74,7 @@ def test_a_stage_moves_its_own_layers_and_no_others():
     assert all(layer.trainable for layer in encoder.layers)
 
 
-def test_only_the_lowest_stage_has_the_activation_of_the_inputs():
+def test_only_the_first_stage_has_the_output_activation():
     found = []
     for stage in stacked_autoencoder(dense(), output_activation="sigmoid"):
         stage.compile("sgd", "mse")
@@ -88,10 +88,15 @@ def test_a_stage_must_be_trained_before_the_next():
         list(stacked_autoencoder(dense()))
 
 
-def test_bad_arguments_teach_at_once():
+def test_bad_arguments_are_explained_at_once():
     with pytest.raises(ValueError, match="noise=-1"):
         stacked_autoencoder(dense(), noise=-1)
     with pytest.raises(ValueError, match=r"decoder=.*Rescaling"):
         stacked_autoencoder(
             keras.Sequential([keras.Input((3,)), layers.Rescaling(2.0)])
         )
+
+
+def test_an_encoder_without_weights_is_refused_at_once():
+    with pytest.raises(ValueError, match="must have a Dense or a convolution"):
+        stacked_autoencoder(keras.Sequential([keras.Input((3,)), layers.ReLU()]))

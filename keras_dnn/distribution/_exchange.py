@@ -1,4 +1,4 @@
-"""From the chief to all workers."""
+"""Exchange of values and files between workers."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
 CHUNK = 1 << 24
-"""Numbers that are sent at a time, four bytes each."""
+"""How many numbers of four bytes are sent at a time."""
 
-_present: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_strategies: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
 def remember(strategy: Any) -> None:
     """Makes this the strategy of the process; TensorFlow allows one cluster in each."""
-    _present["strategy"] = strategy
+    _strategies["current"] = strategy
 
 
-def present() -> Any:
+def current_strategy() -> Any:
     """The strategy of this process, `None` if it is not one of several workers."""
-    strategy = _present.get("strategy")
+    strategy = _strategies.get("current")
     if strategy is None or strategy.num_replicas_in_sync == 1:
         return None
     return strategy
 
 
 def from_all(strategy: Any, values: np.ndarray) -> np.ndarray:
-    """A row of values from each replica."""
+    """One row of values from each replica."""
     given = strategy.experimental_distribute_values_from_function(
         lambda _: tf.constant(values)[tf.newaxis]
     )
@@ -43,19 +43,19 @@ def from_all(strategy: Any, values: np.ndarray) -> np.ndarray:
 
 def from_chief(strategy: Any, values: np.ndarray | None, size: int) -> np.ndarray:
     """The chief's `size` numbers of type int32, on all workers."""
-    nothing = np.zeros(size, "int32")
+    zeros = np.zeros(size, "int32")
 
-    def given(context: Any) -> Tensor:
-        first = context.replica_id_in_sync_group == 0
-        return tf.constant(values if first and values is not None else nothing)
+    def value_of(context: Any) -> Tensor:
+        is_chief = context.replica_id_in_sync_group == 0
+        return tf.constant(values if is_chief and values is not None else zeros)
 
-    sent = strategy.experimental_distribute_values_from_function(given)
+    sent = strategy.experimental_distribute_values_from_function(value_of)
     received: np.ndarray = strategy.reduce("SUM", sent, axis=None).numpy()
     return received
 
 
-def hand_out(strategy: Any, folder: Path, copy: Path) -> None:
-    """Copies what is in the chief's `folder` to `copy` on all the others."""
+def copy_from_chief(strategy: Any, folder: Path, copy: Path) -> None:
+    """Copies the contents of the chief's `folder` to `copy` on all other workers."""
     packed = _packed(folder) if strategy.is_chief else b""
     padded = np.frombuffer(packed + b"\0" * (-len(packed) % 4), "int32")
     size = int(from_chief(strategy, np.array([padded.size], "int32"), 1)[0])

@@ -1,7 +1,7 @@
-"""Trainings that would go wrong without a word: `trap_cases.py FOLDER` by each worker.
+"""Trainings that would silently go wrong; each worker runs this file with a FOLDER.
 
-What is refused is refused on all workers before they exchange anything, so that the
-next case can follow in the same process.
+All workers refuse a case before they exchange anything, so the next case can follow in
+the same process.
 """
 
 import json
@@ -32,7 +32,7 @@ def compiled(strategy, optimizer=None, layers=tuple, **arguments):
 
 
 def refused(optimizer=None, layers=tuple, fit=None, before=None, **arguments):
-    """A case: what `fit` says, an error or a warning."""
+    """A case: the text of the error or the warnings of `fit`."""
 
     def case(strategy):
         model = compiled(strategy, optimizer, layers, **arguments)
@@ -55,7 +55,7 @@ def other_seeds(strategy, model):
 
 
 class OtherStart(keras.callbacks.Callback):
-    """As a backup does that only the chief can read."""
+    """Begins with other weights, as from a backup that only the chief can read."""
 
     def on_train_begin(self, logs=None):
         kernel = self.model.trainable_variables[0]
@@ -98,14 +98,14 @@ def overflow(strategy):
 
 
 def few_rows(strategy):
-    """Of the last batch only worker 0 has a row."""
+    """Only worker 0 has a row of the last batch."""
     model = compiled(strategy, layers=lambda: [NORM(synchronized=True)])
     model.fit(X[:9], Y[:9], 8, 2, verbose=0, shuffle=False)
     return [w.tolist() for w in model.get_weights()]
 
 
 def masks(strategy):
-    """Two predictions, each after the same seed; half the rows are each worker's."""
+    """Two predictions with the same seed; each worker has half of the rows."""
     found = []
     for _ in range(2):
         keras.utils.set_random_seed(1)
@@ -116,8 +116,8 @@ def masks(strategy):
     return found
 
 
-def nothing_to_normalise(strategy):
-    """The last: it ends the exchange between the workers."""
+def no_row_to_normalise(strategy):
+    """The last case, since it ends the exchange between the workers."""
     return refused(layers=lambda: [NORM()], fit={"batch_size": 15, "shuffle": False})(
         strategy
     )
@@ -128,7 +128,7 @@ CASES = {
     "overflow": overflow,
     "few rows": few_rows,
     "masks": masks,
-    "empty": nothing_to_normalise,
+    "empty": no_row_to_normalise,
 }
 
 
@@ -141,7 +141,7 @@ def main(folder):
     # Before any seed is set.
     found = {"no seed": unseeded(strategy)}
     found |= {name: case(strategy) for name, case in CASES.items()}
-    (Path(folder) / f"traps-{worker}.json").write_text(json.dumps(found))
+    (Path(folder) / f"found-{worker}.json").write_text(json.dumps(found))
 
 
 def unseeded(strategy):

@@ -1,4 +1,4 @@
-"""TensorFlow's own strategy under Keras's `fit`: `plain_strategy.py FOLDER`."""
+"""TensorFlow's own strategy under Keras's `fit`: `tensorflow_strategy.py FOLDER`."""
 
 import os
 import sys
