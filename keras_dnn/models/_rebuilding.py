@@ -145,7 +145,7 @@ class _Rebuilding:
         if inner is not None and self._changes_calls_in(inner):
             config = {k: old.get_config()[k] for k in ("name", "trainable", "dtype")}
             return [keras.layers.TimeDistributed(self.model(inner), **config)]
-        if not isinstance(old, Layer):
+        if not isinstance(old, keras.layers.Layer):
             return [self.copies.copy(old)]
         return [self.copies.copy(x) if x is old else x for x in self._chosen(old)]
 
@@ -156,7 +156,7 @@ class _Rebuilding:
             return []
         chosen = list(answer) if isinstance(answer, list | tuple) else [answer]
         for layer in chosen:
-            if not isinstance(layer, Layer):
+            if not isinstance(layer, keras.layers.Layer):
                 raise ValueError(
                     "replace must return a layer, a list of layers or None. "
                     f"Received: {answer!r} for the layer {old.name!r}"
