@@ -1,11 +1,11 @@
-"""matplotlib, an extra: imported here, and the error if it is missing."""
+"""matplotlib, an optional dependency that is imported here only."""
 
 from __future__ import annotations
 
 from typing import Any
 
 BLUE, ORANGE, GREY = "#2066a8", "#d1711c", "#6b6b6b"
-"""Two colours that the colour-blind tell apart too, and one for what is beside them."""
+"""Two colours that colour-blind readers can distinguish, and one for the background."""
 
 
 def pyplot() -> Any:
@@ -18,20 +18,20 @@ def pyplot() -> Any:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            "Pictures need matplotlib. Install it with: pip install 'keras_dnn[plot]'"
+            "Plots need matplotlib. Install it with: pip install 'keras_dnn[plot]'"
         ) from error
     return plt
 
 
 def close(figure: Any) -> None:
-    """Lets go of a figure that nobody will look at any more."""
+    """Frees the memory of a figure, which pyplot keeps until it is closed."""
     import matplotlib.pyplot as plt
 
     plt.close(figure)
 
 
 def tidy(ax: Any, xlabel: str, ylabel: str, title: str = "") -> None:
-    """Names the axes and takes away what carries no information."""
+    """Labels the axes and removes lines that carry no information."""
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if title:

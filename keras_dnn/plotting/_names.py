@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def without_model(names: Sequence[str], parts: int = 3) -> list[str]:
-    """The paths without their first part, where that is the model's in all of them.
+    """The paths without their first part, if that is the model's name in all of them.
 
     Args:
         names: the paths.
-        parts: of how many parts they are at least if the model's name is one of them:
+        parts: how many parts a path has at least if it begins with the model's name:
             three for variables, two for layers.
     """
     first = {name.partition("/")[0] for name in names}

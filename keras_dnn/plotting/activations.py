@@ -27,17 +27,18 @@ def activations(
     histograms: np.ndarray,
     histogram_edges: np.ndarray,
 ) -> Figure:
-    """Draws mean and spread over depth, dead and saturated units, and histograms.
+    """Draws mean and deviation over depth, dead and saturated units, and histograms.
 
     Args:
-        steps: when each look was taken, of shape `(looks,)`.
+        steps: the step of each check, of shape `(checks,)`.
         names: of the layers, first layer first.
-        means: of shape `(looks, layers)`.
-        stds: of the same shape.
-        dead: shares of dead units, of the same shape.
-        saturated: shares of saturated units, of the same shape; NaN for none.
-        histograms: counts, of shape `(looks, layers, bins)`; drawn over time.
-        histogram_edges: of shape `(looks, layers, bins + 1)`.
+        means: of shape `(checks, layers)`.
+        stds: standard deviations, of the same shape.
+        dead: fractions of dead units, of the same shape.
+        saturated: fractions of saturated units, of the same shape; NaN where units
+            cannot saturate.
+        histograms: counts, of shape `(checks, layers, bins)`; drawn over time.
+        histogram_edges: of shape `(checks, layers, bins + 1)`.
 
     Returns:
         The figure.
@@ -68,32 +69,32 @@ def activations(
     figure: Figure = plt.figure(figsize=(9, 4.6 + 1.5 * rows), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(4.6, 1.5 * rows))
     upper, lower = parts
-    spread, units = upper.subplots(2, 1, sharex=True)
-    labels = without_model(names)
+    moments, units = upper.subplots(2, 1, sharex=True)
+    labels = without_model(names, parts=2)
     depth = np.arange(len(names))
-    for look, colour, when, aside in (
+    for check, colour, when, offset in (
         (0, GREY, "first", -0.1),
         (-1, BLUE, "last", 0.1),
     ):
-        spread.errorbar(
-            depth + aside,
-            means[look],
-            stds[look],
+        moments.errorbar(
+            depth + offset,
+            means[check],
+            stds[check],
             fmt="o",
             markersize=3,
             capsize=2,
             linewidth=1,
             color=colour,
-            label=f"{when} look, step {steps[look]}",
+            label=f"{when} check, step {steps[check]}",
         )
-    spread.legend(frameon=False, ncols=2, fontsize="small")
-    tidy(spread, "", "mean ± std", "Activations over depth")
+    moments.legend(frameon=False, ncols=2, fontsize="small")
+    tidy(moments, "", "mean ± std", "Activations over depth")
     units.bar(depth - 0.2, 100 * dead[-1], 0.4, color=ORANGE, label="dead")
     units.bar(depth + 0.2, 100 * saturated[-1], 0.4, color=GREY, label="saturated")
     units.set_ylim(0, 100)
     units.legend(frameon=False, ncols=2, fontsize="small")
     units.set_xticks(depth, labels, rotation=45, ha="right", fontsize="small")
-    tidy(units, "", "units at the last look, %")
+    tidy(units, "", "units at the last check (%)")
 
     axes = np.atleast_1d(
         lower.subplots(rows, min(4, len(shown)), squeeze=False)
@@ -111,7 +112,7 @@ def activations(
 def _over_time(
     ax: Any, steps: np.ndarray, counts: np.ndarray, edges: np.ndarray
 ) -> None:
-    """One layer's histograms side by side, on bins that serve them all."""
+    """One layer's histograms side by side, on common bins."""
     common = np.linspace(edges.min(), edges.max(), counts.shape[-1] + 1)
     image = np.empty((len(common) - 1, len(steps)))
     for column, (count, edge) in enumerate(zip(counts, edges, strict=True)):

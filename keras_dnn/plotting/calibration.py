@@ -1,4 +1,4 @@
-"""Whether a classifier is right as often as it says."""
+"""Whether a classifier is right as often as its confidence says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def reliability(
 ) -> Figure:
     """Draws accuracy over confidence, and under it how many inputs each bin holds.
 
-    Below the diagonal a model is surer than it has a right to be.
+    Below the diagonal a model is overconfident.
 
     Args:
         models: for each name the confidences, the accuracies and the counts of the
@@ -37,7 +37,7 @@ def reliability(
         >>> figure = plotting.reliability({"model": bins})
     """
     figure: Figure = pyplot().figure(figsize=(4.8, 5.6), layout="constrained")
-    diagram, shares = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    diagram, fractions = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     diagram.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="calibrated")
     colours = [BLUE, ORANGE, GREY]
     width = 1.0 / (len(models) or 1)
@@ -49,9 +49,9 @@ def reliability(
         )
         bar = width / len(counts)
         left = np.arange(len(counts)) / len(counts) + i * bar
-        shares.bar(left, counts / counts.sum(), bar, align="edge", color=colour)
+        fractions.bar(left, counts / counts.sum(), bar, align="edge", color=colour)
     diagram.set(xlim=(0, 1), ylim=(0, 1))
     diagram.legend(frameon=False)
     tidy(diagram, "", "accuracy", "Reliability")
-    tidy(shares, "confidence", "share of inputs")
+    tidy(fractions, "confidence", "fraction of inputs")
     return figure

@@ -1,9 +1,9 @@
-"""Curves beside one another, with the range to be in."""
+"""Panels of curves, with the healthy range of each shaded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,13 +16,24 @@ if TYPE_CHECKING:
 COLOURS = (BLUE, ORANGE, GREY, "#4a8f5a")
 
 
-def charts(panels: Sequence[tuple[Any, ...]]) -> Figure:
+Panel: TypeAlias = tuple[
+    str,
+    np.ndarray | Sequence[str],
+    str,
+    Mapping[str, np.ndarray],
+    bool,
+    tuple[float, float] | None,
+]
+"""Title, places, label of the places, curves by name, log scale, healthy range."""
+
+
+def charts(panels: Sequence[Panel]) -> Figure:
     """Draws panels of curves, one below the other.
 
     Args:
-        panels: of each the title, the places on the horizontal axis (numbers or
-            names), what they are, the curves by name, whether the vertical axis is
-            logarithmic, and the range to be in or `None`.
+        panels: a tuple for each: its title, the places on the horizontal axis (numbers
+            or names), the label of that axis, the curves by name, whether the vertical
+            axis is logarithmic, and the healthy range, which is shaded, or `None`.
 
     Returns:
         The figure.

@@ -19,12 +19,12 @@ def paired_differences(
     names: tuple[str, str] = ("a", "b"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws differences between two models, and what they are together.
+    """Draws differences between two models, their middle and its interval.
 
     Args:
         differences: of the scores of each pair, of shape `(pairs,)`.
-        difference: their middle.
-        interval: where it lies.
+        difference: their middle, such as the mean.
+        interval: its confidence interval.
         names: of the two models.
         ax: where to draw; a new figure if `None`.
 
@@ -57,10 +57,10 @@ def agreement(
     names: tuple[str, str] = ("a", "b"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws how often which of two classifiers is right.
+    """Draws how often both, one or neither of two classifiers is right.
 
     Args:
-        table: counts: both right, only the first; only the second, neither.
+        table: counts, `[[both right, only the first], [only the second, neither]]`.
         names: of the two.
         ax: where to draw; a new figure if `None`.
 

@@ -1,4 +1,4 @@
-"""What an error is made of."""
+"""The parts of an error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 def error_parts(
     target: float, training: float, validation: float, ax: Axes | None = None
 ) -> Axes:
-    """Draws target, avoidable bias and variance one behind the other.
+    """Draws target, avoidable bias and variance end to end.
 
     Args:
         target: the error that could be reached.
-        training: the one on the training set.
-        validation: the one on data held out.
+        training: the error on the training set.
+        validation: the error on validation data.
         ax: where to draw; a new figure if `None`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the gap between training and validation is made of."""
+"""The parts of the gap between training and validation loss."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ def gradient_norms(
     global_norms: np.ndarray,
     global_clipped_norms: np.ndarray | None = None,
 ) -> Figure:
-    """Draws the global norm over steps, and each variable's as a heat map below it.
+    """Draws the global norm over steps, and the norm of each variable as a heat map.
 
     Args:
         steps: recorded steps, of shape `(steps,)`.
         names: of the variables, first layer first.
-        norms: of shape `(steps, variables)`; zero and NaN stay blank.
+        norms: of shape `(steps, variables)`; zero and NaN are blank.
         global_norms: of shape `(steps,)`, before clipping.
         global_clipped_norms: the same after clipping; drawn where it differs.
 

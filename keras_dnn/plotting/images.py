@@ -1,4 +1,4 @@
-"""Images that a model is sure of, beside those that it is not sure of."""
+"""Images with certain and uncertain predictions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def uncertain_images(
     captions: Sequence[str] | None = None,
     count: int = 8,
 ) -> Figure:
-    """Draws the images of least uncertainty, and under them those of most.
+    """Draws the least uncertain images, and the most uncertain ones below them.
 
     Args:
-        images: of shape `(n, height, width)`, or with an axis of 1, 3 or 4 channels
-            behind; what matplotlib draws: numbers in [0, 1] or uint8 for colours, any
-            for grey.
+        images: of shape `(n, height, width)`, or with a last axis of 1, 3 or 4
+            channels. Colours are numbers in [0, 1] or uint8, as for matplotlib; grey
+            values may be any numbers.
         uncertainty: of each image, of shape `(n,)`, such as the `entropy` or the
             `mutual_information` of an `MCPrediction`.
-        captions: a text for each image, such as its label and what was predicted.
-        count: how many images of each sort.
+        captions: a text for each image, such as its label and the prediction.
+        count: how many images in each row.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""What a classifier gains where it may stay silent on what it is unsure of."""
+"""What a classifier gains if it may reject inputs that it is uncertain about."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WORTH_SEEING = 0.05
-"""Of smaller shares the accuracy is that of a handful of inputs."""
+SHOWN_FROM = 0.05
+"""The range of the vertical axis ignores smaller fractions, of a few inputs only."""
 
 
 def rejection(models: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Draws accuracy over the share of inputs kept, the surest of them first.
+    """Draws accuracy over the fraction of inputs accepted, the most certain ones first.
 
-    The right end of a line is the accuracy on all inputs. A measure of uncertainty
-    that says nothing of the errors gives a flat line; the dotted line is the best that
-    the last model could reach, with all its errors rejected first. Inputs that are
-    equally uncertain count as drawn by lot.
+    The right end of a line is the accuracy on all inputs. A measure of uncertainty that
+    is unrelated to the errors gives a flat line. The dotted line is the best that the
+    last model could reach, with all its errors rejected first. Inputs of equal
+    uncertainty count as accepted in random order.
 
     Args:
         models: for each name how uncertain each prediction is, by any measure that
@@ -52,21 +52,22 @@ def rejection(models: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     colours = [BLUE, ORANGE, GREY]
     for i, (name, (uncertainty, right)) in enumerate(models.items()):
         colour = colours[i] if i < len(colours) else f"C{i}"
-        shares, accuracies = _curve(uncertainty, right)
-        ax.plot(shares, accuracies, color=colour, label=name)
-        lowest = min(lowest, accuracies[shares >= WORTH_SEEING].min())
+        fractions, accuracies = _curve(uncertainty, right)
+        ax.plot(fractions, accuracies, color=colour, label=name)
+        lowest = min(lowest, accuracies[fractions >= SHOWN_FROM].min())
     ax.plot(*_curve(~np.asarray(right, bool), right), ":", color=GREY, label="best")
     ax.set(xlim=(0, 1), ylim=(lowest - 0.03 * (1 - lowest), 1 + 0.03 * (1 - lowest)))
     ax.legend(frameon=False)
-    tidy(ax, "share of inputs kept", "accuracy on them", "Rejection")
+    tidy(ax, "fraction of inputs accepted", "accuracy on them", "Rejection")
     return figure
 
 
 def _curve(uncertainty: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares kept, from one input to all, and the accuracy on them."""
+    """Accepted fractions, from one input to all, and the accuracy on them."""
     levels, place = np.unique(np.ravel(uncertainty), return_inverse=True)
-    # The order among equals would be that of the data set; their mean has none.
+    # Equal uncertainties have no order but that of the data set: take their mean.
     inputs = np.bincount(place, minlength=len(levels))
     hits = np.bincount(place, np.ravel(right).astype(float), len(levels))
-    kept = np.arange(1, inputs.sum() + 1)
-    return kept / len(kept), np.cumsum(np.repeat(hits / inputs, inputs)) / kept
+    accepted = np.arange(1, inputs.sum() + 1)
+    hits = np.cumsum(np.repeat(hits / inputs, inputs))
+    return accepted / len(accepted), hits / accepted

@@ -89,4 +89,4 @@ def _times(ratio: float) -> str:
 
 
 SMALLEST = 1e-8
-"""What is drawn for no difference at all, on a logarithmic axis."""
+"""Drawn in place of zero on a logarithmic axis."""

@@ -1,4 +1,4 @@
-"""How rates, momenta and losses move."""
+"""Learning rates, momenta and losses over steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def schedule(
     Args:
         steps: steps, of shape `(steps,)`.
         values: the value at each.
-        label: what the value is.
+        label: what the values are.
         ax: where to draw; a new figure if `None`.
 
     Returns:
@@ -52,13 +52,13 @@ def training_steps(
     learning_rates: np.ndarray,
     momenta: np.ndarray,
 ) -> Figure:
-    """Draws the losses of all steps, and under them the rate and the momentum.
+    """Draws the losses of all steps, and the rate and the momentum below them.
 
     Args:
         steps: steps, of shape `(steps,)`.
         losses: the loss of each.
         learning_rates: the rate of each.
-        momenta: the momentum of each; all NaN for none, which leaves it out.
+        momenta: the momentum of each; left out if all are NaN.
 
     Returns:
         The figure.
@@ -107,8 +107,8 @@ def range_test(
     Args:
         rates: the rate of each step.
         losses: the loss of each step.
-        trend: the losses without their noise, NaN where there is no trend.
-        suggestions: rates by name; the first is set off.
+        trend: the losses without noise, NaN where there is no trend.
+        suggestions: rates by name; the first is highlighted.
         interval: of the first suggestion, drawn as a band.
         ax: where to draw; a new figure if `None`.
 
@@ -138,7 +138,7 @@ def range_test(
         ax.set_ylim(low - 0.15 * (high - low), high + 0.3 * (high - low))
     if interval is not None:
         ax.axvspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
-    # The first is drawn last, on top of those that agree with it.
+    # The first is drawn last, on top of equal ones.
     marked = list(zip(suggestions.items(), "osD^v", strict=False))
     for (name, rate), marker in reversed(marked):
         height = np.interp(rate, rates[known], trend[known]) if known.any() else 0

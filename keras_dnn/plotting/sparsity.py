@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def zero_weights(
-    shares: Mapping[str, float], weights: Mapping[str, int], ax: Axes | None = None
+    fractions: Mapping[str, float],
+    weights: Mapping[str, int],
+    ax: Axes | None = None,
 ) -> Axes:
-    """Draws for each layer how many of its weights are zero and how many are not.
+    """Draws how many weights of each layer are zero and how many are not.
 
     Args:
-        shares: by the name of a layer, the share of its weights that are zero.
-        weights: by the name of a layer, how many weights it has.
+        fractions: of the weights that are zero, by the name of the layer.
+        weights: how many there are, by the name of the layer.
         ax: where to draw; a new figure if `None`.
 
     Returns:
@@ -29,22 +31,23 @@ def zero_weights(
 
     Example:
         >>> from keras_dnn import plotting
-        >>> shares, weights = (
-        ...     {"first": 0.9, "second": 0.5},
-        ...     {"first": 200, "second": 40},
+        >>> ax = plotting.zero_weights(
+        ...     {"first": 0.9, "second": 0.5}, {"first": 200, "second": 40}
         ... )
-        >>> ax = plotting.zero_weights(shares, weights)
     """
     if ax is None:
-        height = 1.2 + 0.3 * len(shares)
+        height = 1.2 + 0.3 * len(fractions)
         _, ax = pyplot().subplots(figsize=(6, height), layout="constrained")
-    zero = [100 * share for share in shares.values()]
-    ax.barh(list(shares), zero, color=GREY, alpha=0.35, label="zero")
-    left = [100 - share for share in zero]
-    bars = ax.barh(list(shares), left, left=zero, color=BLUE, label="left")
-    counts = [round((1 - share) * weights[name]) for name, share in shares.items()]
-    ax.bar_label(bars, [f"{count:,} left" for count in counts], padding=3, fontsize=8)
-    ax.set_xlim(0, 120)
+    zero = [100 * fraction for fraction in fractions.values()]
+    ax.barh(list(fractions), zero, color=GREY, alpha=0.35, label="zero")
+    others = [100 - percentage for percentage in zero]
+    bars = ax.barh(list(fractions), others, left=zero, color=BLUE, label="not zero")
+    counts = [
+        round((1 - fraction) * weights[name]) for name, fraction in fractions.items()
+    ]
+    labels = [f"{count:,} not zero" for count in counts]
+    ax.bar_label(bars, labels, padding=3, fontsize=8)
+    ax.set_xlim(0, 125)
     ax.set_xticks(range(0, 101, 20))
     ax.invert_yaxis()
     tidy(ax, "weights that are zero (%)", "")

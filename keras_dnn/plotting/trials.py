@@ -26,12 +26,12 @@ def trials(
     """Draws the scores of a search over each hyperparameter.
 
     Args:
-        values: of each hyperparameter by name, of shape `(trials,)`; NaN where it was
-            not active.
+        values: those of each hyperparameter by name, of shape `(trials,)`; NaN where it
+            was not active.
         scores: of shape `(trials,)`, the best first.
-        log: names of those to be drawn on a logarithmic scale.
-        alarms: names of those whose best value lies on the border of its range; a line
-            marks it.
+        log: names of those to draw on a logarithmic scale.
+        alarms: names of those whose best value is at the edge of the search range; a
+            line marks it.
         objective: what the scores are.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How sure a model is of its predictions."""
+"""How certain a model is of its predictions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def predicted_classes(
     mutual_information: np.ndarray,
     right: np.ndarray | None = None,
 ) -> Figure:
-    """Draws the entropy of class predictions and the two parts of it.
+    """Draws the entropy of class predictions and its two parts.
 
     Args:
-        expected_entropy: what the data leaves open, of any shape.
-        mutual_information: what the model does not know, of the same shape.
+        expected_entropy: the uncertainty due to the data, of any shape.
+        mutual_information: the uncertainty due to the model, of the same shape.
         right: whether each prediction is right, if that is known.
 
     Returns:
@@ -58,12 +58,12 @@ def predicted_classes(
         )
     if right is not None:
         histogram.legend(frameon=False)
-    tidy(histogram, "entropy of the prediction (nats)", "share", "Uncertainty")
+    tidy(histogram, "entropy of the prediction (nats)", "fraction", "Uncertainty")
     tidy(
         parts,
-        "expected entropy: what the data leaves open",
-        "mutual information",
-        "What the model does not know",
+        "expected entropy: due to the data (nats)",
+        "mutual information (nats)",
+        "Uncertainty due to the model",
     )
     return figure
 
@@ -73,12 +73,12 @@ def uncertainties(
 ) -> Figure:
     """Draws how a measure of uncertainty is distributed in each group of inputs.
 
-    Such groups are the inputs answered rightly, those answered wrongly, and inputs of a
-    kind that the model was not trained on. The less two groups overlap, the better the
-    measure tells them apart.
+    Such groups are the inputs classified correctly, those classified wrongly, and
+    inputs of a kind that the model was not trained on. The less two groups overlap, the
+    better the measure distinguishes them.
 
     Args:
-        groups: for each name the measure of each input, of any shape.
+        groups: the measure of each input, by the name of the group, of any shape.
         label: what the measure is.
 
     Returns:
@@ -98,25 +98,25 @@ def uncertainties(
     _histograms(ax, {name: np.ravel(values) for name, values in groups.items()})
     if groups:
         ax.legend(frameon=False)
-    tidy(ax, label, "share", "Uncertainty")
+    tidy(ax, label, "fraction", "Uncertainty")
     return figure
 
 
 def _histograms(ax: Any, groups: Mapping[str, np.ndarray]) -> None:
-    """One over the other, on the same bins, each adding up to 1."""
+    """One on top of the other, on the same bins, each summing to 1."""
     largest = max((v.max(initial=0.0) for v in groups.values()), default=0.0)
     bins = np.linspace(0, max(largest, 1e-9), 31)
     for i, (name, values) in enumerate(groups.items()):
         colour = COLOURS[i] if i < len(COLOURS) else f"C{i}"
-        shares = np.histogram(values, bins)[0] / max(values.size, 1)
-        ax.stairs(shares, bins, fill=True, color=colour, alpha=0.2)
-        ax.stairs(shares, bins, color=colour, label=f"{name} ({values.size})")
+        fractions = np.histogram(values, bins)[0] / max(values.size, 1)
+        ax.stairs(fractions, bins, fill=True, color=colour, alpha=0.2)
+        ax.stairs(fractions, bins, color=colour, label=f"{name} ({values.size})")
 
 
 def predicted_numbers(
     mean: np.ndarray, std: np.ndarray, y: np.ndarray | None = None
 ) -> Figure:
-    """Draws predicted numbers with twice their standard deviation, in order.
+    """Draws predicted numbers with twice their standard deviation, in ascending order.
 
     Args:
         mean: of any shape.
@@ -128,7 +128,7 @@ def predicted_numbers(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if `y` holds more or fewer numbers than `mean`.
+        ValueError: if `y` does not hold as many numbers as `mean`.
 
     Example:
         >>> import numpy as np
@@ -160,5 +160,5 @@ def predicted_numbers(
         truth = np.asarray(y).ravel()[order]
         ax.plot(rank, truth, ".", color=GREY, markersize=4, label="true")
     ax.legend(frameon=False)
-    tidy(ax, "inputs, in the order of their prediction", "prediction", "Uncertainty")
+    tidy(ax, "inputs, sorted by prediction", "prediction", "Uncertainty")
     return figure

@@ -69,7 +69,7 @@ def test_prints_draws_and_lists():
     pytest.importorskip("matplotlib")
     ax = result.plot()
     assert [bar.get_width() for bar in ax.patches] == [50, 50]
-    assert [text.get_text() for text in ax.texts] == ["2 left"]
+    assert [text.get_text() for text in ax.texts] == ["2 not zero"]
 
 
 @pytest.mark.parametrize("threshold", [-0.1, float("nan"), "0", True])

@@ -1,4 +1,4 @@
-"""Sure and uncertain images: the right ones, in the right order."""
+"""Certain and uncertain images: the right ones, in the right order."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def constant_images(*shape):
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 3)])
-def test_the_surest_above_and_the_most_uncertain_below(shape):
+def test_the_least_uncertain_above_and_the_most_uncertain_below(shape):
     figure = plotting.uncertain_images(constant_images(*shape), UNCERTAINTY, count=2)
     shown = [ax.images[0].get_array() for ax in figure.axes]
     assert [round(10 * a.mean()) for a in shown] == [1, 3, 2, 4]
@@ -23,7 +23,7 @@ def test_the_surest_above_and_the_most_uncertain_below(shape):
     assert titles == ["0.1", "0.3", "0.9", "0.7"]
 
 
-def test_captions_go_with_their_images():
+def test_captions_belong_to_their_images():
     figure = plotting.uncertain_images(constant_images(4, 4), UNCERTAINTY, [*"abcde"])
     titles = [ax.get_title().split("\n") for ax in figure.axes]
     assert [t[0] for t in titles] == [*"bdaec", *"ceadb"]

@@ -12,26 +12,26 @@ def drawn(uncertainty, right):
     return ax.lines[0].get_xydata(), ax.lines[1].get_xydata()
 
 
-def test_accuracy_of_the_surest():
+def test_accuracy_of_the_most_certain():
     line, best = drawn(
         np.array([0.4, 0.1, 0.3, 0.2]), np.array([False, True, True, False])
     )
-    shares = [0.25, 0.5, 0.75, 1.0]
-    np.testing.assert_allclose(line, np.stack([shares, [1, 1 / 2, 2 / 3, 1 / 2]], 1))
-    np.testing.assert_allclose(best, np.stack([shares, [1, 1, 2 / 3, 1 / 2]], 1))
+    fractions = [0.25, 0.5, 0.75, 1.0]
+    np.testing.assert_allclose(line, np.stack([fractions, [1, 1 / 2, 2 / 3, 1 / 2]], 1))
+    np.testing.assert_allclose(best, np.stack([fractions, [1, 1, 2 / 3, 1 / 2]], 1))
 
 
 def test_equals_the_definition():
     generator = np.random.default_rng(1)
     uncertainty, right = generator.uniform(size=200), generator.uniform(size=200) < 0.8
     line, _ = drawn(uncertainty.reshape(20, 10), right.reshape(20, 10))
-    for k, (share, accuracy) in enumerate(line, 1):
-        kept = sorted(range(200), key=lambda i: uncertainty[i])[:k]
-        assert share == pytest.approx(k / 200, rel=1e-12)
-        assert accuracy == pytest.approx(sum(right[i] for i in kept) / k, rel=1e-12)
+    for k, (fraction, accuracy) in enumerate(line, 1):
+        accepted = sorted(range(200), key=lambda i: uncertainty[i])[:k]
+        assert fraction == pytest.approx(k / 200, rel=1e-12)
+        assert accuracy == pytest.approx(sum(right[i] for i in accepted) / k, rel=1e-12)
 
 
-def test_equals_are_drawn_by_lot():
+def test_equal_uncertainties_have_no_order():
     """Their accuracy is the mean over all orders, whatever order they came in."""
     right = np.array([False, True, True, False, True])
     line, _ = drawn(np.array([1, 1, 0, 1, 1]), right)

@@ -1,4 +1,4 @@
-"""The picture of the ladder."""
+"""Candidates for a model: the bars, the points and the texts beside them."""
 
 import matplotlib as mpl
 import numpy as np

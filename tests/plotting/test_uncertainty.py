@@ -1,4 +1,4 @@
-"""Histograms of uncertainty: the shares that they show."""
+"""Histograms of uncertainty: the fractions that they show."""
 
 import numpy as np
 import pytest
