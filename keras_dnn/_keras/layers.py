@@ -10,12 +10,6 @@ from keras.src.applications import convnext
 
 from keras_dnn._typing import Tensor
 
-SPATIAL_DROPOUTS = (
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
-
 
 def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
     """The layer itself, if it is one, and all layers inside it, each once."""
@@ -40,10 +34,8 @@ def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 
 def noise_shape_of(dropout: keras.layers.Layer, inputs: Tensor) -> Any:
-    """The shape of the mask that a dropout layer draws for these inputs, if given."""
-    if isinstance(dropout, SPATIAL_DROPOUTS):
-        return dropout._get_noise_shape(inputs)
-    return dropout.noise_shape
+    """The shape of the mask that a spatial dropout layer draws for these inputs."""
+    return dropout._get_noise_shape(inputs)
 
 
 def fixed_output_shape(layer: keras.layers.Lambda) -> Any:

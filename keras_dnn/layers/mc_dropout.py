@@ -10,6 +10,7 @@ from __future__ import annotations
 import keras
 
 from keras_dnn._keras.layers import noise_shape_of
+from keras_dnn._layer_kinds import SPATIAL_DROPOUTS
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import dropout, refuse_vectorized
 
@@ -31,7 +32,9 @@ class AlwaysDropping(AlwaysOn):
         if not self.rate:
             return inputs
         refuse_vectorized(self)
-        shape = noise_shape_of(self, inputs)
+        shape = self.noise_shape
+        if isinstance(self, SPATIAL_DROPOUTS):
+            shape = noise_shape_of(self, inputs)
         return dropout(inputs, self.rate, shape, self.seed_generator)
 
 

@@ -1,17 +1,16 @@
-"""Monte-Carlo dropout outside of Python: statistics in the exported model.
+"""Monte Carlo dropout outside Python: an exported model that computes the measures.
 
-A SavedModel draws its masks where it runs. TFLite and ONNX have no random numbers that
-serve, so their models hold a bank of masks: one for each sample, the same for all
+A SavedModel draws its masks where it runs. TFLite and ONNX have no suitable random
+numbers, so their models hold a bank of masks: one for each sample, the same for all
 inputs, stratified over the samples.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -20,33 +19,24 @@ from keras_dnn import _arguments
 from keras_dnn._keras.graph import flat_inputs, output_layers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
-from keras_dnn.layers._noise import LEVELS
 from keras_dnn.models._runtimes.export import to_onnx, to_tflite, write_saved_model
-from keras_dnn.models._sampling.moments import (
+from keras_dnn.models._sampling.mask_bank import MaskBank
+from keras_dnn.models._sampling.measures import (
     CLASSES,
+    MEASURES,
     NUMBERS,
     ONE_OF_TWO,
-    probabilities,
+    Kind,
+    Task,
+    measures_of,
+    moments_of,
 )
-from keras_dnn.models._sampling.random_stream import (
-    COHERENT,
-    INDEPENDENT,
-    Chunk,
-    Stream,
-)
-from keras_dnn.models._sampling.sampler import ROWS, Draws, Sampler, Task, tiled
+from keras_dnn.models._sampling.random_stream import INDEPENDENT, Seed, Stream
+from keras_dnn.models._sampling.sampler import ROWS, Request, Sampler, repeated
 from keras_dnn.models._sampling.switched_on import only, random_layers
 
-CLASS_MEASURES = (
-    "mean",
-    "std",
-    "entropy",
-    "expected_entropy",
-    "mutual_information",
-    "variation_ratio",
-)
-
-Predictor = Callable[..., dict[str, np.ndarray]]
+ExportedFunction: TypeAlias = Callable[..., dict[str, np.ndarray]]
+"""Takes inputs as `predict` does and gives the measures by name."""
 
 
 def export_monte_carlo(
@@ -56,32 +46,32 @@ def export_monte_carlo(
     *,
     seed: int | None = None,
     layers: Sequence[str | keras.layers.Layer] | None = None,
-) -> Predictor:
-    """Writes a predictor with uncertainty that runs without Python or Keras.
+) -> ExportedFunction:
+    """Writes a model that predicts with uncertainty, without Python or Keras.
 
     Its outputs are named: `mean`, `std` and, for classes, `entropy`,
     `expected_entropy`, `mutual_information` and `variation_ratio`, as `mc_predict` has
-    them. What the suffix of `path` says is written:
+    them. The suffix of `path` decides what is written:
 
-    - `.tflite` or `.onnx`: one file with a bank of `samples` stratified masks in it,
-      which are the same for all inputs. It is deterministic.
-    - anything else: a folder with a TensorFlow SavedModel that draws masks of its own:
-      new ones in each call, or with a `seed` those of `mc_predict` with that seed.
+    - `.tflite` or `.onnx`: one file that holds `samples` stratified masks, which are
+      the same for all inputs. It is deterministic.
+    - anything else: a folder with a TensorFlow SavedModel that draws its own masks: new
+      ones in each call, or with a `seed` those of `mc_predict` with that seed.
 
     Args:
         model: a functional or Sequential model with dropout and one output.
         path: where to write.
-        samples: how many samples the statistics are of.
+        samples: how many samples to compute the measures from.
         seed: integer of at least 0 for the same masks each time.
         layers: names or layers to sample from; `None` for all that have dropout.
 
     Returns:
-        A function that takes inputs and gives a dict of what the written model gives,
-        computed here by the same graph.
+        A function that takes inputs and returns a dict of the measures that the written
+        model gives, computed here by the same graph.
 
     Raises:
         ValueError: if the model has no graph, no dropout or several outputs, or if
-            masks of the bank would depend on the shape of the inputs.
+            masks in a file would depend on the shape of the inputs.
         ImportError: if the path ends in `.onnx` and tf2onnx is not installed.
         RuntimeError: if Keras does not run on TensorFlow.
 
@@ -103,13 +93,13 @@ def export_monte_carlo(
     samples = _arguments.count("samples", samples)
     seed = None if seed is None else _arguments.count("seed", seed, least=0)
     sampler = Sampler(model, random_layers(model, layers))
-    if sampler.cut.graph is None or len(sampler.cut.graph.outputs) != 1:
+    if sampler.split.graph is None or len(sampler.split.graph.outputs) != 1:
         raise ValueError(
             "model must be functional or Sequential and have one output. "
             f"Received: model={model.name!r}"
         )
     write, make = WRITERS.get(Path(path).suffix, (write_saved_model, _drawing))
-    function = make(sampler, Task(samples, seed, INDEPENDENT, False, ()))
+    function = make(sampler, Task(samples, seed, INDEPENDENT))
     write(model, function, str(path))
 
     def predict(x: Any) -> dict[str, np.ndarray]:
@@ -140,33 +130,33 @@ def _traced(
 
 
 def _drawing(sampler: Sampler, task: Task) -> Any:
-    """Draws its own masks, as `mc_predict` does."""
-    kind, draws = _kind(sampler.model), Draws.of(task)
+    """A function that draws its own masks, as `mc_predict` does."""
+    seed = Seed.of(task.seed, task.samples, task.masks)
+    names = _names(_kind(sampler.model))
     shapes = [(1, *(n or 1 for n in x.shape[1:])) for x in sampler.model.inputs]
     types = [x.dtype for x in sampler.model.inputs]
     x = _structured(sampler, list(map(tf.zeros, shapes, types)))
-    sample = sampler._random(x, sampler._deterministic(x), task)
+    cut_set = sampler.cut_set(x)
+    sample = sampler.sampling(x, cut_set, sampler.plan(x, cut_set, task), task)
 
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         rows = tf.shape(inputs[0])[0]
-        key = draws.key if task.seed is not None else _fresh_key()
-        (found,) = sample(
-            sampler.cut.deterministic(_structured(sampler, inputs)),
+        request = Request(
+            sampler.split.run_before(_structured(sampler, inputs)),
             rows,
-            tf.constant(0, tf.int64),
-            tf.constant(task.samples),
-            tf.clip_by_value(ROWS // tf.maximum(rows, 1), 1, task.samples),
-            key,
-            draws.strata,
+            first_row=tf.constant(0, tf.int64),
+            samples=tf.constant(task.samples),
+            at_once=tf.clip_by_value(ROWS // tf.maximum(rows, 1), 1, task.samples),
+            seed=seed if task.seed is not None else Seed(_fresh_key(), seed.strata),
         )
-        names = CLASS_MEASURES if kind != NUMBERS else ("mean", "std")
+        (found,) = sample(request)
         return {name: tf.cast(found[name], tf.float32) for name in names}
 
     return _traced(sampler, None, compute)
 
 
 def _fresh_key() -> Tensor:
-    # Seeds of 0 mean none, whatever seed was set in the process that exports.
+    # Two seeds of 0 mean none, even if a seed was set in the process that exports.
     drawn = tf.raw_ops.RandomUniformInt(
         shape=tf.constant([], tf.int32),
         minval=tf.constant(tf.int64.min, tf.int64),
@@ -177,109 +167,27 @@ def _fresh_key() -> Tensor:
     return tf.bitcast(drawn, tf.uint64)
 
 
-class Bank(Stream):
-    """Gives out masks that are the same in each call and for each input."""
-
-    def __init__(self, samples: int, seed: int | None) -> None:
-        super().__init__()
-        self.rng = np.random.default_rng(seed)
-        self.masks: list[np.ndarray] = []
-        self.samples = samples
-        self._chunk = Chunk(
-            key=None,
-            masks=COHERENT,
-            samples=samples,
-            first_sample=0,
-            size=samples,
-            first_row=0,
-            rows=None,
-            strata=None,
-        )
-
-    def factor(self, shape: Sequence[Any], rate: float, dtype: tf.DType) -> Tensor:
-        """The factors of a mask, as constants."""
-        threshold = round(rate * LEVELS) / LEVELS
-        kept = (self._stratified_shares(shape) >= threshold) / (1 - threshold)
-        return tf.constant(kept[np.newaxis, :, np.newaxis], dtype)
-
-    def _shares(self, shape: list[Any]) -> Tensor:
-        return self._for_all(self._stratified_shares(shape), shape)
-
-    def normal(
-        self,
-        shape: Sequence[Any],
-        mean: float = 0.0,
-        stddev: float = 1.0,
-        dtype: Any = None,
-    ) -> Tensor:
-        """Normal numbers, as constants."""
-        with tf.init_scope():
-            standard = tf.math.ndtri(self._stratified_shares(shape)).numpy()
-        numbers = self._for_all(standard, shape)
-        return tf.cast(mean + stddev * numbers, dtype or keras.config.floatx())
-
-    def _for_all(self, numbers: np.ndarray, shape: Sequence[Any]) -> Tensor:
-        times = [shape[0] // self.samples] + [1] * (len(shape) - 1)
-        return tf.tile(tf.constant(numbers, tf.float32), times)
-
-    def _stratified_shares(self, shape: Sequence[Any]) -> np.ndarray:
-        """Uniform numbers for each sample and unit, one in each stratum of a unit."""
-        inner = tuple(shape[1:])
-        if not all(isinstance(n, int) for n in inner):
-            raise ValueError(
-                "model must take inputs of one shape, since the masks of a bank are "
-                f"constants. Received: a layer with dropout on rows of shape {inner}"
-            )
-        units = math.prod(inner)
-        strata = np.tile(np.arange(self.samples), (units, 1))
-        shares = self.rng.permuted(strata, axis=1) + self.rng.random((units, 1))
-        return (shares / self.samples).T.reshape(self.samples, *inner)
-
-
 def _banked(sampler: Sampler, task: Task) -> Any:
-    """Uses a bank of masks, in operations that other runtimes have."""
+    """A function that holds its masks, in operations that other runtimes have."""
     kind, samples = _kind(sampler.model), task.samples
 
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         x = _structured(sampler, inputs)
         rows = tf.shape(inputs[0])[0]
-        frontier = [tiled(t, rows, samples) for t in sampler.cut.deterministic(x)]
-        (y,) = sampler.cut.random(frontier, x)
+        cut_set = [repeated(t, rows, samples) for t in sampler.split.run_before(x)]
+        (y,) = sampler.split.run_after(cut_set, x)
         y = tf.reshape(y, [-1, samples, *y.shape[1:]])
-        return _measures(tf.cast(y, tf.float32), kind)
+        return measures_of(moments_of(tf.cast(y, tf.float32), kind), kind)
 
-    return _traced(sampler, Bank(samples, task.seed), compute)
-
-
-def _measures(y: Tensor, kind: str) -> dict[str, Tensor]:
-    mean = tf.reduce_mean(y, 1)
-    spread = tf.reduce_mean(tf.square(y - mean[:, tf.newaxis]), 1)
-    found = {"mean": mean, "std": tf.sqrt(spread)}
-    if kind == NUMBERS:
-        return found
-    p, mean_p = probabilities(y, kind), probabilities(mean, kind)
-    expected = tf.reduce_mean(_entropy(p), 1)
-    winners = tf.one_hot(tf.argmax(p, -1), p.shape[-1], dtype=tf.float32)
-    votes = tf.reduce_mean(winners, 1)
-    return {
-        **found,
-        "entropy": _entropy(mean_p),
-        "expected_entropy": expected,
-        "mutual_information": tf.maximum(_entropy(mean_p) - expected, 0.0),
-        "variation_ratio": 1.0 - tf.reduce_max(votes, -1),
-    }
+    return _traced(sampler, MaskBank(samples, task.seed), compute)
 
 
-def _entropy(p: Tensor) -> Tensor:
-    # TFLite has no `xlogy`.
-    return -tf.reduce_sum(p * tf.math.log(tf.maximum(p, TINY)), -1)
+def _names(kind: Kind) -> tuple[str, ...]:
+    return ("mean", "std") if kind == NUMBERS else MEASURES
 
 
-TINY = 1e-30
-
-
-def _kind(model: keras.Model) -> str:
-    """What the output holds, judged by the layer that it comes from."""
+def _kind(model: keras.Model) -> Kind:
+    """What the output holds, by the layer that it comes from."""
     (end,) = output_layers(model)
     activation = getattr(end, "activation", None)
     if isinstance(end, keras.layers.Softmax) or activation is keras.activations.softmax:
@@ -290,8 +198,9 @@ def _kind(model: keras.Model) -> str:
 
 
 def _structured(sampler: Sampler, inputs: Sequence[Tensor]) -> Any:
-    assert sampler.cut.graph is not None
-    return keras.tree.pack_sequence_as(sampler.cut.graph.input_structure, list(inputs))
+    assert sampler.split.graph is not None
+    structure = sampler.split.graph.input_structure
+    return keras.tree.pack_sequence_as(structure, list(inputs))
 
 
 # How it is written -------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Monte Carlo dropout: what a model does not know.
 
-Y. Gal and Z. Ghahramani, "Dropout as a Bayesian approximation", 2016. The model is cut
-where randomness enters; the part before the cut runs once, the part behind it on chunks
-of samples, inside one compiled function that keeps statistics only. Memory is bounded
-by the chunk, not by the number of samples.
+Y. Gal and Z. Ghahramani, "Dropout as a Bayesian approximation", 2016. The model is
+split where randomness enters: the first part runs once, the second on chunks of
+samples, inside one compiled function that keeps statistics only. Memory is bounded by
+the chunk, not by the number of samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
@@ -21,28 +21,25 @@ from keras_dnn._batches import batches
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn.models._sampling.closed_form import exact
-from keras_dnn.models._sampling.random_stream import MASKS
-from keras_dnn.models._sampling.sampler import Draws, Task, sampler_of
+from keras_dnn.models._sampling.closed_form import closed_form
+from keras_dnn.models._sampling.measures import MEASURES, ON_DEMAND, Task
+from keras_dnn.models._sampling.random_stream import MASKS, Masks, Seed
+from keras_dnn.models._sampling.sampler import sampler_of
 from keras_dnn.models._sampling.switched_on import random_layers, unmoved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEASURES = (
-    "mean",
-    "std",
-    "entropy",
-    "expected_entropy",
-    "mutual_information",
-    "variation_ratio",
-)
-ON_DEMAND = ("quantiles", "covariance", "samples")
+Measured: TypeAlias = np.ndarray | list[np.ndarray]
+"""A measure of the one output, or of each output."""
+
+ClassMeasured: TypeAlias = np.ndarray | list[np.ndarray | None] | None
+"""Likewise, with `None` for outputs that are not probabilities."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MCPrediction(Result):
-    """What the samples of `mc_predict` say, as float64 arrays with a row per input.
+    """The measures that `mc_predict` finds, as float64 arrays with a row per input.
 
     For a model of several outputs each attribute is a list. The class measures are
     `None` for outputs that are not probabilities. Logarithms are natural.
@@ -50,49 +47,44 @@ class MCPrediction(Result):
     Attributes:
         mean: mean over the samples; of probabilities, the predictive distribution.
         std: standard deviation over the samples (divided by their number).
-        entropy: of the mean: all uncertainty.
-        expected_entropy: mean entropy of a sample: what more training data would not
-            take away (aleatoric).
+        entropy: entropy of the mean: the total uncertainty.
+        expected_entropy: mean entropy of a sample: uncertainty that more training data
+            would not remove (aleatoric).
         mutual_information: the difference of the two: what the model does not know
             (epistemic).
-        variation_ratio: share of the samples that vote against the most voted class.
+        variation_ratio: fraction of the samples that vote against the most voted class.
         quantiles: of the samples, of shape `(quantiles, *mean.shape)`, if asked for.
-        covariance: of the numbers of each output row, of shape `(rows, n, n)`; only of
-            the exact head.
+        covariance: of the numbers in each output row, of shape `(rows, n, n)`; only in
+            closed form, with `samples=0`.
         samples: all samples, of shape `(samples, *mean.shape)`, if asked for.
     """
 
-    mean: Any
-    std: Any
-    entropy: Any
-    expected_entropy: Any
-    mutual_information: Any
-    variation_ratio: Any
-    quantiles: Any = None
-    covariance: Any = None
-    samples: Any = None
+    mean: Measured
+    std: Measured
+    entropy: ClassMeasured
+    expected_entropy: ClassMeasured
+    mutual_information: ClassMeasured
+    variation_ratio: ClassMeasured
+    quantiles: Measured | None = None
+    covariance: Measured | None = None
+    samples: Measured | None = None
 
     def __str__(self) -> str:
-        several = isinstance(self.mean, list)
-        lines = []
-        for i in range(len(self.mean) if several else 1):
-            values = {m: getattr(self, m) for m in MEASURES}
-            if several:
-                values = {m: v[i] for m, v in values.items()}
-            about = ", ".join(
-                f"{name.replace('_', ' ')} {np.mean(v):.3g}"
-                for name, v in values.items()
-                if name != "mean" and v is not None
-            )
-            lines.append(f"{values['mean'].shape[0]} inputs; on average {about}")
-        return "\n".join(lines)
+        found = {name: getattr(self, name) for name in MEASURES}
+        if not isinstance(self.mean, list):
+            return _averages(found)
+        return "\n".join(
+            _averages({name: values[i] for name, values in found.items()})
+            for i in range(len(self.mean))
+        )
 
     def plot(self, y: np.ndarray | None = None) -> Figure:
         """Draws how uncertain the predictions are.
 
-        For classes: how the entropy is distributed and how it divides into what the
-        data leaves open and what the model does not know, right and wrong answers apart
-        if `y` is given. For numbers: mean and spread of each input, in order.
+        For classes: the distribution of the entropy, and how it divides into what the
+        data leave open and what the model does not know; with `y`, right and wrong
+        answers are drawn apart. For numbers: mean and standard deviation of each input,
+        in order.
 
         Args:
             y: true labels (integers) or numbers.
@@ -108,22 +100,37 @@ class MCPrediction(Result):
             raise ValueError("plot draws one output. Received: a list of outputs")
         from keras_dnn import plotting
 
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
         if self.entropy is None:
-            return plotting.predicted_numbers(self.mean, self.std, y)
-        right = None if y is None else self._right(np.asarray(y))
+            return plotting.predicted_numbers(mean, std, y)
         return plotting.predicted_classes(
-            self.expected_entropy, self.mutual_information, right
+            np.asarray(self.expected_entropy),
+            np.asarray(self.mutual_information),
+            None if y is None else _right(mean, np.asarray(y)),
         )
 
-    def _right(self, y: np.ndarray) -> np.ndarray:
-        if y.size != np.prod(self.mean.shape[:-1]):
-            raise ValueError(
-                f"y must hold {np.prod(self.mean.shape[:-1])} labels, one for each "
-                f"answer. Received: shape {y.shape}"
-            )
-        if self.mean.shape[-1] == 1:
-            return np.asarray((self.mean[..., 0] > 0.5) == (y.reshape(-1) > 0.5))
-        return np.asarray(self.mean.argmax(-1) == y.reshape(self.mean.shape[:-1]))
+
+def _averages(measures: dict[str, Any]) -> str:
+    """The averages over the inputs of one output, as a line of text."""
+    averages = ", ".join(
+        f"{name.replace('_', ' ')} {np.mean(values):.3g}"
+        for name, values in measures.items()
+        if name != "mean" and values is not None
+    )
+    return f"{len(measures['mean'])} inputs; on average {averages}"
+
+
+def _right(mean: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether the most probable class of each answer is the label."""
+    answers = mean.shape[:-1]
+    if y.size != np.prod(answers):
+        raise ValueError(
+            f"y must hold {np.prod(answers)} labels, one for each answer. Received: "
+            f"shape {y.shape}"
+        )
+    if mean.shape[-1] == 1:
+        return np.asarray((mean[..., 0] > 0.5) == (y.reshape(-1) > 0.5))
+    return np.asarray(mean.argmax(-1) == y.reshape(answers))
 
 
 def mc_predict(
@@ -133,13 +140,13 @@ def mc_predict(
     *,
     batch_size: int = 32,
     seed: int | None = None,
-    masks: str = "independent",
+    masks: Masks = "independent",
     return_samples: bool = False,
     quantiles: Sequence[float] | None = None,
     layers: Sequence[str | keras.layers.Layer] | None = None,
     verbose: Verbose = "auto",
 ) -> MCPrediction:
-    r"""Predicts with dropout switched on, many times, and says how far samples differ.
+    r"""Predicts many times with dropout on, and measures how far the samples differ.
 
     With samples $p_s(x)$ of a classifier and $H(p) = -\sum_c p_c \ln p_c$,
 
@@ -150,19 +157,20 @@ def mc_predict(
     $$
 
     A model with ordinary `Dropout` needs no conversion. Only dropout is switched on,
-    also that of recurrent and attention layers and in nested models; batch norm,
+    including that of recurrent and attention layers and in nested models; batch norm,
     augmentation and everything else stay in inference mode, and nothing in the model
     changes, not even the state of its seed generators.
 
-    A sample of an input depends on nothing but `seed`, `samples`, and the input's
-    position in `x`: neither on `batch_size` nor on how the work is divided.
+    A sample of an input depends only on `seed`, `samples`, and the input's position in
+    `x`: neither on `batch_size` nor on how the work is divided.
 
-    - `masks="independent"`: each sample of each input has masks of its own.
+    - `masks="independent"`: each sample of each input has its own masks.
     - `"coherent"`: a sample has the same masks for all inputs, so that it is one
-      network. Large batches cost least so.
+      network. This is the cheapest for large batches.
     - `"stratified"`: over the samples of an input, each unit is dropped as often as it
-      should be (a Latin hypercube). Each sample by itself is distributed as before, but
-      half the samples or fewer give the same error of the mean and the entropy.
+      should be (a Latin hypercube). A single sample is distributed as with independent
+      masks, but half as many samples, or fewer, give the same error of the mean and
+      the entropy.
 
     Args:
         model: any Keras model with dropout in it. The part of a functional or
@@ -170,13 +178,12 @@ def mc_predict(
         x: inputs as `predict` takes them: an array, a list or dict of arrays, a
             `tf.data.Dataset` or a `keras.utils.PyDataset` (targets are ignored).
         samples: how many predictions to draw for each input. 0 gives mean and
-            covariance in closed form, where the only dropout feeds a last linear
-            `Dense`.
-        batch_size: inputs at once, where `x` is not batched already.
+            covariance in closed form, if the only dropout feeds a last linear `Dense`.
+        batch_size: inputs in a batch, if `x` is not batched already.
         seed: integer of at least 0 for the same samples each time.
         masks: `"independent"`, `"coherent"` or `"stratified"`.
-        return_samples: whether to keep all samples, which needs memory for them.
-        quantiles: shares in [0, 1] whose quantiles of the samples to return.
+        return_samples: whether to return all samples, which needs memory for them.
+        quantiles: numbers in [0, 1]: the quantiles of the samples to return.
         layers: names or layers to sample from, with what is inside them; all others
             stay off. `None` for all that have dropout.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
@@ -186,8 +193,8 @@ def mc_predict(
         for, the samples.
 
     Raises:
-        ValueError: if the model has no dropout, `layers` names none of it, an argument
-            is not as said above, or `samples` is 0 and there is no closed form.
+        ValueError: if the model has no dropout, `layers` names no layer with dropout,
+            an argument is invalid, or `samples` is 0 and there is no closed form.
         RuntimeError: if Keras does not run on TensorFlow, or inside a `tf.function`.
 
     Example:
@@ -212,9 +219,9 @@ def mc_predict(
     require_tensorflow("keras_dnn.models.mc_predict")
     if tf.inside_function():
         raise RuntimeError(
-            "mc_predict gives NumPy arrays and compiles what it runs itself, so it "
+            "mc_predict returns NumPy arrays and compiles what it runs itself, so it "
             "can't be called inside a tf.function. Call it outside, or call the model "
-            "that to_monte_carlo gives"
+            "that to_monte_carlo returns"
         )
     batch_size = _arguments.count("batch_size", batch_size)
     task = Task(
@@ -222,14 +229,14 @@ def mc_predict(
         None if seed is None else _arguments.count("seed", seed, least=0),
         _arguments.choice("masks", masks, MASKS),
         _arguments.switch("return_samples", return_samples),
-        _shares(quantiles),
+        _levels(quantiles),
     )
     sampler = sampler_of(model, random_layers(model, layers))
-    sample = (
-        exact(sampler, task)
-        if samples == 0
-        else partial(sampler.sample, task=task, draws=Draws.of(task))
-    )
+    if samples == 0:
+        sample = closed_form(sampler, task)
+    else:
+        random_seed = Seed.of(task.seed, task.samples, task.masks)
+        sample = partial(sampler.sample, task=task, seed=random_seed)
     progress, rows = Progress(verbose), 0
     groups: list[list[dict[str, np.ndarray]]] = []
     with unmoved(model):
@@ -252,7 +259,7 @@ def mc_predict(
     return MCPrediction(**found)
 
 
-def _shares(quantiles: Sequence[float] | None) -> tuple[float, ...]:
+def _levels(quantiles: Sequence[float] | None) -> tuple[float, ...]:
     if quantiles is None:
         return ()
     return tuple(
@@ -263,6 +270,7 @@ def _shares(quantiles: Sequence[float] | None) -> tuple[float, ...]:
 
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The measures of one output, of all batches together."""
+    # What an output holds is known of all inputs only.
     proper = all(part["proper"] for part in parts)
     return {
         name: np.concatenate(

@@ -1,22 +1,31 @@
 """Models with dropout and a second implementation of the measures, for the tests of
 mc_predict."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from keras_dnn.layers import MCDropout
+from keras_dnn.models._sampling import sampler
+from keras_dnn.models._sampling.split import split
 
-CLASS_MEASURES = ("entropy", "expected_entropy", "mutual_information")
-MEASURES = ("mean", "std", *CLASS_MEASURES, "variation_ratio")
+CLASS_MEASURES = (
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "variation_ratio",
+)
+MEASURES = ("mean", "std", *CLASS_MEASURES)
 
 # A rate at which nothing is ever dropped: samples must equal `predict`, yet the model
-# is cut and tiled as for any other.
+# is split and its rows are repeated as for any other.
 NEVER = 1e-9
 
 
-# The same a second time
+# A second implementation
 
 
 def normal(*shape, seed=0):
@@ -38,7 +47,7 @@ def measured(samples, classes=True):
         samples = np.concatenate([1 - samples, samples], -1)
         mean = samples.mean(0)
     shape = mean.shape[:-1]
-    for name in (*CLASS_MEASURES, "variation_ratio"):
+    for name in CLASS_MEASURES:
         found[name] = np.empty(shape)
     for i in np.ndindex(shape):
         drawn = [s[i] for s in samples]
@@ -111,6 +120,19 @@ def same(one, other):
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
     return one is other or (isinstance(one, int | float | str) and one == other)
+
+
+def all_random(monkeypatch):
+    """Has mc_predict take all of a model as random, from its inputs on."""
+
+    def unsplit(model, random):
+        found = split(model, random)
+        graph = found.graph
+        return dataclasses.replace(
+            found, before=(), after=graph.nodes, cut_set=graph.inputs
+        )
+
+    monkeypatch.setattr(sampler, "split", unsplit)
 
 
 # Models

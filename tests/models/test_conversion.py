@@ -7,10 +7,7 @@ from keras import layers
 
 from keras_dnn.layers import MCDropout, MonteCarlo
 from keras_dnn.models import from_monte_carlo, mc_predict, to_monte_carlo
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+from tests.models.mc_cases import normal
 
 
 def everything():

@@ -1,4 +1,4 @@
-"""Monte-Carlo predictors outside of Python give what they give here."""
+"""Exported Monte Carlo models give outside Python what they give here."""
 
 import subprocess
 import sys
@@ -10,19 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_dnn.models import export_monte_carlo, mc_predict
-
-MEASURES = (
-    "mean",
-    "std",
-    "entropy",
-    "expected_entropy",
-    "mutual_information",
-    "variation_ratio",
-)
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+from tests.models.mc_cases import MEASURES, normal
 
 
 def classifier(units=3, activation="softmax"):

@@ -14,16 +14,17 @@ import keras
 import numpy as np
 
 from keras_dnn._layer_kinds import SPATIAL_DROPOUTS
-from keras_dnn.models._sampling.sampler import Sampler, Task
+from keras_dnn.models._sampling.measures import Task
+from keras_dnn.models._sampling.sampler import Sampler
 
 
-def exact(sampler: Sampler, task: Task) -> Callable[[Any, int], list[Any]]:
+def closed_form(sampler: Sampler, task: Task) -> Callable[[Any, int], list[Any]]:
     """The function that gives a batch's measures.
 
     Raises:
         ValueError: if the model has no closed form, or samples are asked for.
     """
-    if task.keep or task.quantiles:
+    if task.return_samples or task.quantiles:
         raise ValueError(
             "samples=0 draws no samples that could be returned or have quantiles. "
             "Received: samples=0"
@@ -32,8 +33,8 @@ def exact(sampler: Sampler, task: Task) -> Callable[[Any, int], list[Any]]:
     variance = dropout.rate / (1 - dropout.rate)
 
     def measures(x: Any, first_row: int) -> list[Any]:
-        (frontier,) = sampler._deterministic(x)
-        h = np.asarray(frontier, "float64")
+        (inputs,) = sampler.cut_set(x)
+        h = np.asarray(inputs, "float64")
         kernel = np.asarray(keras.ops.convert_to_numpy(dense.kernel), "float64")
         mean = h @ kernel
         if dense.bias is not None:
@@ -49,17 +50,18 @@ def exact(sampler: Sampler, task: Task) -> Callable[[Any, int], list[Any]]:
 
 
 def _head(sampler: Sampler) -> tuple[Any, keras.layers.Dense]:
-    nodes = sampler.cut.after
-    outputs = sampler.cut.graph.outputs if sampler.cut.graph else ()
-    if len(nodes) == 2 and len(outputs) == 1:
+    """The dropout layer and the dense layer that are all of the random part."""
+    split = sampler.split
+    nodes = split.after
+    if split.graph is not None and len(split.graph.outputs) == 1 and len(nodes) == 2:
         dropout, dense = (node.operation for node in nodes)
-        plain = isinstance(dropout, keras.layers.GaussianDropout) or (
+        drops_units = isinstance(dropout, keras.layers.GaussianDropout) or (
             isinstance(dropout, keras.layers.Dropout)
             and not isinstance(dropout, SPATIAL_DROPOUTS)
             and dropout.noise_shape is None
         )
         if (
-            plain
+            drops_units
             and type(dense) is keras.layers.Dense
             and dense.activation is keras.activations.linear
             and len(nodes[0].outputs[0].shape) == 2

@@ -1,9 +1,14 @@
-"""The compiled sampling behind `mc_predict`: cut, tile in chunks, keep statistics."""
+"""The compiled sampling behind `mc_predict`.
+
+The part of the model before the first randomness runs once for a batch. What the other
+part takes from it is repeated, a row for each sample of each input, as many at once as
+memory allows. The other part runs on these rows inside one compiled function, which
+keeps the moments of its outputs and forgets the samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import keras
@@ -13,69 +18,81 @@ from keras_dnn._keras.graph import output_layers
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.initializers._seeded import seeds
-from keras_dnn.models._sampling.chunks import Output, by_row, gathered
-from keras_dnn.models._sampling.moments import kind_of
+from keras_dnn.models._sampling.measures import Output, Task, gathered
 from keras_dnn.models._sampling.random_stream import (
     COHERENT,
-    STRATIFIED,
+    INDEPENDENT,
     Chunk,
+    Seed,
     Stream,
-    seed_key,
-    strata,
 )
-from keras_dnn.models._sampling.shared_masks import foldable, folded
-from keras_dnn.models._sampling.split import Cut
-from keras_dnn.models._sampling.switched_on import only, settings
+from keras_dnn.models._sampling.split import split
+from keras_dnn.models._sampling.switched_on import masks_in_weights, only, settings
 
 ROWS = 2048
-"""Most rows (samples x inputs) that the random part is run on at once."""
+"""Limit on the rows (samples x inputs) that the random part runs on at once."""
 
-NUMBERS = 2**24
-"""Most numbers that a tensor in it is to hold then, if its shape is known."""
+ELEMENTS = 2**24
+"""Limit on the elements of a tensor in that part, if its shape is known."""
+
+Function = Callable[..., list[dict[str, Tensor]]]
 
 
-class Task(NamedTuple):
-    """What is asked for."""
+class Plan(NamedTuple):
+    """How a batch is sampled; decided before anything is compiled for it.
 
+    Attributes:
+        outputs: what the model's outputs look like.
+        divisible: whether each input has rows of its own, so that any number of inputs
+            and samples can be run at once. If not, each sample is one of a whole batch.
+        inputs: how many inputs are run at once.
+        samples: how many samples of each of them are.
+    """
+
+    outputs: Sequence[Output]
+    divisible: bool
+    inputs: int
     samples: int
-    seed: int | None
-    masks: str
-    keep: bool
-    quantiles: tuple[float, ...]
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether samples come one by one, so that no input need be repeated."""
+        return self.samples == 1
 
 
-class Draws(NamedTuple):
-    """A task's random numbers."""
+class Request(NamedTuple):
+    """What the compiled function takes: inputs to sample, as the cut set has them.
 
-    key: Tensor
-    strata: Tensor
+    Attributes:
+        cut_set: the values of the cut set for these inputs.
+        rows: how many inputs they are.
+        first_row: position of the first of them among all inputs.
+        samples: how many samples to draw.
+        at_once: how many of them to draw at once.
+        seed: of all random numbers.
+    """
 
-    @classmethod
-    def of(cls, task: Task) -> Draws:
-        """Of this task; without a seed, `keras.utils.set_random_seed` governs."""
-        # A `SeedGenerator` would make a variable, which takes a millisecond.
-        seed = next(seeds(None)) if task.seed is None else task.seed
-        table: Any = strata(task.samples, seed) if task.masks == STRATIFIED else []
-        return cls(seed_key(seed), tf.constant(table, tf.uint16))
+    cut_set: list[Tensor]
+    rows: Tensor
+    first_row: Tensor
+    samples: Tensor
+    at_once: Tensor
+    seed: Seed
 
 
 class Sampler:
-    """The compiled sampling of one model with one choice of random layers."""
+    """The compiled functions of one model with one choice of random layers."""
 
     def __init__(self, model: keras.Model, on: Sequence[keras.layers.Layer]) -> None:
         self.model = model
         self.on = on
-        self.cut = Cut(model, {id(layer) for layer in on})
-        self.foldable = foldable([*self.cut.before, *self.cut.after], on)
-        self.whole = self.cut.fixed_rows
-        """Whether a batch can't be divided, so that samples come one by one."""
-        self.outputs: dict[str, list[Output]] = {}
-        self.before: dict[str, Callable[..., Any]] = {}
-        self.after: dict[Any, Callable[..., Any]] = {}
+        self.split = split(model, on)
+        self._before: dict[str, Function] = {}
+        self._layouts: dict[str, tuple[list[Output], bool]] = {}
+        self._sampling: dict[Any, Function] = {}
 
     def sample(
-        self, x: Any, first_row: int, task: Task, draws: Draws
+        self, x: Any, first_row: int, task: Task, seed: Seed
     ) -> list[list[dict[str, np.ndarray]]]:
         """The measures of each output, for one group of a batch's inputs after another.
 
@@ -83,179 +100,175 @@ class Sampler:
             x: a batch of inputs.
             first_row: position of the first of them among all inputs.
             task: what to do.
-            draws: the task's random numbers.
+            seed: of the task's random numbers.
         """
-        rows = _rows(x)
-        frontier = self._deterministic(x)
-        self.whole |= any(t.shape[0] % rows for t in frontier)
-        function = self._random(x, frontier, task)
-        group, size = self._at_once(rows, task)
+        rows = rows_of(x)
+        cut_set = self.cut_set(x)
+        plan = self.plan(x, cut_set, task)
+        function = self.sampling(x, cut_set, plan, task)
         found = []
-        for start in range(0, rows, group):
-            part = [_slice(t, start, start + group, rows) for t in frontier]
-            outputs = function(
-                part,
-                tf.constant(min(group, rows - start)),
+        for start in range(0, rows, plan.inputs):
+            request = Request(
+                [_rows_of_inputs(t, start, start + plan.inputs, rows) for t in cut_set],
+                tf.constant(min(plan.inputs, rows - start)),
                 tf.constant(first_row + start, tf.int64),
                 tf.constant(task.samples),
-                tf.constant(size),
-                *draws,
+                tf.constant(plan.samples),
+                seed,
             )
+            outputs = function(request)
             found.append([{k: v.numpy() for k, v in o.items()} for o in outputs])
         return found
 
-    def _at_once(self, rows: int, task: Task) -> tuple[int, int]:
-        """How many inputs go together, and how many samples of each."""
-        if self.whole:
-            return rows, 1
-        budget = max(1, min(ROWS, NUMBERS // self.cut.numbers_per_row))
-        if task.masks == COHERENT:
-            group = min(rows, max(budget, ROWS // 8))
-            return group, min(task.samples, max(1, budget // group))
-        group = max(1, min(rows, budget // task.samples))
-        return group, min(task.samples, max(1, budget // group))
-
-    # Tracing --------------------------------------------------------------------------
-
-    def _deterministic(self, x: Any) -> list[Tensor]:
-        """What is the same in every sample."""
-        signature = keras.tree.map_structure(_spec, x)
+    def cut_set(self, x: Any) -> list[Tensor]:
+        """What is the same in every sample of these inputs."""
+        signature = keras.tree.map_structure(spec, x)
         key = str(signature)
-        if key not in self.before:
+        if key not in self._before:
             with only(self.on, self.model):
-                self.before[key] = tf.function(
-                    self.cut.deterministic, input_signature=(signature,)
+                self._before[key] = tf.function(
+                    self.split.run_before, input_signature=(signature,)
                 ).get_concrete_function()
-        return list(self.before[key](*keras.tree.flatten(x)))
+        return list(self._before[key](*keras.tree.flatten(x)))
 
-    def _random(
-        self, x: Any, frontier: list[Tensor], task: Task
-    ) -> Callable[..., list[dict[str, Tensor]]]:
-        """The function that samples, for inputs of these shapes with any rows."""
-        outputs = self._outputs(x)
-        single = self._at_once(_rows(x), task)[1] == 1
-        key = (str(list(map(_spec, frontier))), task[2:], single, self.whole)
-        if key not in self.after:
-            stream = Stream()
+    def plan(self, x: Any, cut_set: list[Tensor], task: Task) -> Plan:
+        """How to divide a batch into what is run at once."""
+        outputs, divisible = self._layout(x, cut_set)
+        rows = rows_of(x)
+        if not divisible or any(t.shape[0] % rows for t in cut_set):
+            return Plan(outputs, divisible=False, inputs=rows, samples=1)
+        budget = max(1, min(ROWS, ELEMENTS // self.split.largest_row))
+        # Where inputs share their masks, many inputs cost least; else many samples do.
+        inputs = max(1, budget // task.samples)
+        if task.masks == COHERENT:
+            inputs = max(budget, ROWS // 8)
+        inputs = min(rows, inputs)
+        samples = min(task.samples, max(1, budget // inputs))
+        return Plan(outputs, divisible=True, inputs=inputs, samples=samples)
+
+    def _layout(self, x: Any, cut_set: list[Tensor]) -> tuple[list[Output], bool]:
+        """What the outputs look like, and whether inputs have rows of their own.
+
+        One sample of the whole batch shows both, the latter by the shapes of its masks.
+        """
+        key = str(keras.tree.map_structure(spec, x))
+        if key not in self._layouts:
+            stream, rows = Stream(), rows_of(x)
+            zero = tf.constant(0, tf.int64)
+            batch = Chunk(
+                seed=Seed.of(0, 1, INDEPENDENT),
+                masks=INDEPENDENT,
+                samples=zero,
+                first_sample=zero,
+                size=1,
+                first_row=zero,
+                rows=rows,
+                divisible=False,
+            )
+
+            def one_sample(cut_set: list[Tensor]) -> list[Tensor]:
+                stream.begin(batch)
+                return self.split.run_after(cut_set, x)
+
             with only(self.on, self.model, stream):
-                function = self._traced(x, frontier, task, outputs, single, stream)
-            if not (stream.by_row or self.whole):
-                # Some mask is the same for all inputs, or divides them otherwise.
-                self.whole = True
-                return self._random(x, frontier, task)
-            self.after[key] = function
-        return self.after[key]
+                function = tf.function(
+                    one_sample, input_signature=(list(map(spec, cut_set)),)
+                ).get_concrete_function()
+            drawn = function(cut_set)
+            ends = output_layers(self.model) or [None] * len(drawn)
+            outputs = [Output.of(y, e, rows) for y, e in zip(drawn, ends, strict=True)]
+            whole_rows = all(o.rows.denominator == 1 for o in outputs)
+            divisible = stream.by_row and whole_rows and not self.split.fixed_rows
+            self._layouts[key] = outputs, divisible
+        return self._layouts[key]
 
-    def _traced(
-        self,
-        x: Any,
-        frontier: list[Tensor],
-        task: Task,
-        outputs: list[Output],
-        single: bool,
-        stream: Stream,
-    ) -> Callable[..., Any]:
-        fixed = _rows(x) if self.cut.fixed_rows else None
-        whole = self.whole
+    def sampling(
+        self, x: Any, cut_set: list[Tensor], plan: Plan, task: Task
+    ) -> Function:
+        """The compiled function that samples, for any number of such inputs."""
+        specs = [spec(t) for t in cut_set]
+        key = (str(specs), plan.divisible, plan.one_by_one, *task[2:])
+        if key in self._sampling:
+            return self._sampling[key]
+        stream = Stream()
+        fixed_rows = rows_of(x) if self.split.fixed_rows else None
 
-        def function(
-            frontier: list[Tensor],
-            rows: Tensor,
-            first_row: Tensor,
-            samples: Tensor,
-            size: Tensor,
-            key: Tensor,
-            table: Tensor,
-        ) -> list[dict[str, Tensor]]:
-            given = fixed or rows
+        def function(request: Request) -> list[dict[str, Tensor]]:
+            rows = fixed_rows or request.rows
 
-            def draw(first: Tensor, number: Tensor) -> list[Tensor]:
-                number = 1 if single else number
+            def draw(first: Tensor, size: Tensor) -> list[Tensor]:
+                """The samples from the first one on, of each output."""
+                size = 1 if plan.one_by_one else size
                 stream.begin(
                     Chunk(
-                        key=key,
+                        seed=request.seed,
                         masks=task.masks,
-                        samples=tf.cast(samples, tf.int64),
+                        samples=tf.cast(request.samples, tf.int64),
                         first_sample=tf.cast(first, tf.int64),
-                        size=number,
-                        first_row=first_row,
-                        rows=given,
-                        strata=table,
-                        whole=whole,
+                        size=size,
+                        first_row=request.first_row,
+                        rows=rows,
+                        divisible=plan.divisible,
                     )
                 )
-                inputs = [t if single else tiled(t, given, number) for t in frontier]
-                pairs = self.foldable if single and task.masks == COHERENT else []
-                with folded([] if whole else pairs, stream):
-                    drawn = self.cut.random(inputs, x)
+                inputs = request.cut_set
+                if not plan.one_by_one:
+                    inputs = [repeated(t, rows, size) for t in inputs]
+                coherent = task.masks == COHERENT
+                in_weights = coherent and plan.divisible and plan.one_by_one
+                with masks_in_weights(self.split.pairs if in_weights else (), stream):
+                    drawn = self.split.run_after(inputs, x)
                 return [
-                    by_row(y, given, number, o)
-                    for y, o in zip(drawn, outputs, strict=True)
+                    output.by_sample(y, rows, size)
+                    for y, output in zip(drawn, plan.outputs, strict=True)
                 ]
 
             return gathered(
-                draw, given, samples, size, task.keep, task.quantiles, outputs
+                draw,
+                plan.outputs,
+                task,
+                rows=rows,
+                samples=request.samples,
+                at_once=request.at_once,
             )
 
-        traced: Callable[..., Any] = tf.function(
-            function,
-            input_signature=(
-                list(map(_spec, frontier)),
-                tf.TensorSpec((), tf.int32),
-                tf.TensorSpec((), tf.int64),
-                tf.TensorSpec((), tf.int32),
-                tf.TensorSpec((), tf.int32),
-                tf.TensorSpec((), tf.uint64),
-                tf.TensorSpec(None, tf.uint16),
-            ),
-        ).get_concrete_function()
-        return traced
-
-    def _outputs(self, x: Any) -> list[Output]:
-        key = str(keras.tree.map_structure(_spec, x))
-        if key not in self.outputs:
-            with only([], self.model):
-                outputs = keras.tree.flatten(self.model(x, training=False))
-            ends = output_layers(self.model) or [None] * len(outputs)
-            self.outputs[key] = [
-                Output(
-                    kind_of(
-                        y.shape,
-                        getattr(end, "activation", None) is keras.activations.sigmoid,
-                    ),
-                    Fraction(int(y.shape[0]), _rows(x)),
-                    tuple(y.shape[1:]),
-                    y.dtype,
-                )
-                for y, end in zip(outputs, ends, strict=True)
-            ]
-            self.whole |= any(o.rows.denominator > 1 for o in self.outputs[key])
-        return self.outputs[key]
+        integer, long = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.int64)
+        seed = Seed(tf.TensorSpec((), tf.uint64), tf.TensorSpec(None, tf.uint16))
+        signature = Request(specs, integer, long, integer, integer, seed)
+        with only(self.on, self.model, stream):
+            self._sampling[key] = tf.function(
+                function, input_signature=(signature,)
+            ).get_concrete_function()
+        return self._sampling[key]
 
 
-def _rows(x: Any) -> int:
+# Rows ---------------------------------------------------------------------------------
+
+
+def rows_of(x: Any) -> int:
+    """How many inputs a batch has."""
     return int(keras.tree.flatten(x)[0].shape[0])
 
 
-def _spec(tensor: Tensor) -> tf.TensorSpec:
-    """What is known of a tensor of any number of rows."""
+def spec(tensor: Tensor) -> tf.TensorSpec:
+    """What a compiled function knows of a tensor of any number of rows."""
     return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
 
 
-def _slice(tensor: Tensor, start: int, end: int, rows: int) -> Tensor:
+def repeated(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+    """The rows of each of `rows` inputs, `times` times one after another."""
+    inner = [n or tf.shape(tensor)[i + 1] for i, n in enumerate(tensor.shape[1:])]
+    parts = tf.reshape(tensor, [rows, 1, tf.shape(tensor)[0] // rows, *inner])
+    times_each = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
+    return tf.reshape(times_each, [-1, *inner])
+
+
+def _rows_of_inputs(tensor: Tensor, start: int, end: int, rows: int) -> Tensor:
     """The part of a tensor that belongs to these of `rows` inputs."""
     if start == 0 and end >= rows:
         return tensor
     parts = tensor.shape[0] // rows
     return tensor[start * parts : end * parts]
-
-
-def tiled(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
-    """What belongs to each of `rows` inputs, so many times."""
-    inner = [n or tf.shape(tensor)[i + 1] for i, n in enumerate(tensor.shape[1:])]
-    parts = tf.reshape(tensor, [rows, 1, tf.shape(tensor)[0] // rows, *inner])
-    times_each = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
-    return tf.reshape(times_each, [-1, *inner])
 
 
 def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:

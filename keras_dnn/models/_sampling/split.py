@@ -1,88 +1,128 @@
-"""Where randomness enters a model: what comes before need run only once."""
+"""A model in two parts: what is the same in every sample, and what is random."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
-from keras_dnn._keras.graph import Node, flat_inputs, graph_of, run
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.graph import Graph, Node, flat_inputs, graph_of, run
+from keras_dnn._keras.layers import is_keras_layer, sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.models._sampling.switched_on import is_stateful
+from keras_dnn.layers import MCDropout
+from keras_dnn.models._sampling.switched_on import Pair, is_stateful
+
+Layers: TypeAlias = Collection[keras.layers.Layer]
 
 
-class Cut:
-    """A model in two parts: what is the same in every sample, and the rest.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """A model in two parts, of which the first runs once for all samples.
 
-    A tensor is random if it comes out of a random layer or is computed from one that
-    is. The frontier is what the random part takes from the deterministic one; in a
-    network with shortcuts that is several tensors. A model without a graph, or one in
-    which the frontier would not have one row for each input, is random as a whole.
+    Attributes:
+        model: the model.
+        graph: its calls; `None` if it has no graph, and then all of it is random.
+        before: the calls that no randomness reaches.
+        after: the calls of random layers and those that take what these return.
+        cut_set: the symbolic tensors that the second part takes from the first; in a
+            network with shortcuts there are several.
+        fixed_rows: whether the model takes batches of one size only.
+        largest_row: elements in a row of the largest tensor of the second part, as far
+            as they are known.
+        pairs: dropout layers with the dense layers whose weights can take their masks.
+    """
+
+    model: keras.Model
+    graph: Graph | None
+    before: Sequence[Node] = ()
+    after: Sequence[Node] = ()
+    cut_set: Sequence[Tensor] = ()
+    fixed_rows: bool = False
+    largest_row: int = 1
+    pairs: Sequence[Pair] = ()
+
+    def run_before(self, x: Any) -> list[Tensor]:
+        """The values of the cut set for the inputs `x`."""
+        if self.graph is None:
+            return [tf.convert_to_tensor(t) for t in keras.tree.flatten(x)]
+        inputs = flat_inputs(self.model, x)
+        values = dict(zip(map(id, self.graph.inputs), inputs, strict=True))
+        run(self.before, values)
+        return [values[id(symbol)] for symbol in self.cut_set]
+
+    def run_after(self, cut_set: Sequence[Tensor], x: Any) -> list[Tensor]:
+        """One sample of the outputs; `x` shows the structure of the inputs."""
+        if self.graph is None:
+            inputs = keras.tree.pack_sequence_as(x, cut_set)
+            return list(keras.tree.flatten(self.model(inputs, training=False)))
+        values = dict(zip(map(id, self.cut_set), cut_set, strict=True))
+        run(self.after, values)
+        return [values[id(symbol)] for symbol in self.graph.outputs]
+
+
+def split(model: keras.Model, random: Layers) -> Split:
+    """Splits a model where randomness enters it.
+
+    A model in which a tensor of the cut set would not have a row for each input is
+    random as a whole.
 
     Args:
         model: any model.
-        random: ids of its random layers.
+        random: its random layers, wherever in the model they are.
+
+    Raises:
+        ValueError: if a stateful recurrent layer would be sampled from.
     """
+    graph = graph_of(model)
+    if graph is None:
+        _refuse_stateful([model])
+        return Split(model, None)
+    before, after = _parts(graph, random)
+    cut_set = _cut_set(graph, after)
+    fixed_rows = any(x.shape[0] is not None for x in graph.inputs)
+    has_rows = all(x.shape and x.shape[0] is None for x in cut_set)
+    if not (has_rows or fixed_rows):
+        before, after, cut_set = [], list(graph.nodes), list(graph.inputs)
+    _refuse_stateful([node.operation for node in after])
+    tensors = [*cut_set, *(x for node in after for x in node.outputs)]
+    return Split(
+        model,
+        graph,
+        before,
+        after,
+        cut_set,
+        fixed_rows,
+        max(math.prod(n or 1 for n in x.shape[1:]) for x in tensors),
+        _pairs(graph, random),
+    )
 
-    def __init__(self, model: keras.Model, random: Collection[int]) -> None:
-        self.model = model
-        self.graph = graph_of(model)
-        self.fixed_rows = False
-        """Whether the model takes one number of rows only, so nothing can be tiled."""
-        self.numbers_per_row = 1
-        """How many the largest tensor of the random part holds, as far as is known."""
-        self.before: list[Node] = []
-        self.after: list[Node] = []
-        if self.graph is None:
-            _refuse_stateful([model])
-            return
-        tainted: set[int] = set()
-        for node in self.graph.nodes:
-            if any(id(x) in tainted for x in node.inputs) or any(
-                id(layer) in random for layer in sublayers(node.operation)
-            ):
-                self.after.append(node)
-                tainted.update(id(x) for x in node.outputs)
-            else:
-                self.before.append(node)
-        needed = [x for node in self.after for x in node.inputs]
-        needed += self.graph.outputs
-        self.frontier = list(
-            {id(x): x for x in needed if id(x) not in tainted}.values()
-        )
-        self.fixed_rows = any(x.shape[0] is not None for x in self.graph.inputs)
-        by_row = all(x.shape and x.shape[0] is None for x in self.frontier)
-        if not (by_row or self.fixed_rows):
-            self.before, self.after = [], list(self.graph.nodes)
-            self.frontier = list(self.graph.inputs)
-        _refuse_stateful([node.operation for node in self.after])
-        tensors = [*self.frontier, *(x for node in self.after for x in node.outputs)]
-        self.numbers_per_row = max(
-            math.prod(n or 1 for n in x.shape[1:]) for x in tensors
-        )
 
-    def deterministic(self, x: Any) -> list[Tensor]:
-        """The frontier for the inputs `x`."""
-        if self.graph is None:
-            return [tf.convert_to_tensor(t) for t in keras.tree.flatten(x)]
-        values = dict(
-            zip(map(id, self.graph.inputs), flat_inputs(self.model, x), strict=True)
-        )
-        run(self.before, values)
-        return [values[id(symbol)] for symbol in self.frontier]
+def _parts(graph: Graph, random: Layers) -> tuple[list[Node], list[Node]]:
+    """The calls that no randomness reaches, and those that it does."""
+    random_ids = {id(layer) for layer in random}
+    before: list[Node] = []
+    after: list[Node] = []
+    reached: set[int] = set()
+    for node in graph.nodes:
+        if any(id(x) in reached for x in node.inputs) or any(
+            id(layer) in random_ids for layer in sublayers(node.operation)
+        ):
+            after.append(node)
+            reached.update(id(x) for x in node.outputs)
+        else:
+            before.append(node)
+    return before, after
 
-    def random(self, frontier: list[Tensor], x: Any) -> list[Tensor]:
-        """One set of outputs from the frontier; `x` gives the inputs' structure."""
-        if self.graph is None:
-            inputs = keras.tree.pack_sequence_as(x, frontier)
-            return list(keras.tree.flatten(self.model(inputs, training=False)))
-        values = dict(zip(map(id, self.frontier), frontier, strict=True))
-        run(self.after, values)
-        return [values[id(symbol)] for symbol in self.graph.outputs]
+
+def _cut_set(graph: Graph, after: Sequence[Node]) -> list[Tensor]:
+    """What these calls, and the model's outputs, take from the calls before."""
+    made = {id(x) for node in after for x in node.outputs}
+    needed = [x for node in after for x in node.inputs] + list(graph.outputs)
+    return list({id(x): x for x in needed if id(x) not in made}.values())
 
 
 def _refuse_stateful(operations: Iterable[Any]) -> None:
@@ -94,3 +134,51 @@ def _refuse_stateful(operations: Iterable[Any]) -> None:
                     "sample would begin where the last one ended. Sample from a model "
                     "built with stateful=False. Received: stateful=True"
                 )
+
+
+# Masks in weights ---------------------------------------------------------------------
+
+
+def _pairs(graph: Graph, random: Layers) -> list[Pair]:
+    """Dropouts of single units whose only consumer is a dense layer used once.
+
+    None where an operation may have made several rows of one, which have masks of their
+    own: Keras's layers keep rows as they are.
+    """
+    if not all(_keeps_rows(node.operation) for node in graph.nodes):
+        return []
+    random_ids = {id(layer) for layer in random}
+    calls: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        calls.setdefault(id(node.operation), []).append(node)
+    found = []
+    for node, *others in calls.values():
+        layer = node.operation
+        if others or id(layer) not in random_ids or not _drops_units(layer):
+            continue
+        (output,) = node.outputs
+        consumers = graph.consumers(output)
+        if len(output.shape) == 2 and len(consumers) == 1:
+            dense = consumers[0].operation
+            if _is_plain_dense(dense) and len(calls[id(dense)]) == 1:
+                found.append((layer, dense))
+    return found
+
+
+def _keeps_rows(operation: Any) -> bool:
+    return (
+        is_keras_layer(operation) and not isinstance(operation, keras.layers.Lambda)
+    ) or type(operation).__module__.startswith("keras_dnn.layers.")
+
+
+def _drops_units(layer: Any) -> bool:
+    kinds = (keras.layers.Dropout, MCDropout)
+    return type(layer) in kinds and layer.noise_shape is None
+
+
+def _is_plain_dense(layer: Any) -> bool:
+    return (
+        type(layer) is keras.layers.Dense
+        and not getattr(layer, "lora_enabled", False)
+        and not getattr(layer, "quantization_mode", None)
+    )

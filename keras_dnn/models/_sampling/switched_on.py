@@ -1,10 +1,10 @@
-"""Which layers of a model are sampled from, and how to switch just these on."""
+"""Which layers of a model are sampled from, and what they do in the meantime."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
@@ -14,30 +14,26 @@ from keras_dnn._keras.patched import patched
 from keras_dnn._layer_kinds import DROPOUTS
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MonteCarlo
-from keras_dnn.layers._stochastic import (
-    in_training_mode,
-    noise,
-    rates,
-    stochastic,
-)
+from keras_dnn.layers._stochastic import in_training_mode, noise, rates, stochastic
 from keras_dnn.models._sampling.random_stream import Stream
 
-layers = keras.layers
+Pair: TypeAlias = tuple[keras.layers.Dropout, keras.layers.Dense]
+"""A dropout layer, and the dense layer that alone takes its outputs."""
 
 
 def random_layers(
     model: keras.Model, chosen: Sequence[str | keras.layers.Layer] | None = None
 ) -> list[keras.layers.Layer]:
-    """The layers to sample from, wherever in the model they sit.
+    """The layers to sample from, wherever in the model they are.
 
     Args:
         model: any model.
-        chosen: names or layers to choose from them, with all that is inside a chosen
+        chosen: names or layers to choose from them, with everything inside a chosen
             layer; `None` chooses all with dropout and all inside a `MonteCarlo`.
 
     Raises:
         ValueError: if a chosen layer is not in the model or has nothing random, or if
-            there is nothing random at all.
+            the model has nothing random at all.
     """
     possible = stochastic(model)
     wrapped = {
@@ -77,7 +73,7 @@ def _inside(
 
 
 def settings(layer: Any) -> tuple[float, ...]:
-    """The numbers that say how random a layer is; constants of a graph."""
+    """The numbers that say how random a layer is, which a compiled graph holds."""
     return (*rates(layer), *noise(layer))
 
 
@@ -88,9 +84,9 @@ def only(
     """Makes exactly these layers of the model random, drawing from `stream`.
 
     Their `call` gets `training=True` whatever its caller says, so that nothing else,
-    batch norm above all, need leave inference mode. A dropout layer that is not among
-    `on` lets everything through, also if its class would always drop. All is put back
-    at the end, and no layer draws from its own seed generator.
+    batch norm above all, has to leave inference mode. A dropout layer that is not among
+    `on` passes its inputs on, even if its class would always drop. Everything is
+    restored at the end, and no layer draws from its own seed generator.
     """
     chosen = {id(layer) for layer in on}
     stream = stream or Stream()
@@ -109,36 +105,70 @@ def only(
                 changed["call"] = layer.layer
             for name, value in changed.items():
                 stack.enter_context(patched(layer, name, value))
-        stack.enter_context(_functions_of_streams())
-        yield
-
-
-@contextlib.contextmanager
-def _functions_of_streams() -> Iterator[None]:
-    """Lets Keras's random functions ask a stream that comes as the seed."""
-    with contextlib.ExitStack() as stack:
         module = random_functions()
         for name in ("dropout", "normal", "uniform"):
-            function = _or_stream(getattr(module, name), name)
+            function = _asking_streams(getattr(module, name), name)
             stack.enter_context(patched(module, name, function))
         yield
 
 
-def _or_stream(function: Any, name: str) -> Any:
+def _asking_streams(function: Any, name: str) -> Any:
+    """A random function of Keras that lets a stream, given as the seed, draw."""
+
     def drawn(*args: Any, seed: Any = None, **kwargs: Any) -> Tensor:
         if isinstance(seed, Stream):
-            return getattr(seed, STREAM_NAMES.get(name, name))(*args, **kwargs)
+            method = "drop" if name == "dropout" else name
+            return getattr(seed, method)(*args, **kwargs)
         return function(*args, seed=seed, **kwargs)
 
     return drawn
 
 
-STREAM_NAMES = {"dropout": "drop"}
+@contextlib.contextmanager
+def masks_in_weights(pairs: Sequence[Pair], stream: Stream) -> Iterator[None]:
+    r"""Applies masks that all inputs share to weights in place of inputs.
+
+    With one mask $m$ for all inputs, $(x \odot m) W = x \, (m \odot W)$, and there are
+    fewer weights than numbers in many rows of inputs.
+
+    Args:
+        pairs: dropout layers and the dense layers that take their outputs.
+        stream: where to draw the masks.
+    """
+    with contextlib.ExitStack() as stack:
+        for dropout, dense in pairs:
+            masks: list[Tensor] = []
+            drawing = _drawing_only(dropout, stream, masks)
+            stack.enter_context(patched(dropout, "call", drawing))
+            stack.enter_context(patched(dense, "call", _with_mask(dense, masks)))
+        yield
+
+
+def _drawing_only(
+    dropout: keras.layers.Dropout, stream: Stream, masks: list[Tensor]
+) -> Callable[..., Tensor]:
+    def call(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        shape = [1, *inputs.shape[1:]]
+        masks.append(stream.shared_mask(shape, dropout.rate, inputs.dtype))
+        return inputs
+
+    return call
+
+
+def _with_mask(dense: keras.layers.Dense, masks: list[Tensor]) -> Callable[..., Tensor]:
+    def call(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        mask = keras.ops.reshape(masks.pop(), (-1, 1))
+        outputs = keras.ops.matmul(inputs, dense.kernel * mask)
+        if dense.bias is not None:
+            outputs = keras.ops.add(outputs, dense.bias)
+        return outputs if dense.activation is None else dense.activation(outputs)
+
+    return call
 
 
 @contextlib.contextmanager
 def unmoved(model: keras.Model) -> Iterator[None]:
-    """Puts the states of stateful recurrent layers back at the end."""
+    """Restores the states of stateful recurrent layers at the end."""
     states = [
         state
         for layer in sublayers(model)
@@ -155,7 +185,7 @@ def unmoved(model: keras.Model) -> Iterator[None]:
 
 def is_stateful(layer: Any) -> bool:
     """Whether a layer begins each call where the last one ended."""
-    return isinstance(layer, layers.RNN) and bool(layer.stateful)
+    return isinstance(layer, keras.layers.RNN) and bool(layer.stateful)
 
 
 def _identity(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:

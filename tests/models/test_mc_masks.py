@@ -9,17 +9,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_dnn._keras.graph import graph_of
 from keras_dnn.models import mc_predict
 from keras_dnn.models._sampling import sampler
-from keras_dnn.models._sampling.sampler import sampler_of
-from keras_dnn.models._sampling.switched_on import random_layers
-
-MASKS = ("independent", "coherent", "stratified")
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+from keras_dnn.models._sampling.random_stream import MASKS
+from tests.models.mc_cases import all_random, normal
 
 
 def sequential(shape, *stack):
@@ -131,18 +124,15 @@ def test_samples_depend_on_no_division(name, masks, monkeypatch):
 
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("build", [mlp, shortcut, attention])
-def test_the_cut_changes_no_sample(build, masks):
+def test_the_split_changes_no_sample(build, masks, monkeypatch):
     """The same masks through the whole model, from its inputs on."""
-    whole, cut = build(), build()
-    cut.set_weights(whole.get_weights())
-    x = normal(6, *whole.input_shape[1:])
-    uncut = sampler_of(whole, random_layers(whole)).cut
-    uncut.before, uncut.after = [], list(graph_of(whole).nodes)
-    uncut.frontier = list(uncut.graph.inputs)
+    model = build()
+    x = normal(6, *model.input_shape[1:])
 
-    expected = samples_of(whole, x, masks)
+    found = samples_of(model, x, masks)
 
-    found = samples_of(cut, x, masks)
+    all_random(monkeypatch)
+    expected = samples_of(keras.Model(model.inputs, model.outputs), x, masks)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 

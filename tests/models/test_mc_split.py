@@ -1,4 +1,4 @@
-"""The cut: what runs once, and that the parts compute what the model does."""
+"""The split: what runs once, and that the parts compute what the model does."""
 
 import keras
 import numpy as np
@@ -6,10 +6,11 @@ import pytest
 from keras import layers, ops
 
 from keras_dnn.models import mc_predict
-from keras_dnn.models._sampling.sampler import sampler_of
+from keras_dnn.models._sampling.split import split
 from keras_dnn.models._sampling.switched_on import random_layers
 from tests.models.mc_cases import (
     NEVER,
+    all_random,
     normal,
     only_dropout,
     same_distribution,
@@ -63,7 +64,7 @@ def shared_layers(rate):
     return keras.Model(x, layers.Dense(3)(drop(y) + dense(y))), [(6,)]
 
 
-def shared_before_and_behind(rate):
+def shared_before_and_after(rate):
     x = keras.Input((6,))
     norm = layers.BatchNormalization()
     dense = layers.Dense(6)
@@ -85,7 +86,7 @@ def a_constant(rate):
     return keras.Model(x, layers.Dense(3)(y)), [(6,)]
 
 
-def unused_after_the_cut(rate):
+def unused_after_the_split(rate):
     x = keras.Input((6,))
     parts = ops.split(layers.Dense(6)(x), 3, axis=-1)
     return keras.Model(x, layers.Dropout(rate)(parts[1]) * parts[2]), [(6,)]
@@ -98,17 +99,17 @@ GRAPHS = [
     many_outputs,
     nested_models,
     shared_layers,
-    shared_before_and_behind,
+    shared_before_and_after,
     rows_merged,
     a_constant,
-    unused_after_the_cut,
+    unused_after_the_split,
 ]
 STRAIGHT_IN = (a_constant,)
 """Those whose inputs go into the dropout."""
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_the_parts_of_a_cut_model_compute_what_the_model_does(graph):
+def test_the_parts_of_a_model_compute_what_the_model_does(graph):
     model, shapes = graph(NEVER)
     x = [normal(5, *shape, seed=i) for i, shape in enumerate(shapes)]
     x = x[0] if len(x) == 1 else x
@@ -122,7 +123,7 @@ def test_the_parts_of_a_cut_model_compute_what_the_model_does(graph):
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_the_same_masks_give_the_same_samples_cut_or_not(graph):
+def test_the_same_masks_give_the_same_samples_split_or_not(graph, monkeypatch):
     """Through the whole model, from its inputs on, in float64."""
     keras.config.set_dtype_policy("float64")
     try:
@@ -132,27 +133,24 @@ def test_the_same_masks_give_the_same_samples_cut_or_not(graph):
     x = [normal(5, *shape, seed=i).astype("float64") for i, shape in enumerate(shapes)]
     x = x[0] if len(x) == 1 else x
 
-    def drawn():
+    def drawn(model):
         found = mc_predict(model, x, 3, seed=1, return_samples=True).samples
         return found if isinstance(found, list) else [found]
 
-    cut = drawn()
-    sampler = sampler_of(model, random_layers(model))
-    assert sampler.cut.before or graph in STRAIGHT_IN
-    sampler.cut.before, sampler.cut.after = [], list(sampler.cut.graph.nodes)
-    sampler.cut.frontier = list(sampler.cut.graph.inputs)
-    sampler.before.clear()
-    sampler.after.clear()
+    in_two_parts = drawn(model)
+    assert split(model, random_layers(model)).before or graph in STRAIGHT_IN
+    all_random(monkeypatch)
+    as_a_whole = drawn(keras.Model(model.inputs, model.outputs))
 
-    for one, other in zip(cut, drawn(), strict=True):
+    for one, other in zip(in_two_parts, as_a_whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
-    assert cut[0].dtype == np.float64
-    assert any(np.std(one, axis=0).max() > 0 for one in cut)
+    assert in_two_parts[0].dtype == np.float64
+    assert any(np.std(one, axis=0).max() > 0 for one in in_two_parts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_samples_of_a_cut_model_are_those_of_keras_in_training_mode(graph):
+def test_samples_of_a_split_model_are_those_of_keras_in_training_mode(graph):
     count = 1000
     model, shapes = graph(0.5)
     for layer in model.layers:
@@ -224,7 +222,7 @@ def test_each_branch_without_dropout_runs_once():
     }
 
 
-def test_the_cut_follows_the_chosen_layers():
+def test_the_split_follows_the_chosen_layers():
     model = keras.Sequential(
         [
             keras.Input((4,)),

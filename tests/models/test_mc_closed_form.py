@@ -7,10 +7,7 @@ from keras import layers
 
 from keras_dnn.layers import MCDropout, MCGaussianDropout
 from keras_dnn.models import mc_predict
-
-
-def normal(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+from tests.models.mc_cases import normal
 
 
 def regression(dropout, use_bias=True):
