@@ -14,16 +14,11 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._probe.histogram import SIZE, counts_and_edges, histogram
-from keras_dnn.diagnostics._flatness import slope_at
+from keras_dnn.diagnostics._units import dead_fraction, saturated_fraction
 from keras_dnn.models._layer_outputs import watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FLAT = 0.05
-"""A slope below this share of the steepest one is flat."""
-MOST = 0.9
-"""A unit is saturated if it is flat on this share of what it gives."""
 
 
 class ActivationStatistics(keras.callbacks.Callback):
@@ -255,13 +250,7 @@ def _of_layer(layer: keras.layers.Layer, outputs: list[Tensor]) -> tuple[Tensor,
     y = tf.concat(by_unit, 0)
     mean = tf.reduce_mean(y)
     std = tf.sqrt(tf.reduce_mean(tf.square(y - mean)))
-    dead = _share(tf.reduce_all(tf.equal(y, 0.0), axis=0))
-    slope = slope_at(layer)
-    if slope is None:
-        saturated = tf.constant(np.nan, tf.float64)
-    else:
-        flat = tf.cast(slope(y) < FLAT, tf.float64)
-        saturated = _share(tf.reduce_mean(flat, axis=0) >= MOST)
+    dead, saturated = dead_fraction(y), saturated_fraction(layer, y)
     return mean, std, dead, saturated, histogram(y)
 
 
@@ -274,7 +263,3 @@ def _by_unit(layer: keras.layers.Layer, output: Tensor) -> Tensor:
     if channels != len(y.shape) - 1:
         y = tf.experimental.numpy.moveaxis(y, channels, -1)
     return tf.reshape(y, (-1, y.shape[-1]))
-
-
-def _share(units: Tensor) -> Tensor:
-    return tf.reduce_mean(tf.cast(units, tf.float64))

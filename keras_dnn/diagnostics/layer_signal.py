@@ -12,12 +12,13 @@ from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.diagnostics._flatness import slope_at
+from keras_dnn.diagnostics._units import (
+    dead_fraction,
+    has_activation,
+    saturated_fraction,
+)
 
 layers = keras.layers
-
-FLAT, MOST = 0.05, 0.9
-"""A unit is saturated if so little of the slope is left on so many of its outputs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +64,14 @@ def signal_of(
     y = np.asarray(tf.cast(output, tf.float32))
     y = y[:, np.newaxis] if y.ndim == 1 else y
     y = np.moveaxis(y, channel_axis(layer, y.ndim), -1)
-    by_unit = y.reshape(-1, y.shape[-1])
+    by_unit = tf.constant(y.reshape(-1, y.shape[-1]))
     with np.errstate(all="ignore"):
         # Over the examples at each place of an image: that its edge differs from its
         # middle says nothing about the inputs.
         std = np.sqrt(np.mean(y.var(axis=0, dtype="float64")))
         rms = np.sqrt(np.mean(np.square(y, dtype="float64")))
-    slope = slope_at(layer)
-    saturated = float("nan")
-    if slope is not None:
-        flat = np.asarray(slope(tf.constant(by_unit))) < FLAT
-        saturated = float(np.mean(flat.mean(axis=0) >= MOST))
-    activated = hasattr(layer, "activation") or isinstance(layer, layers.ReLU)
-    dead = float(np.mean((by_unit == 0).all(axis=0))) if activated else 0.0
+    dead = float(dead_fraction(by_unit)) if has_activation(layer) else 0.0
+    saturated = float(saturated_fraction(layer, by_unit))
     return LayerSignal(
         layer,
         layer.path or layer.name,
