@@ -1,10 +1,10 @@
 """Latency of networks with their batch norms folded, against the networks as they were.
 
-What can be gained is bounded by what batch norm costs: its multiplications are few, but
-Keras runs them as a chain of operations, each of which moves all activations through
-memory once more and keeps TensorFlow from fusing convolution, bias and activation. How
-many convolutions it fuses is counted in the graph that it runs. Where nothing but
-convolutions is left, their arithmetic is the limit: its least time is printed too.
+The gain cannot exceed the cost of batch norm: its multiplications are few, but Keras
+runs them as a chain of operations, each of which moves all activations through memory
+once more and keeps TensorFlow from fusing convolution, bias and activation. How many
+convolutions it fuses is counted in the graph that it runs. Where only convolutions are
+left, their arithmetic is the limit, whose shortest possible time is printed too.
 
     python benchmarks/bench_folding.py                   about seven minutes
     python benchmarks/bench_folding.py MobileNetV2       one of the three networks
@@ -23,13 +23,13 @@ from tensorflow.python.eager import context
 
 from keras_dnn.models import fold_batch_norm
 
-# The least that a folded network is to be faster, as a factor.
+# How many times as fast a folded network should be at least.
 TARGETS = {"MobileNetV2": 1.4, "ResNet50": 1.2, "EfficientNetB0": 1.3}
 ELEMENTWISE = ("Mul", "AddV2", "AddN", "BiasAdd", "Sub", "Relu", "Relu6")
 
 
 def trained(model):
-    """Gives the batch norms statistics that are not the trivial ones."""
+    """Gives the batch norms statistics as if the model had been trained."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -44,10 +44,10 @@ def trained(model):
 
 
 def operations(function, x):
-    """How often each kind stands in the graphs that a first call makes and runs."""
+    """Counts the operations of each kind in the graphs that a first call runs."""
     context.enable_run_metadata()
     try:
-        # What other functions have left there.
+        # Discards what other functions have left there.
         context.context().export_run_metadata()
         function(x)
         metadata = context.context().export_run_metadata()
@@ -114,9 +114,12 @@ def main(names):
             faster = 1 / timings.ratios[1][1]
             images = f"{rows} image{'s' * (rows > 1)}"
             print(f"tf.function, {images}: {faster:.2f} times as fast ", end="")
-            print(f"(at least {TARGETS[name]} wanted)\n{timings}")
+            print(f"(wanted: at least {TARGETS[name]})\n{timings}")
             least = rows * arithmetic(model) / peak()
-            print(f"convolutions at the speed of a large product: {1e3 * least:.2f} ms")
+            print(
+                "convolutions at the speed of a large matrix product: "
+                f"{1e3 * least:.2f} ms"
+            )
 
 
 if __name__ == "__main__":

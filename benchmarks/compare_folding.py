@@ -1,12 +1,12 @@
 """What folds in the networks of keras.applications: the table of the guide.
 
-Not part of `make bench`: it counts batch norms and measures how far the folded networks
-are from those they were made of. All have random weights and random statistics, and no
-softmax. Differences are shares of the outputs' standard deviation, on two images of
-random pixels from 0 to 255. Beside that between the two networks, both run in float64,
-stands how far the network as it was is from itself in float64 when it runs in float32:
-what its own rounding makes of its outputs. Seconds are those of the fold by itself,
-which measures on normal noise.
+Not part of `make bench`: it counts batch norms and measures how far the outputs of the
+folded networks are from those of the networks they were made of. All have random
+weights and random statistics, and no softmax. Differences are fractions of the outputs'
+standard deviation, on two images of random pixels from 0 to 255. The first is that
+between the two networks, both run in float64; the second is that between the original
+network run in float32 and in float64, which is due to rounding alone. Seconds are those
+of the fold itself, which measures on normal noise.
 
     python benchmarks/compare_folding.py            about two minutes
     python benchmarks/compare_folding.py --quick    two of the networks, not recorded
@@ -20,9 +20,9 @@ from bench_folding import trained
 from interleaved import machine
 from recording import record
 
-from keras_dnn.models import fold_batch_norm
+from keras_dnn.models import fold_batch_norm, rebuild
 
-# The most batch norms that may stay, and the most seconds.
+# How many batch norms may stay at most, and how many seconds the fold may take.
 NETWORKS = {
     "ResNet50": (0, 2),
     "MobileNet": (0, 2),
@@ -74,18 +74,9 @@ def two_digits(number):
 
 def own_rounding(model, x):
     """How far a float32 network is from itself in float64."""
-    wide = keras.models.clone_model(
-        model, clone_function=lambda layer: of_dtype(layer, "float64"), recursive=True
-    )
-    wide.set_weights(model.get_weights())
-    expected = np.asarray(wide(x.astype("float64"), training=False))
+    exact = rebuild(model, dtype="float64")
+    expected = np.asarray(exact(x.astype("float64"), training=False))
     return np.abs(model(x, training=False) - expected).max() / expected.std()
-
-
-def of_dtype(layer, dtype):
-    if not isinstance(layer, keras.layers.Layer):
-        return layer
-    return type(layer).from_config({**layer.get_config(), "dtype": dtype})
 
 
 def compare(quick):
