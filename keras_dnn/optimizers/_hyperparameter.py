@@ -70,10 +70,10 @@ class Hyperparameter:
         self.dtype = dtype
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self.name: str = name
         # Keras's own methods read the learning rate where Keras stores it.
-        self.store = LEARNING_RATE if name == "learning_rate" else f"_{name}"
-        self.override_store = f"_{name}_override"
+        self.store: str = LEARNING_RATE if name == "learning_rate" else f"_{name}"
+        self.override_store: str = f"_{name}_override"
 
     def __get__(self, optimizer: Optimizer | None, owner: type | None = None) -> Any:
         if optimizer is None:

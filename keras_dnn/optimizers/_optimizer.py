@@ -89,9 +89,13 @@ class Optimizer(Engine):
         # Keras's constructor has set it to None, which could not be changed any more.
         del self.__dict__[type(self).weight_decay.store]
         self.weight_decay = weight_decay
-        self.sparse = _arguments.choice("sparse", sparse, get_args(Sparse))
-        self.nonfinite = _arguments.choice("nonfinite", nonfinite, get_args(Nonfinite))
-        self.fused = None if fused is None else _arguments.switch("fused", fused)
+        self.sparse: Sparse = _arguments.choice("sparse", sparse, get_args(Sparse))
+        self.nonfinite: Nonfinite = _arguments.choice(
+            "nonfinite", nonfinite, get_args(Nonfinite)
+        )
+        self.fused: bool | None = (
+            None if fused is None else _arguments.switch("fused", fused)
+        )
         self._excluded_from_decay: frozenset[int] = frozenset()
         self._excluded_names: tuple[str, ...] = ()
         if nonfinite == "skip":

@@ -14,8 +14,8 @@ from keras_dnn.optimizers._scalar import Scalar, Values
 class Rule(KerasOptimizer):
     """The part of `Optimizer` that a subclass writes."""
 
-    learning_rate = Hyperparameter(dtype=None)
-    weight_decay = Hyperparameter(absent=None, dtype="float32")
+    learning_rate: Hyperparameter = Hyperparameter(dtype=None)
+    weight_decay: Hyperparameter = Hyperparameter(absent=None, dtype="float32")
 
     slots: tuple[str, ...] = ()
     """Names of the tensors that the rule keeps for each weight."""

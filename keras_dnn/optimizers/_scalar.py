@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
 
 
 class Scalar:
@@ -25,7 +26,7 @@ class Scalar:
     __array_priority__ = 1000
 
     def __init__(self, value: Any, literal: bool = False) -> None:
-        self.value = tf.cast(value, tf.float64)
+        self.value: Tensor = tf.cast(value, tf.float64)
         self.literal = literal
 
     @property
