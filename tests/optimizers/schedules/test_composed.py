@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import keras_dnn
 from keras_dnn.optimizers.schedules import (
     CosineDecay,
-    ExponentialDecay,
     InverseSquareRootDecay,
     OneCycle,
     PiecewiseConstant,
@@ -23,6 +22,7 @@ from keras_dnn.optimizers.schedules import (
     Warmup,
 )
 from tests.optimizers.schedules.curve_cases import EPS, FAR, MODES, floatx
+from tests.optimizers.schedules.rate_recorder import COUNT, rates_used, recorder
 
 theirs = keras.optimizers.schedules
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -147,56 +147,6 @@ def test_are_what_their_formulas_say_in_a_graph(mode, dtype):
         )
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 7, 49, 93, 2**24 + 1])
-@every_mode
-def test_warmup_meets_its_schedule_exactly(mode, length):
-    inner = ExponentialDecay(0.7, 10)
-    # From so far up, 9 + (0.7 - 9) is not 0.7 to the last digit of float32.
-    schedule = Warmup(inner, length, start=9.0)
-    steps = tf.constant([0, length - 1, length, length + 1, length + 2, length + 50])
-    values = MODES[mode](schedule)(steps).numpy()
-    assert values[0] == 9
-    last = 9 + (0.7 - 9) * (length - 1) / length
-    np.testing.assert_allclose(values[1], last, rtol=0, atol=2 * EPS * 9)
-    np.testing.assert_allclose(
-        values[2:], inner.values([0, 1, 2, 50]), rtol=EPS if mode == "xla" else 0
-    )
-
-
-def test_warmup_starts_at_zero_by_default():
-    values = Warmup(CosineDecay(0.4, 30), 4).values(np.arange(5))
-    np.testing.assert_allclose(values, np.arange(5) / 10, rtol=EPS)
-
-
-@pytest.mark.parametrize("boundaries", [[1, 2], [49, 93], [7, 2**24 + 1]])
-@every_mode
-def test_sequence_restarts_each_schedule_exactly_at_its_boundary(mode, boundaries):
-    parts = [
-        ExponentialDecay(0.7, 10),
-        theirs.ExponentialDecay(0.5, 10, 0.6),
-        PowerDecay(0.9, 3),
-    ]
-    one, two = boundaries
-    steps = tf.constant([0, one - 1, one, one + 1, two - 1, two, two + 1, two + 30])
-    values = MODES[mode](Sequence(parts, boundaries))(steps).numpy()
-    where = [(0, 0), (0, one - 1), (1, 0), (1, 1), (1, two - one - 1)]
-    where += [(2, 0), (2, 1), (2, 30)]
-    if two == one + 1:
-        where[3] = (2, 0)
-    expected = [np.float32(parts[i](np.int64(t))) for i, t in where]
-    # Powers of one step differ in the last digit from those of many.
-    np.testing.assert_allclose(values, expected, rtol=2 * EPS)
-
-
-def test_scaled_is_the_product_of_the_two_rounded():
-    cycle = OneCycle(0.3, 100)
-    steps = np.arange(120)
-    np.testing.assert_array_equal(
-        Scaled(cycle, 0.7).values(steps), cycle.values(steps) * np.float32(0.7)
-    )
-    assert (Scaled(cycle, 0.0).values(steps) == 0).all()
-
-
 class Python(theirs.LearningRateSchedule):
     """A constant, which Keras lets a schedule return as a number."""
 
@@ -216,12 +166,6 @@ class Python(theirs.LearningRateSchedule):
 def test_takes_a_schedule_that_returns_a_number(schedule, expected):
     for step, value in zip([0, 1, 3, 4, 5], expected, strict=True):
         assert float(schedule(step)) == np.float32(value)
-
-
-def test_takes_a_schedule_of_keras_that_takes_single_steps_only():
-    inner = theirs.CosineDecay(0.0, 10, warmup_target=0.1, warmup_steps=3)
-    for step in range(15):
-        assert float(Scaled(inner, 0.5)(step)) == np.float32(0.5) * inner(step)
 
 
 @pytest.mark.parametrize(
@@ -274,40 +218,6 @@ def test_values_have_the_shape_of_the_steps(name, shape):
 
 # Inside optimizers
 
-# The loss is the one weight that its row picks, so each step's gradient is 1 there
-# and the weights end as the rates, with a minus.
-COUNT = 12
-
-
-class Traced:
-    """The mean of the outputs; counts how often it was traced."""
-
-    def __init__(self):
-        self.times = 0
-
-    def __call__(self, _, outputs):
-        self.times += 1
-        return keras.ops.mean(outputs)
-
-
-def recorder(optimizer, **compile_arguments):
-    model = keras.Sequential(
-        [
-            keras.Input((2 * COUNT,)),
-            keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros"),
-        ]
-    )
-    loss = Traced()
-    model.compile(optimizer, loss=loss, **compile_arguments)
-    return model, loss
-
-
-def rates_used(model, first=0):
-    """Trains `COUNT` steps from the `first` on and returns the rate of each."""
-    rows = np.eye(2 * COUNT, dtype="float32")[first : first + COUNT]
-    model.fit(rows, np.zeros((COUNT, 1)), 1, shuffle=False, verbose=0)
-    return -model.get_weights()[0][first : first + COUNT, 0]
-
 
 @pytest.mark.parametrize("name", ["warmup sequence", "sequence warmup", "scaled"])
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
@@ -334,74 +244,3 @@ def test_fit_counts_updates_under_accumulation():
     )
     expected = node.values(np.arange(COUNT // 2)).repeat(2) / 2
     np.testing.assert_allclose(rates_used(model), expected, rtol=8 * EPS)
-
-
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize(
-    "cls", [keras_dnn.optimizers.SGD, keras.optimizers.SGD], ids=["ours", "Keras's"]
-)
-def test_factor_can_change_between_fits_without_a_new_trace(
-    cls, jit_compile, steps_per_execution
-):
-    inner = OneCycle(0.9, 2 * COUNT)
-    factor = keras.Variable(1.5, trainable=False)
-    model, loss = recorder(
-        cls(Warmup(Scaled(inner, factor), 5)),
-        jit_compile=jit_compile,
-        steps_per_execution=steps_per_execution,
-    )
-    first = rates_used(model)
-    traced = loss.times
-    factor.assign(0.25)
-    second = rates_used(model, first=COUNT)
-    assert loss.times == traced
-    values = inner.values(np.arange(2 * COUNT))
-    np.testing.assert_allclose(first[:5], values[0] * 0.3 * np.arange(5), rtol=4 * EPS)
-    np.testing.assert_allclose(first[5:], values[: COUNT - 5] * 1.5, rtol=4 * EPS)
-    np.testing.assert_allclose(second, values[COUNT - 5 :][:COUNT] * 0.25, rtol=4 * EPS)
-
-
-# Arguments
-
-ONE, TWO = CosineDecay(0.4, 30), StepDecay(0.2, 10)
-NOT_SCHEDULES = (0.1, None, "cosine", lambda step: 0.1, CosineDecay)
-BAD_NUMBERS = (-0.1, float("nan"), float("inf"), "1", None, True)
-BAD_STEPS = (0, -1, 2.5, float("nan"), "7", None, True)
-
-
-@pytest.mark.parametrize(
-    ("cls", "name", "value"),
-    [
-        *((Warmup, "schedule", value) for value in NOT_SCHEDULES),
-        *((Warmup, "warmup_steps", value) for value in BAD_STEPS),
-        *((Warmup, "start", value) for value in BAD_NUMBERS),
-        *((Scaled, "schedule", value) for value in NOT_SCHEDULES),
-        *((Scaled, "factor", value) for value in BAD_NUMBERS),
-        *((Sequence, "schedules", [ONE, value]) for value in NOT_SCHEDULES),
-        *((Sequence, "schedules", value) for value in ([ONE], [ONE] * 3, [], ONE)),
-        *((Sequence, "boundaries", [value]) for value in BAD_STEPS),
-        *((Sequence, "boundaries", value) for value in ([], [3, 5], 3)),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_bad_argument_is_named_and_shown(cls, name, value):
-    arguments = {
-        Warmup: {"schedule": ONE, "warmup_steps": 5},
-        Scaled: {"schedule": ONE, "factor": 0.5},
-        Sequence: {"schedules": [ONE, TWO], "boundaries": [5]},
-    }[cls] | {name: value}
-    subject = "schedules|boundaries" if cls is Sequence else name
-    with pytest.raises(ValueError, match=f"^({subject}) must.*Received: .*{name}="):
-        cls(**arguments)
-
-
-def test_sequence_needs_more_than_one_schedule():
-    with pytest.raises(ValueError, match=r"^schedules must.*Received: .*schedules="):
-        Sequence([ONE], [])
-
-
-@pytest.mark.parametrize("boundaries", [[5, 5], [5, 3]])
-def test_boundaries_of_a_sequence_rise(boundaries):
-    with pytest.raises(ValueError, match=r"^boundaries must increase\. Received: b"):
-        Sequence([ONE, TWO, ONE], boundaries)

@@ -9,12 +9,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import keras_dnn
 from keras_dnn.optimizers.schedules import (
-    CosineDecay,
     ExponentialDecay,
-    InverseSquareRootDecay,
-    InverseTimeDecay,
     PiecewiseConstant,
     PowerDecay,
     StepDecay,
@@ -62,24 +58,6 @@ def test_follows_its_formula_in_a_graph(mode, dtype):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "formula"),
-    [
-        (PowerDecay(0.3, 20), lambda t: 0.3 / (1 + t / 20)),
-        (ExponentialDecay(0.3, 20), lambda t: 0.3 * 0.1 ** (t / 20)),
-        (InverseTimeDecay(0.3, 20), lambda t: 0.3 / (1 + t / 20)),
-        (InverseSquareRootDecay(0.3), lambda t: 0.3 / np.sqrt(np.maximum(1, t))),
-        (StepDecay(0.3, 20), lambda t: 0.3 * 0.1 ** (t // 20)),
-        (CosineDecay(0.3, 99), lambda t: 0.15 * (1 + np.cos(np.pi * t / 99))),
-    ],
-    ids=lambda value: getattr(value, "name", ""),
-)
-def test_defaults_are_those_of_the_documentation(schedule, formula):
-    # Not up to 99, where the last formula cancels.
-    steps = np.arange(90.0)
-    assert_close(schedule.values(steps), formula(steps))
-
-
-@pytest.mark.parametrize(
     "length",
     [3, 7, 49, 93, 10**7 + 1, 2.5, 0.1, Fraction(7, 3), Fraction(10**5, 3)],
     ids=str,
@@ -116,40 +94,6 @@ def test_a_single_step_counts_beyond_2_to_the_24(mode):
     np.testing.assert_array_equal(values[:, 0], np.float32(0.5))
     np.testing.assert_array_equal(values[:, 1], np.float32([0.05, 0.25, 0.25]))
     np.testing.assert_array_equal(values[:, 2], values[:, 1])
-
-
-@pytest.mark.parametrize(
-    ("boundary", "dtype"), [(2**31, "int32"), (2**40, "int32"), (2**24 + 1, "float32")]
-)
-def test_pieces_may_change_later_than_the_dtype_of_the_step_can_tell(boundary, dtype):
-    schedule = PiecewiseConstant([10, boundary], [0.5, 0.25, 0.125])
-    for step, expected in ((9, 0.5), (10, 0.25), (2**24, 0.25)):
-        assert float(schedule(tf.constant(step, dtype))) == expected
-        assert float(schedule(step)) == expected
-    np.testing.assert_array_equal(
-        schedule.values([boundary - 1, boundary]), [0.25, 0.125]
-    )
-
-
-@given(
-    st.floats(1e-6, 10),
-    st.integers(1, 10**9) | st.floats(0.5, 1e9),
-    # Times a rate, smaller ones are subnormal, which TensorFlow makes zeros.
-    st.just(0.0) | st.floats(1e-30, 1),
-)
-@settings(deadline=None, max_examples=50, derandomize=True)
-def test_cosine_begins_and_ends_exactly_and_stays_there(rate, length, alpha):
-    schedule = CosineDecay(rate, length, alpha)
-    assert schedule.values(0) == np.float32(rate)
-    end = int(np.ceil(length))
-    after = schedule.values([end, end + 1, 3 * end, 2**40])
-    np.testing.assert_array_equal(after, np.float32(alpha * rate))
-
-
-def test_inverse_square_root_rests_for_its_first_steps():
-    values = InverseSquareRootDecay(0.3, 100).values(np.arange(103))
-    np.testing.assert_array_equal(values[:101], np.float32(0.3))
-    assert (np.diff(values[100:]) < 0).all()
 
 
 @pytest.mark.parametrize("name", [name for name in CURVES if name != "piecewise"])
@@ -226,136 +170,3 @@ def test_values_are_in_the_float_that_keras_computes_with(name, dtype, rtol):
     np.testing.assert_allclose(
         values.astype("float64"), expected, rtol=rtol, atol=1e-7 if rtol > EPS else 0
     )
-
-
-# Keras's own
-
-
-# Keras computes in the dtype of the first argument, NumPy's float64 here, and takes
-# the others through float32, which these stand.
-@pytest.mark.parametrize(
-    ("cls", "arguments"),
-    [
-        *(
-            (cls, {"decay_steps": 40, "decay_rate": rate})
-            for cls in ("ExponentialDecay", "InverseTimeDecay")
-            for rate in (0.375, 0.9375)
-        ),
-        ("ExponentialDecay", {"decay_steps": 16, "decay_rate": 0.5, "staircase": True}),
-        ("CosineDecay", {"decay_steps": 40}),
-        ("CosineDecay", {"decay_steps": 96, "alpha": 0.375}),
-    ],
-)
-def test_equals_its_namesake_in_keras(cls, arguments):
-    steps = np.concatenate([np.arange(200), [1000, 5000]])
-    with floatx("float64"):
-        ours = getattr(keras_dnn.optimizers.schedules, cls)(0.3, **arguments)
-        actual = ours.values(steps)
-    other = getattr(theirs, cls)(np.float64(0.3), **arguments)
-    np.testing.assert_allclose(actual, other(steps), rtol=1e-12, atol=1e-16)
-
-
-@pytest.mark.parametrize(
-    ("boundaries", "rates"),
-    [([5], [0.1, 0.7]), ([1, 2, 40], [0.3, 0.1, 0.2, 0.05])],
-)
-def test_pieces_change_one_step_before_those_of_keras(boundaries, rates):
-    steps = np.arange(100)
-    ours = PiecewiseConstant(boundaries, rates).values(steps)
-    other = theirs.PiecewiseConstantDecay(boundaries, rates)
-    late = np.array([other(step) for step in steps])
-    np.testing.assert_array_equal(ours[:-1], late[1:])
-    assert np.flatnonzero(ours != late).tolist() == boundaries
-
-
-# Arguments
-
-
-BAD_RATES = (-1e-9, -1.0, float("nan"), float("inf"), "1", None, True, [0.1])
-BAD_LENGTHS = (0, 0.0, -5, float("nan"), float("inf"), "10", None, [5])
-BAD_SHARES = (0.0, -0.1, 1.01, 2.0, float("nan"), "0.5", None)
-BAD_STEPS = (0, -1, 2.5, float("nan"), "7", None)
-
-
-def bad(cls, *valid, **values):
-    """Each bad value with the valid arguments around it, in order."""
-    return [
-        pytest.param(cls, valid, name, value, id=f"{cls.__name__}-{name}={value}")
-        for name, wrong in values.items()
-        for value in wrong
-    ]
-
-
-@pytest.mark.parametrize(
-    ("cls", "valid", "name", "value"),
-    [
-        *(
-            case
-            for cls in (PowerDecay, ExponentialDecay, InverseTimeDecay, CosineDecay)
-            for case in bad(
-                cls, 0.1, 10, initial_learning_rate=BAD_RATES, decay_steps=BAD_LENGTHS
-            )
-        ),
-        *bad(PowerDecay, 0.1, 10, power=BAD_RATES),
-        *bad(ExponentialDecay, 0.1, 10, decay_rate=BAD_SHARES),
-        *bad(InverseTimeDecay, 0.1, 10, decay_rate=BAD_RATES),
-        *bad(CosineDecay, 0.1, 10, alpha=(-0.1, 1.01, float("nan"), "0", None)),
-        *bad(
-            InverseSquareRootDecay,
-            0.1,
-            10,
-            initial_learning_rate=BAD_RATES,
-            decay_steps=BAD_LENGTHS,
-        ),
-        *bad(
-            StepDecay,
-            0.1,
-            10,
-            initial_learning_rate=BAD_RATES,
-            drop_every=BAD_LENGTHS,
-            factor=BAD_SHARES,
-        ),
-    ],
-)
-def test_bad_argument_is_named_and_shown(cls, valid, name, value):
-    first, second = list(cls(*valid).get_config().items())[:1], valid[1]
-    length = "drop_every" if cls is StepDecay else "decay_steps"
-    arguments = {**dict(first), length: second, name: value}
-    with pytest.raises(ValueError, match=f"^{name} must be a number in") as error:
-        cls(**arguments)
-    assert str(error.value).endswith(f"Received: {name}={value!r}")
-
-
-@pytest.mark.parametrize(
-    ("boundaries", "rates", "name"),
-    [
-        *(([5, step], [0.1, 0.2, 0.3], "boundaries") for step in BAD_STEPS),
-        ([5, 5], [0.1, 0.2, 0.3], "boundaries"),
-        ([5, 3], [0.1, 0.2, 0.3], "boundaries"),
-        (5, [0.1, 0.2], "boundaries"),
-        *(([5], [0.1, rate], "values") for rate in BAD_RATES),
-        ([5], 0.1, "values"),
-        ([5], [0.1], "values"),
-        ([5], [0.1, 0.2, 0.3], "values"),
-        ([], [], "values"),
-    ],
-    ids=str,
-)
-def test_bad_pieces_are_named_and_shown(boundaries, rates, name):
-    with pytest.raises(ValueError, match=f"^{name} must.*Received: .*{name}="):
-        PiecewiseConstant(boundaries, rates)
-
-
-def test_numbers_may_be_those_of_numpy():
-    made = [
-        PowerDecay(np.float32(0.5), np.int64(5), np.float64(2)),
-        PiecewiseConstant(np.array([3, 7]), np.float32([0.5, 0.25, 0.125])),
-    ]
-    same = [
-        PowerDecay(0.5, 5, 2.0),
-        PiecewiseConstant([3, 7], [0.5, 0.25, 0.125]),
-    ]
-    for one, other in zip(made, same, strict=True):
-        config = one.get_config()
-        assert config == other.get_config()
-        assert not any(isinstance(value, np.generic) for value in config.values())

@@ -16,12 +16,9 @@ from keras_dnn.optimizers import SGD
 from keras_dnn.optimizers.schedules import (
     CosineDecay,
     ExponentialDecay,
-    InverseTimeDecay,
     OneCycle,
-    PowerDecay,
     Scaled,
     Sequence,
-    StepDecay,
     Warmup,
 )
 from tests.optimizers.schedules.curve_cases import CURVES, fixed
@@ -75,37 +72,6 @@ def test_round_trip_through_serialisation_as_text(name):
     assert type(again) is type(schedule)
     assert again.get_config() == schedule.get_config()
     np.testing.assert_array_equal(again.values(STEPS), schedule.values(STEPS))
-
-
-def test_configuration_is_the_arguments():
-    assert PowerDecay(0.3, 49, 0.7, True, name="mine").get_config() == {
-        "initial_learning_rate": 0.3,
-        "decay_steps": 49,
-        "power": 0.7,
-        "staircase": True,
-        "name": "mine",
-    }
-    assert InverseTimeDecay(0.1, 7).get_config() == {
-        "initial_learning_rate": 0.1,
-        "decay_steps": 7,
-        "decay_rate": 1.0,
-        "name": "inverse_time_decay",
-    }
-    assert schedules()["piecewise"].get_config() == {
-        "boundaries": [5, 2**24],
-        "values": [0.1, 0.7, 0.3],
-        "name": "piecewise_constant",
-    }
-
-
-def test_configuration_of_a_scaled_schedule_holds_the_variable_as_it_is():
-    factor = keras.Variable(1.0, trainable=False)
-    schedule = Scaled(StepDecay(0.5, 10), factor)
-    factor.assign(0.25)
-    assert schedule.get_config()["factor"] == 0.25
-    again = Scaled.from_config(schedule.get_config())
-    factor.assign(1.0)
-    assert again.values(0) == 0.125
 
 
 @keras.saving.register_keras_serializable(package="somebody")
