@@ -179,6 +179,14 @@ def stepped(optimizer, start, gradients, act=lambda t: None, eager=False):
     return np.array(trajectory), traces
 
 
+def after(optimizer, steps):
+    """The optimizer after some steps with two weights."""
+    weight = keras.Variable([1.0, 2.0], dtype="float64")
+    for _ in range(steps):
+        optimizer.apply([keras.ops.array([0.5, -1.0], "float64")], [weight])
+    return optimizer
+
+
 def flat(variables):
     return tf.concat([tf.reshape(v.value, [-1]) for v in variables], 0)
 

@@ -77,11 +77,6 @@ def test_bad_argument_of_the_base_is_named_and_shown(name, argument):
             getattr(keras_dnn.optimizers, name)(**{argument: value}, **ema)
 
 
-def test_missing_weight_decay_of_adamw_points_to_adam():
-    with pytest.raises(ValueError, match=r"use Adam.*weight_decay=None"):
-        keras_dnn.optimizers.AdamW(weight_decay=None)
-
-
 def test_missing_ema_momentum_is_named_and_shown():
     with refused("ema_momentum", None):
         keras_dnn.optimizers.Adam(use_ema=True, ema_momentum=None)

@@ -6,7 +6,14 @@ That the equations are right is in `test_equations.py`.
 import keras
 import pytest
 
-from tests.optimizers.rule_cases import EXACT, OTHER_SPELLINGS, RULES, Zigzag, exact
+from tests.optimizers.rule_cases import (
+    EXACT,
+    OTHER_SPELLINGS,
+    RULES,
+    Zigzag,
+    after,
+    exact,
+)
 
 SPELLINGS = RULES | OTHER_SPELLINGS
 DECAY = "θ ← θ − η · λ · θ"
@@ -19,18 +26,6 @@ LETTERS = {
     "epsilon": "ε",
     "weight_decay": "λ",
 }
-
-
-@pytest.fixture
-def explained(capsys):
-    """The lines that `optimizer.explain()` prints, without their margins."""
-
-    def lines(optimizer):
-        capsys.readouterr()
-        assert optimizer.explain() is None
-        return [line.strip() for line in capsys.readouterr().out.splitlines()]
-
-    return lines
 
 
 def equations_of(optimizer):
@@ -50,13 +45,6 @@ def assert_values_are_printed(optimizer, lines, values):
     for equation in equations_of(optimizer):
         (line,) = (each for each in lines if each.startswith(f"{equation}  "))
         assert f"  {with_values(equation, values)}  " in f"{line}  "
-
-
-def after(optimizer, steps):
-    weight = keras.Variable([1.0, 2.0], dtype="float64")
-    for _ in range(steps):
-        optimizer.apply([keras.ops.array([0.5, -1.0], "float64")], [weight])
-    return optimizer
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
@@ -129,20 +117,6 @@ def test_a_callable_is_printed_with_its_current_value(explained):
     assert "ρ = 0.75, rho" in explained(optimizer)
 
 
-def test_products_of_betas_are_those_of_the_updates_so_far(explained):
-    optimizer = RULES["adam"].ours(beta_1=0.5, beta_2=0.75)
-    lines = explained(after(optimizer, 3))
-    assert "∏β₁ = 0.125, beta_1_product" in lines
-    assert "∏β₂ = 0.421875, beta_2_product" in lines
-    assert any("√(1 − 0.421875) / (1 − 0.125)" in line for line in lines)
-
-
-def test_product_of_momenta_of_nadam_is_that_of_the_updates_so_far(explained):
-    lines = explained(after(RULES["nadam"].ours(beta_1=0.5), 2))
-    product = 0.5 * (1 - 0.96 / 2) * 0.5 * (1 - 0.96**2 / 2)
-    assert f"∏μ = {product:.6g}, mu_product" in lines
-
-
 SURROUNDINGS = {
     "clipnorm": ({"clipnorm": 0.375}, "g ← g · min(1, 0.375 / ‖g‖)"),
     "global_clipnorm": (
@@ -193,10 +167,3 @@ def test_updates_are_counted_under_accumulation(explained):
 def test_an_absent_momentum_is_not_printed(name, explained):
     lines = explained(SPELLINGS[name].ours(momentum=0.0))
     assert not any("β" in line or "m ←" in line for line in lines)
-
-
-def test_dampening_is_printed(explained):
-    optimizer = RULES["momentum"].ours(dampening=0.375)
-    lines = explained(optimizer)
-    assert "τ = 0.375, dampening" in lines
-    assert any("(1 − 0.375) g" in line for line in lines)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import keras_dnn.optimizers
 from tests.optimizers.numpy_rules import moving, settable
 from tests.optimizers.rule_cases import (
     EXACT,
@@ -240,55 +239,6 @@ def test_what_was_absent_at_first_cannot_be_set_later(name, argument, built):
         optimizer.build([keras.Variable(1.0)])
     with pytest.raises(TypeError, match=rf"{argument}.*{argument}=0\.5"):
         setattr(optimizer, argument, 0.5)
-
-
-# The products of betas in closed form
-
-
-@pytest.mark.parametrize("name", ["Adam", "AdaMax"])
-def test_bias_correction_makes_every_step_as_long_as_the_rate(name):
-    """Of a constant gradient every corrected average is that gradient."""
-    betas = {"beta_1": Zigzag(0.875), "beta_2": Zigzag(0.96875)}
-    if name == "AdaMax":
-        betas = {"beta_1": Zigzag(0.875)}
-    optimizer = getattr(keras_dnn.optimizers, name)(0.25, **betas, epsilon=0.0)
-    start, gradients = [np.zeros(3)], [np.tile([0.5, -2.0, 1e-3], (STEPS, 1))]
-    actual = trained(optimizer, start, gradients)
-    assert_equal(actual, -0.25 * np.arange(1, 13)[:, None] * [1.0, -1.0, 1.0])
-
-
-def test_nadam_keeps_the_product_of_the_momenta_it_used():
-    zigzag = Zigzag(0.875)
-    optimizer = keras_dnn.optimizers.Nadam(0.25, beta_1=zigzag, beta_2=0.0, epsilon=0.0)
-    actual = trained(optimizer, [np.zeros(1)], [np.ones((STEPS, 1))])
-    weight, m, so_far, expected = 0.0, 0.0, 1.0, []
-    for t in range(STEPS):
-        mu, mu_next = (zigzag.at(i) * (1 - 0.96 ** (i + 1) / 2) for i in (t, t + 1))
-        so_far *= mu
-        m = zigzag.at(t) * m + 1 - zigzag.at(t)
-        weight -= 0.25 * (
-            mu_next * m / (1 - so_far * mu_next) + (1 - mu) / (1 - so_far)
-        )
-        expected.append([weight])
-    # Keras has its 0.96 in float32.
-    assert_equal(actual, expected, rtol=1e-7)
-
-
-def test_nesterov_steps_from_look_ahead_to_look_ahead():
-    rate, beta = Zigzag(0.25), Zigzag(0.875)
-    optimizer = keras_dnn.optimizers.Nesterov(rate, beta)
-    weight = keras.Variable([3.0, -1.0], dtype="float64")
-    curvature = np.array([0.25, 0.75])
-    theta, m = weight.numpy(), np.zeros(2)
-    for t in range(STEPS):
-        optimizer.apply([weight.value * curvature], [weight])
-        if t == 0:
-            # The first gradient was taken at the first weights, before any velocity.
-            m = -rate.at(0) * curvature * theta
-        else:
-            m = beta.at(t) * m - rate.at(t) * curvature * (theta + beta.at(t) * m)
-        theta = theta + m
-        assert_equal(weight.numpy(), theta + beta.at(t + 1) * m)
 
 
 # Saving

@@ -7,7 +7,13 @@ import pytest
 from keras_dnn.optimizers import Nesterov
 from keras_dnn.optimizers.schedules import OneCycle, Schedule
 from tests.optimizers import numpy_rules
-from tests.optimizers.rule_cases import PACKED, assert_equal, random_training, trained
+from tests.optimizers.rule_cases import (
+    PACKED,
+    Zigzag,
+    assert_equal,
+    random_training,
+    trained,
+)
 
 # The mathematics
 
@@ -62,6 +68,23 @@ def test_dampening_equal_to_momentum_averages_the_steps_exponentially():
         average = shares @ g[: t + 1]
         weights = weights - rate * (beta * average + (1 - beta) * g[t])
         assert_equal(actual[t], weights)
+
+
+def test_steps_from_look_ahead_to_look_ahead():
+    rate, beta = Zigzag(0.25), Zigzag(0.875)
+    optimizer = Nesterov(rate, beta)
+    weight = keras.Variable([3.0, -1.0], dtype="float64")
+    curvature = np.array([0.25, 0.75])
+    theta, m = weight.numpy(), np.zeros(2)
+    for t in range(12):
+        optimizer.apply([weight.value * curvature], [weight])
+        if t == 0:
+            # The first gradient was taken at the first weights, before any velocity.
+            m = -rate.at(0) * curvature * theta
+        else:
+            m = beta.at(t) * m - rate.at(t) * curvature * (theta + beta.at(t) * m)
+        theta = theta + m
+        assert_equal(weight.numpy(), theta + beta.at(t + 1) * m)
 
 
 # In `fit`

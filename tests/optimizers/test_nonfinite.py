@@ -197,8 +197,3 @@ def test_fit_goes_on_as_if_the_bad_batch_were_not_there(name, jit_compile):
     assert np.abs(expected[:4] - 1).max() > 1e-5
     assert int(optimizer.skipped_steps) == 2
     assert int(optimizer.iterations) == int(twin.iterations) == 8
-
-
-def test_an_unknown_way_with_nonfinite_gradients_is_named_and_shown():
-    with pytest.raises(ValueError, match=r"nonfinite.*Received: nonfinite='ignore'"):
-        RULES["adam"].ours(nonfinite="ignore")
