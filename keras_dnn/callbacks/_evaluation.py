@@ -10,7 +10,7 @@ from keras_dnn._unchanged import moving_variables, restored
 
 
 def evaluated(model: keras.Model, data: Any, **options: Any) -> dict[str, float]:
-    """Loss and metrics, without a trace in those of the epoch or in the model.
+    """Loss and metrics; leaves the model and the metrics of the epoch as they are.
 
     Args:
         model: a compiled model.

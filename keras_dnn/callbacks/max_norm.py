@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._keras.layers import sublayers, sublayers_of
+from keras_dnn._keras.layers import own_weights, sublayers, sublayers_of
 from keras_dnn._kernel_axes import Axes
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
@@ -21,32 +21,32 @@ from keras_dnn.callbacks.probe import Probe
 class MaxNorm(Probe):
     r"""Keeps the norm of each neuron's incoming weights below a bound.
 
-    After every update, each vector $\mathbf{w}$ of weights that leads into one neuron
-    is brought back into the ball of radius $r$:
+    After every update, the vector $\mathbf{w}$ of weights that lead into a neuron is
+    projected onto the ball of radius $r$:
 
     $$
     \mathbf{w} \leftarrow \mathbf{w} \, \frac{r}{\max(r, \lVert \mathbf{w} \rVert_2)}
     $$
 
-    so one that lies inside stays as it is, to the last bit. The same is done once when
+    A vector inside the ball stays as it is, to the last bit. The same is done once when
     training begins, if the model is built by then, and once when it ends (the averages
     that `use_ema` leaves may lie outside). Biases are left alone.
 
-    The neuron is a unit of a `Dense`, a feature of an `EinsumDense` or of an attention
-    layer's projections, a filter of a convolution, also of a transposed or grouped one,
-    a channel of a depthwise one (a separable one is bounded in both its parts), a gate
-    of a recurrent cell (its kernel and its recurrent kernel each for itself) and a row
-    of an embedding. The model needs no constraint of its own; one that it has is
+    The neurons are the units of a `Dense`, the features of an `EinsumDense` or of an
+    attention layer's projections, the filters of a convolution (transposed and grouped
+    ones too), the channels of a depthwise one (a separable one is bounded in both its
+    kernels), the gates of a recurrent cell (its kernel and its recurrent kernel
+    separately) and the rows of an embedding. Constraints that the model has already are
     applied first. When `fit` is over, however it ends, its constraints are as before.
 
     Args:
         max_value: the radius $r$, above 0. Small values regularise more; 1 to 4 is
             usual.
-        layers: names or layers to bound, with what is inside them; by default all
+        layers: names or layers to bound, with the layers inside them; by default all
             layers of the kinds above.
-        axis: axis or axes to take the norm over, in place of those said above. With it,
-            also layers of other kinds can be named; all their weights with more than
-            one axis are bounded.
+        axis: axis or axes to take the norm over, in place of those described above.
+            With it, `layers` may name layers of other kinds; all their weights with
+            more than one axis are bounded.
 
     Raises:
         ValueError: if `max_value` is not above 0, or, in `fit`, if a named layer is not
@@ -74,25 +74,27 @@ class MaxNorm(Probe):
         axis: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.max_value = _arguments.number("max_value", max_value, bounds="()")
-        self.layers = None if layers is None else _arguments.several("layers", layers)
-        self.axis = axis if axis is None else _axes(axis)
+        self.max_value: float = _arguments.number("max_value", max_value, bounds="()")
+        self.layers: list[str | keras.layers.Layer] | None = (
+            None if layers is None else _arguments.several("layers", layers)
+        )
+        self.axis: Axes | None = None if axis is None else _axes(axis)
         self._bounded: list[tuple[keras.Variable, _Bound]] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sets the bound."""
-        # What the first batch builds has no values yet that could be projected.
+        # A model that the first batch builds has no weights yet to project.
         self._ready = self.model.built
         super().on_train_begin(logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Brings averaged weights back too, and puts the constraints back."""
+        """Projects averaged weights too, and puts the constraints back."""
         self._project()
         super().on_train_end(logs)
 
     def create(self, variables: Sequence[keras.Variable]) -> None:
         """Sets the bound, as a constraint that the optimizer applies."""
-        self.release()  # What a fit that was interrupted left.
+        self.release()  # The constraints that an interrupted fit left.
         self._bounded = [
             (kernel, _Bound(self.max_value, axes, kernel.constraint))
             for kernel, axes in self._kernels()
@@ -118,7 +120,7 @@ class MaxNorm(Probe):
             found = self._in(sublayers(self.model))
             if not found:
                 raise ValueError(
-                    "MaxNorm knows no layer of the model. Name layers and axis. "
+                    "MaxNorm knows no layer of the model. Give layers and axis. "
                     f"Received: model={self.model.name!r}, layers=None"
                 )
             return found
@@ -161,17 +163,19 @@ class MaxNorm(Probe):
 class _Bound:
     """A constraint: the model's own, if it has one, and then the bound."""
 
-    def __init__(self, radius: float, axes: Axes, own: Any) -> None:
+    def __init__(
+        self, radius: float, axes: Axes, own: Callable[[Tensor], Tensor] | None
+    ) -> None:
         self.radius = radius
         self.axes = axes
         self.own = own
-        # Whether our optimizers may have XLA compile it with their update.
+        # Whether our optimizers may compile it together with their update.
         self.joins_update = own is None
 
     def __call__(self, weights: Tensor) -> Tensor:
         weights = keras.ops.convert_to_tensor(weights)
         weights = weights if self.own is None else self.own(weights)
-        # Keras's optimizers give the variable, and Keras leaves it one.
+        # Keras's optimizers pass a variable, which `keras.ops` does not convert.
         return self.projected(tf.convert_to_tensor(weights))
 
     def projected(self, weights: Tensor) -> Tensor:
@@ -201,14 +205,14 @@ def _squares(tensor: Tensor, axes: Axes) -> Tensor:
 
 
 def _squares_for_xla(tensor: Tensor, axes: Axes) -> Tensor:
-    """The same over leading axes."""
+    """The same for leading axes, in a form that XLA computes fast."""
     summed, kept = tensor.shape[: len(axes)], tensor.shape[len(axes) :]
     matrix = tf.reshape(tensor, (math.prod(summed), math.prod(kept)))
     squares = sum_of_squares(matrix, tensor.dtype.name)
     return tf.reshape(squares, (*[1] * len(axes), *kept))
 
 
-def _axes(axis: Any) -> Axes:
+def _axes(axis: int | Sequence[int]) -> Axes:
     axes = (axis,) if isinstance(axis, int) else tuple(_arguments.several("axis", axis))
     if not axes or not all(isinstance(a, int) for a in axes):
         raise ValueError(
@@ -217,5 +221,5 @@ def _axes(axis: Any) -> Axes:
     return axes
 
 
-def _matrices(layer: Any) -> list[keras.Variable]:
-    return [v for v in layer._trainable_variables if len(v.shape) > 1]
+def _matrices(layer: keras.layers.Layer) -> list[keras.Variable]:
+    return [v for v in own_weights(layer) if len(v.shape) > 1]

@@ -1,8 +1,8 @@
-"""The loss on training data as it really is, and its gap to that of validation."""
+"""The training loss in inference mode, and its gap to the validation loss."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -19,15 +19,17 @@ from keras_dnn.layers._stochastic import rates
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Verdict: TypeAlias = Literal["overfitting", "underfitting", "fine", "unknown"]
+
 
 class TrainingEvaluation(keras.callbacks.Callback):
-    r"""Evaluates a part of the training data with dropout off, each epoch.
+    r"""Evaluates a sample of the training data with dropout off, each epoch.
 
-    The loss that `fit` reports for training is a running mean over the epoch, with
-    dropout on, and cannot be compared with that of validation. This callback takes
-    both differences out of the gap. At the end of each epoch it computes, on a part of
-    the training data that stays the same, the loss in training mode
-    $L_\mathrm{train}$ and in inference mode $L_\mathrm{eval}$, and splits
+    The training loss that `fit` reports is a running mean over the epoch, with dropout
+    on, and cannot be compared with the validation loss. This callback separates both
+    effects from the gap. At the end of each epoch it computes, on a fixed sample of the
+    training data, the loss in training mode $L_\mathrm{train}$ and in inference mode
+    $L_\mathrm{eval}$, and splits
 
     $$
     L_\mathrm{val} - L_\mathrm{fit} =
@@ -36,34 +38,33 @@ class TrainingEvaluation(keras.callbacks.Callback):
     - \underbrace{(L_\mathrm{fit} - L_\mathrm{train})}_\text{lag}
     $$
 
-    The lag also holds the chance of which examples are in the part. `verdict` goes by
-    the last epoch that was validated. With the larger of $|L_\mathrm{val}|$ and
-    $|L_\mathrm{eval}|$ as the measure, it is
+    The lag also contains the sampling error. `verdict` goes by the last epoch that was
+    validated. With $L$ the larger of $|L_\mathrm{val}|$ and $|L_\mathrm{eval}|$, it is
 
-    - `"overfitting"` if the generalisation gap is more than `tolerance` of it;
+    - `"overfitting"` if the generalisation gap is more than `tolerance` times $L$;
     - `"underfitting"` if $L_\mathrm{eval}$ is worse than `target`, or if the
-      regularisation gap is more than `tolerance` of it and more than the
+      regularisation gap is more than `tolerance` times $L$ and more than the
       generalisation gap;
     - `"fine"` otherwise, and `"unknown"` without validation data.
 
     `History` gets loss and metrics as `train_eval_loss` and so on, and the gaps as
     `train_eval_lag`, `train_eval_regularisation` and `train_eval_generalisation`. The
-    model and its random state are as before. Calling `fit` again adds to the record.
+    model and its random state do not change. Calling `fit` again adds to the record.
 
     Args:
         data: training data: a tuple `(x, y)` or `(x, y, sample_weight)`, of which
             examples are drawn; a `keras.utils.PyDataset`, of which batches are drawn;
             or a `tf.data.Dataset`, of which the first batches are taken.
-        name: what the names in `History` begin with.
+        name: prefix of the names in `History`.
         samples: about how many examples to evaluate.
-        batch_size: how many at a time, for data that is not in batches.
-        seed: of the draw.
-        tolerance: how much of the loss a gap may be, above 0.
-        target: the loss that would be low enough, if that is known.
+        batch_size: number of examples at a time, for data that is not in batches.
+        seed: of the sample.
+        tolerance: the largest gap to tolerate, as a fraction of the loss, above 0.
+        target: a loss that is low enough, if known.
 
     Attributes:
         verdict: `"overfitting"`, `"underfitting"`, `"fine"` or `"unknown"`.
-        advice: what to do, and which way to move the dropout rate.
+        advice: what to do, and whether to raise or lower the dropout rate.
 
     Raises:
         ValueError: if an argument lies outside its range.
@@ -101,37 +102,39 @@ class TrainingEvaluation(keras.callbacks.Callback):
         target: float | None = None,
     ) -> None:
         super().__init__()
-        self.data = data
-        self.name = name
-        self.samples = _arguments.count("samples", samples)
-        self.batch_size = _arguments.count("batch_size", batch_size)
-        self.seed = _arguments.count("seed", seed, least=0)
-        self.tolerance = _arguments.number("tolerance", tolerance, bounds="()")
-        self.target = (
+        self.data: Any = data
+        self.name: str = name
+        self.samples: int = _arguments.count("samples", samples)
+        self.batch_size: int = _arguments.count("batch_size", batch_size)
+        self.seed: int = _arguments.count("seed", seed, least=0)
+        self.tolerance: float = _arguments.number("tolerance", tolerance, bounds="()")
+        self.target: float | None = (
             target
             if target is None
             else _arguments.number("target", target, low=-np.inf, or_else=" or None")
         )
-        self._seen_model: Any = None
-        self._part: Any = None
+        self._recorded_model: keras.Model | None = None
+        self._sample: Any = None
         self._rows: list[_Row] = []
 
     # What fit calls -------------------------------------------------------------------
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Draws the part of the data, the first time."""
+        """Draws the sample, the first time."""
         require_tensorflow("keras_dnn.callbacks.TrainingEvaluation")
-        if self._seen_model is not self.model:
-            self._seen_model = self.model
+        if self._recorded_model is not self.model:
+            self._recorded_model = self.model
             self._rows = []
-        if self._part is None:
-            self._part = sample_of(self.data, self.samples, self.batch_size, self.seed)
+        if self._sample is None:
+            self._sample = sample_of(
+                self.data, self.samples, self.batch_size, self.seed
+            )
         self._batch_loss = tf.function(self._loss_in_training_mode)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Evaluates, and adds what it finds to the logs."""
+        """Evaluates, and adds loss, metrics and gaps to the logs."""
         logs = {} if logs is None else logs
-        for metric, value in evaluated(self.model, self._part).items():
+        for metric, value in evaluated(self.model, self._sample).items():
             logs[f"{self.name}_{metric}"] = value
         evaluation = float(logs[f"{self.name}_loss"])
         training = self._training_loss()
@@ -144,17 +147,17 @@ class TrainingEvaluation(keras.callbacks.Callback):
         self._rows.append(_Row(evaluation, lag, regularisation, generalisation))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Lets go of the compiled function."""
+        """Frees the compiled function."""
         del self._batch_loss
 
     # The loss in training mode --------------------------------------------------------
 
     def _training_loss(self) -> float:
-        """The mean over the part, without a trace in the model."""
+        """The mean over the sample; leaves the model as it is."""
         total, rows = 0.0, 0
         moving = [*self.model.metrics_variables, *moving_variables(self.model)]
         with restored(moving):
-            for batch in self._part:
+            for batch in self._sample:
                 size = len(keras.tree.flatten(batch)[0])
                 total += size * float(self._batch_loss(batch))
                 rows += size
@@ -164,7 +167,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         outputs = self.model(x, training=True)
         loss = self.model.compute_loss(x, y, outputs, sample_weight, training=True)
-        # Keras gives each replica its share of the loss; here is no more than one.
+        # Keras divides the loss by the number of replicas, but only one runs here.
         return loss * tf.distribute.get_strategy().num_replicas_in_sync
 
     # The record -----------------------------------------------------------------------
@@ -190,27 +193,29 @@ class TrainingEvaluation(keras.callbacks.Callback):
         return np.array([row.generalisation_gaps for row in self._rows])
 
     @property
-    def verdict(self) -> str:
-        """What the last epoch that was validated says."""
+    def verdict(self) -> Verdict:
+        """The state of training at the last epoch that was validated."""
         return self._judgement()[0]
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What to do, and whether to raise or lower the dropout rate."""
         return self._judgement()[1]
 
-    def _judgement(self) -> tuple[str, str]:
+    def _judgement(self) -> tuple[Verdict, str]:
         validated = [row for row in self._rows if np.isfinite(row).all()]
         if not validated:
             return "unknown", "Give fit validation_data and train for an epoch."
         loss, _, regularisation, generalisation = validated[-1]
-        measure = max(abs(loss), abs(loss + generalisation))
-        now = {rate for layer in sublayers(self._seen_model) for rate in rates(layer)}
+        scale = max(abs(loss), abs(loss + generalisation))
+        now = {
+            rate for layer in sublayers(self._recorded_model) for rate in rates(layer)
+        }
         dropout = f" (now {', '.join(f'{r:g}' for r in sorted(now))})" if now else ""
-        if generalisation > self.tolerance * measure:
+        if generalisation > self.tolerance * scale:
             raised = f"Raise the dropout rate{dropout}" if now else "Add dropout"
             return "overfitting", f"{raised}, regularise otherwise, or get more data."
-        costly = regularisation > max(generalisation, self.tolerance * measure)
+        costly = regularisation > max(generalisation, self.tolerance * scale)
         poor = self.target is not None and loss > self.target
         if costly and now:
             return "underfitting", f"Lower the dropout rate{dropout}."
@@ -241,7 +246,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
 
 
 class _Row(NamedTuple):
-    """What was seen at the end of one epoch."""
+    """The measurements at the end of one epoch."""
 
     losses: float
     lags: float
