@@ -1,16 +1,16 @@
-"""What a pruned network loses: the numbers and the picture of "Reusing layers".
+"""What a pruned network loses: the numbers and the figure of "Reusing layers".
 
-Not part of `make bench`: it compares how well networks answer, not how fast.
+Not part of `make bench`: it compares how accurate networks are, not how fast.
 
 A network of 300 and 100 hidden units, three seeds, learns 20,000 images of
-Fashion-MNIST for six epochs. Its smallest weights are set to zero, 50 to 95 % of them,
-in each layer or in all together; the test set is answered before and after three more
-epochs of training. So that further training is not taken for a merit of pruning, the
-whole network has these three epochs too. Nothing is tuned.
+Fashion-MNIST for six epochs. Its smallest weights are set to zero, 50 to 95% of them,
+by layer or globally; the test accuracy is measured before and after three more epochs
+of training. The unpruned network gets these three epochs too, so that the gain of
+further training is not attributed to pruning. Nothing is tuned.
 
     python benchmarks/compare_pruning.py            about three minutes on one core
-    python benchmarks/compare_pruning.py --quick    a try-out in `runs/`
-    python benchmarks/compare_pruning.py --draw     the picture anew from the numbers
+    python benchmarks/compare_pruning.py --quick    a trial in `runs/`
+    python benchmarks/compare_pruning.py --draw     draws the figure from the numbers
 """
 
 import platform
@@ -38,7 +38,7 @@ MEASURES = (
     "accuracy_after_training",
     "max_difference",
     "mean_difference",
-    "compressed_share",
+    "compressed_ratio",
 )
 
 
@@ -65,13 +65,13 @@ def accuracy(model, x, y):
 
 
 def pruned(model, sparsity, scope, train_set, test_set):
-    """What is reported of one pruning, and the shares of the layers."""
+    """The measures of one pruning, and the fraction of zeros in each layer."""
     result = prune(model, sparsity, scope=scope, data=test_set[0][:1000])
     found = {
         "accuracy": accuracy(result.model, *test_set),
         "max_difference": result.max_difference,
         "mean_difference": result.mean_difference,
-        "compressed_share": result.compressed_size / result.compressed_size_before,
+        "compressed_ratio": result.compressed_size / result.compressed_size_before,
     }
     train(result.model, *train_set, MORE)
     found["accuracy_after_training"] = accuracy(result.model, *test_set)
@@ -85,22 +85,22 @@ def compare(quick):
     (x, y), test_set = load(full=True)
     train_set = x[:IMAGES], y[:IMAGES]
     seeds = SEEDS[:1] if quick else SEEDS
-    whole = {"accuracy": [], "accuracy_after_training": []}
+    unpruned = {"accuracy": [], "accuracy_after_training": []}
     runs = {scope: {s: [] for s in SPARSITIES} for scope in SCOPES}
-    shares = {scope: {} for scope in SCOPES}
+    zeros = {scope: {} for scope in SCOPES}
     for seed in seeds:
         keras.utils.set_random_seed(seed)
         model = network()
         train(model, *train_set, EPOCHS)
-        whole["accuracy"].append(accuracy(model, *test_set))
+        unpruned["accuracy"].append(accuracy(model, *test_set))
         for scope in SCOPES:
             for sparsity in SPARSITIES:
-                found, shares[scope][f"{sparsity:g}"] = pruned(
+                found, zeros[scope][f"{sparsity:g}"] = pruned(
                     model, sparsity, scope, train_set, test_set
                 )
                 runs[scope][sparsity].append(found)
         train(model, *train_set, MORE)
-        whole["accuracy_after_training"].append(accuracy(model, *test_set))
+        unpruned["accuracy_after_training"].append(accuracy(model, *test_set))
     return {
         "setting": {
             "data": "Fashion-MNIST",
@@ -118,7 +118,7 @@ def compare(quick):
             "numpy": np.__version__,
             "keras_dnn": keras_dnn.__version__,
         },
-        "whole": {name: summary(values) for name, values in whole.items()},
+        "unpruned": {name: summary(values) for name, values in unpruned.items()},
         "pruned": {
             scope: {
                 f"{sparsity:g}": {
@@ -129,29 +129,29 @@ def compare(quick):
             for scope, by_sparsity in runs.items()
         },
         "zeros_by_layer_of_the_last_seed": keras.tree.map_structure(
-            lambda share: round(share, 4), shares
+            lambda fraction: round(fraction, 4), zeros
         ),
         "seconds": round(time.perf_counter() - start),
     }
 
 
 def summary(values):
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {
         "runs": [round(value, 5) for value in values],
         "mean": round(float(np.mean(values)), 5),
-        "std": round(spread, 5),
+        "std": round(deviation, 5),
     }
 
 
 def draw(results, folder):
     figure, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    whole = 100 * results["whole"]["accuracy_after_training"]["mean"]
-    axes.axhline(whole, color="#6b6b6b", lw=1, label="whole, trained as long")
+    unpruned = 100 * results["unpruned"]["accuracy_after_training"]["mean"]
+    axes.axhline(unpruned, color="#6b6b6b", lw=1, label="unpruned, trained as long")
     for scope, by_sparsity in results["pruned"].items():
         for name, line, words in (
-            ("accuracy", ":", "at once"),
-            ("accuracy_after_training", "-", "trained on"),
+            ("accuracy", ":", "untrained"),
+            ("accuracy_after_training", "-", "trained further"),
         ):
             values = 100 * np.array([f[name]["runs"] for f in by_sparsity.values()])
             places = np.arange(len(by_sparsity))
@@ -162,7 +162,7 @@ def draw(results, folder):
             axes.plot(
                 places, values.mean(axis=1), line, marker=".", color=colour, label=label
             )
-    axes.set_xticks(range(len(SPARSITIES)), [f"{100 * s:g} %" for s in SPARSITIES])
+    axes.set_xticks(range(len(SPARSITIES)), [f"{100 * s:g}%" for s in SPARSITIES])
     axes.set_xlabel("weights that are zero")
     axes.set_title("Test accuracy (%), mean and range of the seeds", loc="left")
     axes.grid(axis="y", alpha=0.25)
@@ -173,4 +173,4 @@ def draw(results, folder):
 
 
 if __name__ == "__main__":
-    record("pruning", "A pruned network against the whole.", compare, draw)
+    record("pruning", "A pruned network against the unpruned one.", compare, draw)

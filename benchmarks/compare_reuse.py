@@ -1,18 +1,18 @@
-"""What reused layers are worth: the numbers and the picture of "Reusing layers".
+"""What reused layers gain: the numbers and the figure of "Reusing layers".
 
 Not part of `make bench`: it compares how well networks learn, not how fast they run.
 
 A small convolutional network with batch norms learns eight classes of Fashion-MNIST
 from 12,000 images; the two others are then learnt from 200 images, from scratch and on
 the layers of that network, frozen and unfrozen in several ways, all for forty epochs.
-Twice: with the pair of the lecture notes, which is easy, and with one that is hard.
+Twice: with a pair that is easy, and with one that is hard.
 Five seeds, each with its own first network, its own 200 images and its own initial
 weights. Nothing is tuned but the rate of the network from scratch, which gets the best
 of three, by the images of the test set.
 
     python benchmarks/compare_reuse.py            about five minutes on one core
-    python benchmarks/compare_reuse.py --quick    a try-out in `runs/`
-    python benchmarks/compare_reuse.py --draw     the picture anew from the numbers
+    python benchmarks/compare_reuse.py --quick    a trial in `runs/`
+    python benchmarks/compare_reuse.py --draw     draws the figure from the numbers
 """
 
 import platform
@@ -41,7 +41,7 @@ RATE, LOW_RATE = 1e-3, 1e-4
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
 FACTOR = 1 / 2.6
 
-LOOKS = {
+METHODS = {
     "from scratch": "#000000",
     "all trained at once": "#D55E00",
     "frozen": "#0072B2",
@@ -96,7 +96,7 @@ def fit(model, optimizer, data, epochs, callbacks=()):
 
 
 def learnt(how, model, data, rate=RATE):
-    """A network that has learnt the pair, in one of the ways of `LOOKS`."""
+    """A network that has learnt the pair, in one of the ways of `METHODS`."""
     if how == "from scratch":
         return fit(network(head()), Adam(rate), data, EPOCHS)
     if how == "all trained at once":
@@ -143,7 +143,7 @@ def compare(quick):
     seeds = SEEDS[:1] if quick else SEEDS
     pairs = {}
     for name, pair in PAIRS.items():
-        runs = {how: [] for how in LOOKS}
+        runs = {how: [] for how in METHODS}
         scratch = {rate: [] for rate in SCRATCH_RATES}
         donors = []
         for seed in seeds:
@@ -154,7 +154,7 @@ def compare(quick):
                 keras.utils.set_random_seed(seed)
                 found = learnt("from scratch", model, data, rate)
                 scratch[rate].append(accuracy(found, *test, pair))
-            for how in list(LOOKS)[1:]:
+            for how in list(METHODS)[1:]:
                 keras.utils.set_random_seed(seed)
                 found = learnt(how, model, data)
                 runs[how].append(accuracy(found, *test, pair))
@@ -191,9 +191,9 @@ def compare(quick):
 
 
 def summary(values):
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     mean = round(float(np.mean(values)), 5)
-    return {"runs": values, "mean": mean, "std": round(spread, 5)}
+    return {"runs": values, "mean": mean, "std": round(deviation, 5)}
 
 
 def draw(results, folder):
@@ -201,11 +201,11 @@ def draw(results, folder):
         1, len(PAIRS), figsize=(10, 3.6), layout="constrained", sharey="row"
     )
     for axes, (name, found) in zip(panels, results["pairs"].items(), strict=True):
-        for place, (how, colour) in enumerate(LOOKS.items()):
+        for place, (how, colour) in enumerate(METHODS.items()):
             values = 100 * np.array(found["test_accuracy"][how]["runs"])
             axes.plot(values, np.full(len(values), place), "o", color=colour, alpha=0.6)
             axes.vlines(values.mean(), place - 0.3, place + 0.3, color=colour)
-        axes.set_yticks(range(len(LOOKS)), list(LOOKS))
+        axes.set_yticks(range(len(METHODS)), list(METHODS))
         axes.set_xlabel("test accuracy (%), a dot for each seed")
         axes.set_title(name, loc="left")
         axes.grid(axis="x", alpha=0.25)

@@ -1,4 +1,4 @@
-"""The layers of a model that hold weights, those of nested models one by one."""
+"""The layers of a model that have weights, those of nested models separately."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 
 def containers(model: keras.Model) -> Iterator[keras.Model]:
-    """The model and the models nested in it, from outside in."""
+    """The model and its nested models, each before the models inside it."""
     yield model
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -18,7 +18,7 @@ def containers(model: keras.Model) -> Iterator[keras.Model]:
 def weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers that have weights, each once, the first one first.
 
-    A layer that holds others (an attention layer, a bidirectional one) counts as one.
+    A layer that contains others, such as an attention layer, counts as one.
     """
     found: dict[int, keras.layers.Layer] = {}
     for layer in model.layers:

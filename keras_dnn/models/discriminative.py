@@ -1,14 +1,14 @@
 r"""Discriminative rates: the lower a layer, the smaller its learning rate.
 
-With $\eta$ the rate of the topmost group of layers, the $k$-th group below it has
-$\eta f^k$.
+If $\eta$ is the learning rate of the topmost group of layers, that of the $k$-th group
+below it is $\eta f^k$.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -17,7 +17,8 @@ from keras_dnn._keras.layers import sublayers_of
 from keras_dnn.models._weighted_layers import weighted_layers
 from keras_dnn.optimizers.schedules import Scaled
 
-Groups = Sequence[Sequence[str | keras.layers.Layer]]
+Groups: TypeAlias = Sequence[Sequence[str | keras.layers.Layer]]
+"""For each group the names of its layers, or the layers."""
 
 
 def discriminative_rates(
@@ -28,21 +29,21 @@ def discriminative_rates(
 ) -> keras.optimizers.MultiOptimizer:
     r"""Returns an optimizer with a lower learning rate for each lower layer.
 
-    What the lower layers of a reused network know is general and is to change little;
-    the upper ones must learn more. With $\eta$ the rate of the given optimizer and $f$
+    The lower layers of a reused network hold general features and should change little;
+    the upper ones must learn more. If $\eta$ is the rate of the given optimizer and $f$
     the factor, the topmost layer learns at $\eta$ and the $k$-th below it at
-    $\eta f^k$. Only layers that train now count; give the model and its frozen layers
-    first, and after `unfreeze` ask for a new optimizer and compile again.
+    $\eta f^k$. Only layers that are trainable now count: freeze layers first, and
+    after `unfreeze` make a new optimizer and compile again.
 
-    Each group has a copy of the optimizer, with a state and a schedule of its own. A
-    `global_clipnorm` is one for each group, not for the whole model.
+    Each group has a copy of the optimizer, with its own state and schedule. A
+    `global_clipnorm` applies to each group separately, not to the whole model.
 
     Args:
-        model: a built model, as it is to be trained.
-        optimizer: of Keras or of `keras_dnn.optimizers`, new, with the rate of the
-            topmost group: a number or a schedule.
-        factor: what a group's rate is multiplied by to give that of the one below it,
-            above 0. Howard and Ruder divide by 2.6.
+        model: a built model.
+        optimizer: a new optimizer of Keras or `keras_dnn.optimizers`, with the learning
+            rate of the topmost group: a number or a schedule.
+        factor: the rate of a group divided by that of the group above it; greater than
+            0. Howard and Ruder take 1 / 2.6.
         groups: lists of names or layers that share a rate, the lowest group first; a
             nested model stands for all its layers. By default each layer is a group.
 
@@ -51,8 +52,8 @@ def discriminative_rates(
 
     Raises:
         ValueError: if an argument is out of range, the model is not built or has
-            nothing to train, a group names no layer that trains, a layer that trains
-            is in no group or in two, or layers of two groups have the same name.
+            nothing to train, a group names no trainable layer, a trainable layer is in
+            no group or in two, or layers of two groups have the same name.
 
     Example:
         >>> import keras
@@ -74,7 +75,7 @@ def discriminative_rates(
     training = [layer for layer in weighted_layers(model) if layer.trainable_weights]
     if not training:
         raise ValueError(
-            "model must be built and have layers that train. "
+            "model must be built and have trainable layers. "
             f"Received: model={model.name!r}"
         )
     chosen = (
@@ -82,14 +83,14 @@ def discriminative_rates(
         if groups is None
         else _members(model, training, groups)
     )
-    # What stands before a layer's name in the path of a variable changes with saving.
+    # The part of a variable's path before the layer's name changes with saving.
     patterns = [
         "(.*/)?(" + "|".join(re.escape(layer.name) for layer in group) + ")/.*"
         for group in chosen
     ]
     _check_patterns(patterns, chosen)
     copies = [_with_rate(optimizer, factor**k) for k in reversed(range(len(chosen)))]
-    # One entry for each group: a copy that stands in two is two when it is loaded.
+    # One entry for each group: a copy in two entries would become two on loading.
     optimizers = dict(zip(patterns, copies, strict=True))
     return keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(copies[-1], optimizers)
@@ -112,25 +113,25 @@ def _check_optimizer(optimizer: Any) -> None:
 def _members(
     model: keras.Model, training: list[keras.layers.Layer], groups: Groups
 ) -> list[list[keras.layers.Layer]]:
-    """The layers of each group that train."""
+    """The trainable layers of each group."""
     chosen = []
     for group in _arguments.several("groups", groups):
         named: set[int] = set()
         for choice in _arguments.several("a group in groups", group):
             inside = {id(layer) for layer in sublayers_of(model, choice)}
-            meant = {id(layer) for layer in training if id(layer) in inside}
-            if not meant:
+            members = {id(layer) for layer in training if id(layer) in inside}
+            if not members:
                 raise ValueError(
-                    "groups must name layers of the model that train, of "
+                    "groups must name trainable layers of the model, of "
                     f"{[layer.name for layer in training]}. Received: {choice!r}"
                 )
-            named |= meant
+            named |= members
         chosen.append([layer for layer in training if id(layer) in named])
     for layer in training:
         count = sum(any(layer is part for part in group) for group in chosen)
         if count != 1:
             raise ValueError(
-                "groups must hold each layer that trains once, and "
+                "groups must hold each trainable layer once, and "
                 f"{layer.name} is there {count} times. Received: groups={groups!r}"
             )
     return chosen
@@ -139,16 +140,16 @@ def _members(
 def _check_patterns(
     patterns: list[str], chosen: list[list[keras.layers.Layer]]
 ) -> None:
-    """A `MultiOptimizer` knows a variable by its path, so it must tell the group."""
+    """A `MultiOptimizer` finds the group of a variable by its path."""
     for own, group in zip(patterns, chosen, strict=True):
         for layer in group:
             for variable in layer.trainable_weights:
                 matching = [p for p in patterns if re.fullmatch(p, variable.path)]
                 if matching != [own]:
                     raise ValueError(
-                        "model must have layers whose names tell to which group they "
-                        f"belong; {layer.name!r}, with the variable {variable.path!r}, "
-                        "does not. Give its layers other names. "
+                        "model must have layers whose names identify their group; "
+                        f"{layer.name!r}, with the variable {variable.path!r}, does "
+                        "not. Give its layers other names. "
                         f"Received: a model with layers {_names(chosen)}"
                     )
 

@@ -21,21 +21,21 @@ def reuse_layers(
     head: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
     freeze: bool = True,
 ) -> keras.Model:
-    """Returns a new model of a trained model's lower layers, with a head of its own.
+    """Returns a new model with a trained model's lower layers and a new head.
 
-    The layers are copies with the same weights: to train the new model leaves the old
-    one as it is. What the layer `up_to` does not need, other inputs too, is left out. A
-    Sequential gives a Sequential. The new model is not compiled.
+    The layers are copies with the same weights: training the new model leaves the old
+    one unchanged. Layers and inputs that the layer `up_to` does not need are left out.
+    From a Sequential it makes a Sequential. The new model is not compiled.
 
-    Frozen layers do not train, and a frozen batch norm works with the statistics that
-    it has learnt, whatever the batch. Train the head first, then `unfreeze` some layers
-    and go on with a lower learning rate, or with `discriminative_rates`.
+    Frozen layers do not train, and a frozen batch norm uses the statistics that it has
+    learnt, whatever the batch. Train the head first, then `unfreeze` some layers and
+    continue with a lower learning rate, or with `discriminative_rates`.
 
     Args:
         model: a functional model or a built Sequential.
-        up_to: the last layer to reuse, by its name or by its place in `model.layers`,
-            as in a list: `-2` leaves the last layer out.
-        head: the layer, or the layers one after the other, to put on top.
+        up_to: the last layer to reuse, by its name or by its index in `model.layers`:
+            `-2` leaves the last layer out.
+        head: the layer, or the list of layers in their order, to put on top.
         freeze: whether the reused layers are frozen. If not, each trains if it did in
             `model`.
 
@@ -44,8 +44,8 @@ def reuse_layers(
 
     Raises:
         ValueError: if `model` is subclassed or not built, has no layer `up_to` or calls
-            it several times, or if the head is not made of new layers with names of
-            their own or does not fit on a layer of several outputs.
+            it several times, if the head is not made of new layers with new names, or
+            if there is a head and the layer has several outputs.
 
     Example:
         >>> import keras
@@ -73,8 +73,8 @@ def reuse_layers(
     added = _head(model, head)
     if added and len(node.outputs) > 1:
         raise ValueError(
-            f"head needs a layer of one output below it, and {node.operation.name} has "
-            f"{len(node.outputs)}. Received: up_to={up_to!r}"
+            "head needs a layer with one output below it, and "
+            f"{node.operation.name} has {len(node.outputs)}. Received: up_to={up_to!r}"
         )
     outputs = node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
     reused = rebuild(keras.Model(_inputs(graph, node), outputs, name=model.name))
@@ -91,21 +91,20 @@ def reuse_layers(
 
 
 def unfreeze(model: keras.Model, n: int) -> list[str]:
-    """Frees the topmost frozen layers of a model, so that they train.
+    """Unfreezes the topmost frozen layers of a model, so that they train.
 
-    Layers without weights to train do not count, nor do batch norms, which stay frozen:
-    their statistics are those of the data they were trained on, and a few new batches
-    would spoil them. Layers of nested models count one by one.
+    Layers without trainable weights do not count, nor do batch norms, which remain
+    frozen: their statistics are those of the data they were trained on, and a few new
+    batches would spoil them. Layers of nested models count separately.
 
-    Compile the model afterwards: what the optimizer trains is settled there.
+    Compile the model afterwards: `compile` determines what the optimizer trains.
 
     Args:
         model: a model with frozen layers, such as `reuse_layers` returns.
-        n: how many layers to free; if there are fewer, all are.
+        n: how many layers to unfreeze; if there are fewer, all of them.
 
     Returns:
-        The names of the layers that are free now and were not before, the topmost
-        first.
+        The names of the layers that it has unfrozen, the topmost first.
 
     Raises:
         ValueError: if `n` is not an integer of at least 0.
@@ -125,16 +124,16 @@ def unfreeze(model: keras.Model, n: int) -> list[str]:
     """
     n = _arguments.count("n", n, least=0)
     before = [(layer, layer.trainable) for layer in sublayers(model)]
-    freed = _topmost_frozen(model, n)
-    free = {id(part) for layer in freed for part in sublayers(layer)}
-    # A frozen model hides its layers, and to free it frees them all.
+    unfrozen = _topmost_frozen(model, n)
+    training = {id(part) for layer in unfrozen for part in sublayers(layer)}
+    # In a frozen model no layer trains, and unfreezing it unfreezes all its layers.
     models = list(containers(model))
-    for container in models if freed else ():
+    for container in models if unfrozen else ():
         container.trainable = True
     for layer, trainable in before:
         if not any(layer is container for container in models):
-            layer.trainable = trainable or id(layer) in free
-    return [layer.name for layer in freed]
+            layer.trainable = trainable or id(layer) in training
+    return [layer.name for layer in unfrozen]
 
 
 def _topmost_frozen(model: keras.Model, n: int) -> list[keras.layers.Layer]:
@@ -156,7 +155,7 @@ def _holds_batch_norm(layer: keras.layers.Layer) -> bool:
 
 
 def _last_node(model: keras.Model, graph: Graph, up_to: Any) -> Node:
-    """The call of the layer that `up_to` means."""
+    """The call of the layer that `up_to` names."""
     operations = {id(node.operation): node.operation for node in graph.nodes}
     names = [operation.name for operation in operations.values()]
     if isinstance(up_to, str) and up_to in names:
@@ -170,7 +169,7 @@ def _last_node(model: keras.Model, graph: Graph, up_to: Any) -> Node:
     nodes = [n for n in graph.nodes if any(n.operation is x for x in chosen)]
     if not nodes:
         raise ValueError(
-            f"up_to must be the name of one of the layers {names}, or the place of "
+            f"up_to must be the name of one of the layers {names}, or the index of "
             f"one in model.layers. Received: up_to={up_to!r}"
         )
     if len(nodes) > 1:
@@ -182,7 +181,7 @@ def _last_node(model: keras.Model, graph: Graph, up_to: Any) -> Node:
 
 
 def _inputs(graph: Graph, last: Node) -> Any:
-    """The inputs that the call needs, in the structure that the model has."""
+    """The inputs that the call needs, in the structure of the model's inputs."""
     needed = {id(x) for x in last.inputs}
     for node in reversed(graph.nodes):
         if any(id(x) in needed for x in node.outputs):
@@ -207,8 +206,8 @@ def _head(model: keras.Model, head: Any) -> list[keras.layers.Layer]:
             )
         if any(layer is part for part in sublayers(model)):
             raise ValueError(
-                "head must be of new layers, or the two models would share weights. "
-                f"Received: head={head!r}"
+                "head must be made of new layers, or the two models would share "
+                f"weights. Received: head={head!r}"
             )
     return added
 
@@ -219,6 +218,6 @@ def _check_names(reused: keras.Model, head: list[keras.layers.Layer]) -> None:
         if layer.name in taken:
             raise ValueError(
                 f"head needs names that the reused layers do not have: {layer.name!r} "
-                "is taken. Give the layer another one by its argument `name`. "
+                "is taken. Give the layer another one with its argument `name`. "
                 f"Received: head={head!r}"
             )

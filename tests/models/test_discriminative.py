@@ -38,7 +38,7 @@ def fitted(model, optimizer, epochs=1):
 
 
 def moves(model, optimizer):
-    """How far each weight goes in one step."""
+    """How much each weight changes in one step."""
     start = [np.asarray(v) for v in model.trainable_variables]
     fitted(model, optimizer)
     return {
@@ -79,7 +79,7 @@ def test_a_schedule_is_scaled(rule):
     np.testing.assert_allclose(rates, [0.05 / 16, 0.05 / 4, 0.05], rtol=1e-6)
 
 
-def test_layers_of_nested_models_count_one_by_one_or_as_one():
+def test_layers_of_nested_models_count_separately_or_as_one():
     model = nested()
     each = discriminative_rates(model, optimizers.Adam(1.0), 0.5)
     rates = [float(o.learning_rate) for o in each.optimizers]
@@ -93,7 +93,7 @@ def test_layers_of_nested_models_count_one_by_one_or_as_one():
 
 
 @pytest.mark.parametrize("make", [network, nested])
-def test_a_loaded_model_trains_on_where_it_stopped(make, tmp_path):
+def test_a_loaded_model_continues_where_it_stopped(make, tmp_path):
     model = make()
     optimizer = discriminative_rates(
         model, optimizers.Momentum(0.05, momentum=0.9), 0.4
@@ -107,7 +107,7 @@ def test_a_loaded_model_trains_on_where_it_stopped(make, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_reused_network_is_unfrozen_step_by_step():
+def test_a_reused_network_is_unfrozen_in_steps():
     model = reuse_layers(network(), "middle", layers.Dense(1, name="head"))
     unfreeze(model, 1)
     optimizer = discriminative_rates(model, optimizers.Adam(0.01), 0.1)
@@ -120,7 +120,7 @@ def test_a_reused_network_is_unfrozen_step_by_step():
     optimizer = discriminative_rates(model, optimizers.Adam(0.01), 0.1)
     assert len(optimizer.optimizers) == 3
     fitted(model, optimizer)
-    # As far as Adam goes in its first step: at its rate.
+    # In its first step Adam changes a weight by its learning rate.
     moved = np.abs(np.array(model.get_layer("low").kernel) - low)
     np.testing.assert_allclose(moved.max(), 1e-4, rtol=1e-2)
     for was, now in zip(statistics, norm.get_weights(), strict=True):
@@ -144,7 +144,7 @@ BUILT.build([keras.Variable([1.0])])
         (network, {"factor": "2"}, "factor must be .*Received: factor='2'"),
         (network, {"optimizer": "adam"}, "optimizer must be .*Received: .*'adam'"),
         (network, {"optimizer": BUILT}, "optimizer must be a new .*Received: "),
-        (frozen, {}, "have layers that train. Received: model='network'"),
+        (frozen, {}, "have trainable layers. Received: model='network'"),
         (lambda: keras.Sequential([layers.Dense(2)]), {}, "model must be built"),
         (network, {"groups": "low"}, "groups must be a list. Received: groups='low'"),
         (network, {"groups": [["norm"]]}, r"of \['low', .*Received: 'norm'"),
@@ -164,8 +164,8 @@ def test_refuses(model, arguments, message):
         )
 
 
-def test_refuses_names_that_do_not_tell_the_group():
+def test_refuses_names_that_do_not_identify_the_group():
     x = keras.Input((6,))
     model = keras.Model(x, layers.Dense(2, name="low")(network()(x)))
-    with pytest.raises(ValueError, match=r"'low', with the variable .* does not"):
+    with pytest.raises(ValueError, match=r"'low', with the variable .* does"):
         discriminative_rates(model, keras.optimizers.Adam(), 0.5)

@@ -41,13 +41,13 @@ def two_inputs():
 
 
 def numbers_before(model, name, x):
-    """What a layer gives, computed with a model that Keras cuts, not we."""
+    """The output of a layer, computed with a model that Keras cuts."""
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     return keras.Model(inputs, model.get_layer(name).output)(x).numpy()
 
 
 @pytest.mark.parametrize("up_to", ["high", -2, 2])
-def test_gives_what_the_layer_gave(up_to):
+def test_returns_what_the_layer_returned(up_to):
     model, x = donor(), digits((4,))
     reused = reuse_layers(model, up_to)
     assert isinstance(reused, keras.Sequential)
@@ -64,7 +64,7 @@ def test_puts_the_head_on_top():
     assert [layer.trainable for layer in new.layers] == [False, True, True]
 
 
-def test_training_leaves_the_donor_as_it_was():
+def test_training_leaves_the_donor_unchanged():
     model, x = donor(), digits((4,), 32)
     before = [w.copy() for w in model.get_weights()]
     calls = len(model.get_layer("low")._inbound_nodes)
@@ -132,11 +132,13 @@ def test_shares_neither_weights_nor_layers_nor_states():
         assert not {id(part) for part in parts(model)} & {id(p) for p in parts(new)}
 
 
-def test_batch_norms_inside_others_stay_in_inference_mode_when_all_is_free(tmp_path):
+def test_nested_batch_norms_stay_in_inference_mode_when_all_is_unfrozen(
+    tmp_path,
+):
     model = with_norms()
     head = [layers.BatchNormalization(name="new_norm"), layers.Dense(1, name="new")]
     new, x = reuse_layers(model, -2, head), 3 + digits((3, 4), 32)
-    # Of the wrapped model nothing is freed, since it holds a batch norm.
+    # No layer of the wrapped model is unfrozen, since it contains a batch norm.
     assert unfreeze(new, 9) == ["shared"]
     new.save(tmp_path / "new.keras")
     for one in (new, keras.models.load_model(tmp_path / "new.keras")):
@@ -151,7 +153,7 @@ def test_batch_norms_inside_others_stay_in_inference_mode_when_all_is_free(tmp_p
         assert np.abs(one.get_layer("new_norm").moving_mean.numpy() - own).max() > 0
 
 
-def test_gradual_unfreezing_by_names_leaves_batch_norms_as_they_were():
+def test_gradual_unfreezing_by_names_leaves_batch_norms_unchanged():
     new, x = reuse_layers(donor(), "high", layers.Dense(1, name="new")), digits((4,))
     norm = new.get_layer("norm")
     before = [w.copy() for w in norm.get_weights()]
@@ -190,7 +192,7 @@ def nested():
     return keras.Model(x, layers.Dense(2, name="top")(y))
 
 
-def test_layers_of_nested_models_are_freed_one_by_one():
+def test_layers_of_nested_models_are_unfrozen_separately():
     new = reuse_layers(nested(), "c", layers.Dense(1, name="new"))
     base = new.get_layer("base")
     assert len(new.trainable_weights) == 2
@@ -202,7 +204,7 @@ def test_layers_of_nested_models_are_freed_one_by_one():
     assert len(new.trainable_weights) == 8
 
 
-def test_to_free_nothing_changes_nothing():
+def test_unfreezing_nothing_changes_nothing():
     new = reuse_layers(nested(), "c")
     new.trainable = False
     assert unfreeze(new, 0) == []
@@ -280,7 +282,7 @@ def test_a_layer_of_several_outputs_needs_no_head():
         (
             two_outputs,
             {"up_to": "gru", "head": layers.Dense(1)},
-            "head needs a layer of one output",
+            "head needs a layer with one output",
         ),
         (
             donor,
@@ -297,7 +299,7 @@ def test_refuses(make, arguments, message):
 
 def test_refuses_a_layer_of_the_donor_as_head():
     model = donor()
-    with pytest.raises(ValueError, match="head must be of new layers"):
+    with pytest.raises(ValueError, match="head must be made of new layers"):
         reuse_layers(model, 1, model.layers[-1])
 
 
