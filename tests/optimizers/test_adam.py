@@ -27,7 +27,7 @@ def test_amsgrad_divides_by_the_largest_mean_square_so_far():
         weight -= 0.25 * np.sqrt(1 - 0.5 ** (t + 1)) * g / np.sqrt(largest)
         expected.append([weight])
     assert_equal(actual, expected)
-    assert np.abs(actual - trained(Adam(0.25, **arguments), *training)).max() > 0.1
+    assert np.abs(actual - trained(Adam(0.25, **arguments), *training)).max() > 0.01
 
 
 def test_amsgrad_keeps_a_third_slot_and_the_plain_rule_does_not():

@@ -27,9 +27,8 @@ def test_dampening_equal_to_momentum_averages_the_steps_exponentially():
     g = np.concatenate([each.reshape(steps, -1) for each in gradients], axis=1)
     weights = np.concatenate([np.ravel(w) for w in start])
     for t in range(steps):
-        weights = (
-            weights - rate * (1 - beta) * beta ** np.arange(t, -1, -1) @ g[: t + 1]
-        )
+        average = (1 - beta) * beta ** np.arange(t, -1, -1) @ g[: t + 1]
+        weights = weights - rate * average
         assert_equal(actual[t], weights)
 
 
