@@ -71,7 +71,7 @@ def export_monte_carlo(
 
     Raises:
         ValueError: if the model has no graph, no dropout or several outputs, or if
-            masks in a file would depend on the shape of the inputs.
+            its masks would depend on the shape of the inputs.
         ImportError: if the path ends in `.onnx` and tf2onnx is not installed.
         RuntimeError: if Keras does not run on TensorFlow.
 
@@ -133,20 +133,27 @@ def _drawing(sampler: Sampler, task: Task) -> Any:
     """A function that draws its own masks, as `mc_predict` does."""
     seed = Seed.of(task.seed, task.samples, task.masks)
     names = _names(_kind(sampler.model))
-    shapes = [(1, *(n or 1 for n in x.shape[1:])) for x in sampler.model.inputs]
+    shapes = [[n or 1 for n in x.shape] for x in sampler.model.inputs]
     types = [x.dtype for x in sampler.model.inputs]
     x = _structured(sampler, list(map(tf.zeros, shapes, types)))
     cut_set = sampler.cut_set(x)
-    sample = sampler.sampling(x, cut_set, sampler.plan(x, cut_set, task), task)
+    plan = sampler.plan(x, cut_set, task)
+    if not (plan.divisible or sampler.split.fixed_rows):
+        raise ValueError(
+            "model must drop units of any number of inputs, without a noise_shape that "
+            f"names their number. Received: model={sampler.model.name!r}"
+        )
+    sample = sampler.sampling(x, cut_set, plan, task)
 
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         rows = tf.shape(inputs[0])[0]
+        at_once = tf.clip_by_value(ROWS // tf.maximum(rows, 1), 1, task.samples)
         request = Request(
             sampler.split.run_before(_structured(sampler, inputs)),
             rows,
             first_row=tf.constant(0, tf.int64),
             samples=tf.constant(task.samples),
-            at_once=tf.clip_by_value(ROWS // tf.maximum(rows, 1), 1, task.samples),
+            at_once=tf.constant(1) if plan.one_by_one else at_once,
             seed=seed if task.seed is not None else Seed(_fresh_key(), seed.strata),
         )
         (found,) = sample(request)

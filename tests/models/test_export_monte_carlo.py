@@ -192,3 +192,22 @@ def test_masks_of_no_fixed_shape_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="inputs of one shape"):
         export_monte_carlo(model, tmp_path / "mc.tflite", 3)
+
+
+def test_a_model_of_a_fixed_batch_size_is_exported(tmp_path):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input(batch_shape=(6, 9)), layers.Dropout(0.5), layers.Dense(2)]
+    )
+    x = normal(6, 9)
+    found = export_monte_carlo(model, tmp_path / "mc", 50, seed=1)(x)
+    expected = mc_predict(model, x, 50, seed=1)
+    for name in ("mean", "std"):
+        np.testing.assert_allclose(found[name], getattr(expected, name), rtol=1e-5)
+
+
+def test_masks_of_a_given_number_of_rows_are_refused(tmp_path):
+    dropout = layers.Dropout(0.5, noise_shape=(6, 1, 4))
+    model = keras.Sequential([keras.Input((3, 4)), dropout], name="mine")
+    with pytest.raises(ValueError, match=r"any number of inputs.*'mine'"):
+        export_monte_carlo(model, tmp_path / "mc")

@@ -198,6 +198,33 @@ def test_coherent_masks_are_those_of_all_rows():
     assert len(np.unique(y[:, 0], axis=0)) == 20
 
 
+@pytest.mark.parametrize(("rows", "samples"), [(5, 1), (2050, 2)])
+def test_a_coherent_mask_is_seen_in_every_output(rows, samples):
+    """Samples come one by one here, and a mask may then go into the weights."""
+    x = keras.Input((64,))
+    dropped = layers.Dropout(0.5)(x)
+    model = keras.Model(x, [dropped, layers.Dense(2)(dropped)])
+    inputs = np.ones((rows, 64), "float32")
+
+    y, sums = samples_of(model, inputs, "coherent", batch_size=rows, samples=samples)
+
+    assert set(np.unique(y)) == {0, 2}
+    kernel = np.array(model.layers[-1].kernel)
+    np.testing.assert_allclose(sums, y @ kernel, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("masks", MASKS)
+def test_a_mask_of_a_given_number_of_rows(masks):
+    """No batch can be divided then; each sample is one of the whole batch."""
+    model = sequential((3, 4), layers.Dropout(0.5, noise_shape=(6, 1, 4)))
+    y = samples_of(model, np.ones((6, 3, 4)), masks, samples=50)
+    assert np.all(y == y[:, :, :1])
+    assert 0.4 < (y == 0).mean() < 0.6
+    assert len(np.unique(y.reshape(50, -1), axis=0)) > (
+        5 if masks == "coherent" else 45
+    )
+
+
 @pytest.mark.parametrize("samples", [7, 20, 100])
 @pytest.mark.parametrize("rate", [0.1, 0.37, 0.5])
 def test_stratified_masks_drop_each_unit_as_often_as_they_should(samples, rate):

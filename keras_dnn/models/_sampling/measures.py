@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -33,7 +33,9 @@ ON_DEMAND = ("quantiles", "covariance", "samples")
 Kind: TypeAlias = Literal["numbers", "classes", "one of two"]
 """What an output may hold: numbers, a distribution, or P(second of two classes)."""
 
-NUMBERS, CLASSES, ONE_OF_TWO = get_args(Kind)
+NUMBERS: Final = "numbers"
+CLASSES: Final = "classes"
+ONE_OF_TWO: Final = "one of two"
 
 
 class Task(NamedTuple):

@@ -158,7 +158,9 @@ def _pairs(graph: Graph, random: Layers) -> list[Pair]:
             continue
         (output,) = node.outputs
         consumers = graph.consumers(output)
-        if len(output.shape) == 2 and len(consumers) == 1:
+        # A model may also have it as an output, which needs the mask itself.
+        returned = any(output is x for x in graph.outputs)
+        if len(output.shape) == 2 and len(consumers) == 1 and not returned:
             dense = consumers[0].operation
             if _is_plain_dense(dense) and len(calls[id(dense)]) == 1:
                 found.append((layer, dense))
