@@ -150,7 +150,7 @@ def draw(results, folder):
     axes.axhline(unpruned, color="#6b6b6b", lw=1, label="unpruned, trained as long")
     for scope, by_sparsity in results["pruned"].items():
         for name, line, words in (
-            ("accuracy", ":", "untrained"),
+            ("accuracy", ":", "just pruned"),
             ("accuracy_after_training", "-", "trained further"),
         ):
             values = 100 * np.array([f[name]["runs"] for f in by_sparsity.values()])

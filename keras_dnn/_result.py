@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sized
 from typing import Any
 
 import keras
@@ -25,6 +26,16 @@ class Result:
             for name, value in found.items()
             if not isinstance(value, keras.layers.Layer)
         }
+
+
+def require_recorded(values: Sized) -> None:
+    """Raises an error if a callback has recorded nothing that it could plot.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    if not len(values):
+        raise ValueError("There is nothing to plot before the first fit.")
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._batches import first_batch
 from keras_dnn._kernel_axes import channel_axis
+from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
@@ -215,8 +216,7 @@ class ActivationStatistics(keras.callbacks.Callback):
             ImportError: if matplotlib is not installed.
             ValueError: if nothing was recorded yet.
         """
-        if not self._looks:
-            raise ValueError("There is nothing to plot before the first fit.")
+        require_recorded(self._looks)
         from keras_dnn import plotting
 
         return plotting.activations(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._result import require_recorded
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradients.histograms import GradientHistograms
 from keras_dnn.callbacks._gradients.history import GradientArrays, GradientHistory
@@ -290,8 +291,7 @@ class GradientNorms(Probe):
             ImportError: if matplotlib is not installed.
             ValueError: if nothing was recorded yet.
         """
-        if not self.steps.size:
-            raise ValueError("There is nothing to plot before the first fit.")
+        require_recorded(self.steps)
         from keras_dnn import plotting
 
         return plotting.gradient_norms(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_dnn._keras.optimizers import parts_of
+from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._probe.record import StepRows
@@ -93,8 +94,7 @@ class StepLogger(Probe):
             ImportError: if matplotlib is not installed.
             ValueError: if nothing was recorded yet.
         """
-        if not self.steps.size:
-            raise ValueError("There is nothing to plot before the first fit.")
+        require_recorded(self.steps)
         from keras_dnn import plotting
 
         return plotting.training_steps(

@@ -10,6 +10,7 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._batches import sample_of
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
@@ -236,8 +237,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
             ImportError: if matplotlib is not installed.
             ValueError: if nothing was recorded yet.
         """
-        if not self._rows:
-            raise ValueError("There is nothing to plot before the first fit.")
+        require_recorded(self._rows)
         from keras_dnn import plotting
 
         return plotting.training_gaps(
