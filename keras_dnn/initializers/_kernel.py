@@ -1,4 +1,4 @@
-"""The arguments by which an initializer is told what the axes of its kernel mean."""
+"""The arguments that say what the axes of an initializer's kernel mean."""
 
 from __future__ import annotations
 

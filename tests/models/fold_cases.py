@@ -55,7 +55,7 @@ def outputs(model, x):
 
 
 def difference(model, folded, x):
-    """The largest one, in units of the outputs' spread."""
+    """The largest one, as a fraction of the outputs' standard deviation."""
     pairs = zip(outputs(model, x), outputs(folded, x), strict=True)
     return max(np.abs(a - b).max() / (a.std() or 1.0) for a, b in pairs)
 

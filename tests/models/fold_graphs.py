@@ -1,4 +1,4 @@
-"""Random graphs to fold, which keep their own books."""
+"""Random graphs to fold, which record their calls."""
 
 import itertools
 
@@ -21,11 +21,11 @@ STEPS = {
     "again": 2,
     "nested": 1,
 }
-"""How often each step comes, one against the other."""
+"""The relative frequency of each step."""
 
 
 class RandomGraph:
-    """A random image network that keeps its own books, as (layer, inputs, output).
+    """A random image network that records its calls, as (layer, inputs, output).
 
     All tensors are images of one size, so that any step can follow any other.
     """
@@ -49,15 +49,16 @@ class RandomGraph:
         for norm in norms_in(self.model):
             if norm.scale and self.flag():
                 norm.gamma.assign(np.abs(norm.gamma))
-        self.forget_what_leads_nowhere()
+        self.drop_dead_ends()
 
-    def forget_what_leads_nowhere(self):
-        wanted, live = {id(y) for y in self.outputs}, []
+    def drop_dead_ends(self):
+        """Forgets the calls that no output depends on."""
+        wanted, used = {id(y) for y in self.outputs}, []
         for layer, inputs, output in reversed(self.calls):
             if id(output) in wanted:
-                live.append((layer, inputs, output))
+                used.append((layer, inputs, output))
                 wanted.update(map(id, inputs))
-        self.calls = live[::-1]
+        self.calls = used[::-1]
 
     # What the graph is made of
 
@@ -125,7 +126,7 @@ class RandomGraph:
         return self.call(kind, self.recent(), rate=0.5)
 
     def pad(self):
-        """Zeros on two sides, and a convolution that takes them away again."""
+        """Zeros on two sides, and a convolution that removes them again."""
         y = self.call(layers.ZeroPadding2D, self.recent(), padding=((1, 0), (0, 1)))
         if self.flag():
             y = self.call(BatchNorm, y)
@@ -144,7 +145,7 @@ class RandomGraph:
         return y
 
     def again(self):
-        """A layer that is there already."""
+        """Another call of a layer."""
         kinds = layers.Conv2D | layers.Dense | BatchNorm
         shapes = {(None, SIZE, SIZE, CHANNELS)}
         usable = [

@@ -25,14 +25,14 @@ def numbers_of(norm):
 
 
 class Oracle:
-    """Says which norms of a graph fold, on the books and with the rules in words.
+    """Says which norms of a graph fold, from its recorded calls and rules in words.
 
-    A norm goes back to a linear layer without activation if nothing else takes what
-    lies between; it goes on if every way from it comes to a linear layer. Between may
-    lie dropout, norms that are gone, and pooling: by the maximum if no scale is
-    negative. Zeros between stop a shift on the way back, and nothing on the way on but
-    pooling. Other calls of the same norm go with it. A flatten lets all pass on, and
-    back what is the same everywhere.
+    A norm folds backward into a linear layer without activation if nothing else
+    consumes what lies between; it folds forward if every path from it leads to a linear
+    layer. Dropout, removed norms and pooling may lie between, max pooling if no scale
+    is negative. Padding with zeros stops a shift on the way back, and pooling of padded
+    numbers stops it on the way forward. A norm folds only if all its calls do. A
+    flatten passes everything forward, and backward what is the same everywhere.
     """
 
     LINEAR = (
@@ -45,7 +45,7 @@ class Oracle:
 
     def __init__(self, graph):
         self.calls = graph.calls
-        self.ends = {id(y) for y in graph.outputs}
+        self.outputs = {id(y) for y in graph.outputs}
         self.folded = set()
         norms = {x.name: x for x, *_ in self.calls if isinstance(x, BatchNorm)}
         self.names = set(norms)
@@ -54,29 +54,35 @@ class Oracle:
             found = {
                 name
                 for name, norm in norms.items()
-                if name not in self.folded and self.goes(norm)
+                if name not in self.folded and self.folds(norm)
             }
             self.folded |= found
         nested = [x.name for x, *_ in self.calls if isinstance(x, keras.Sequential)]
         self.folded |= {f"{name}/n" for name in nested}
         self.names |= {f"{name}/n" for name in nested}
 
-    def goes(self, norm):
+    def folds(self, norm):
         self.transparent = {*self.folded, norm.name}
-        return all(self.folds(call) for call in self.calls if call[0] is norm)
+        return all(self.call_folds(call) for call in self.calls if call[0] is norm)
 
-    def takers(self, tensor):
+    def consumers(self, tensor):
         return [call for call in self.calls if any(x is tensor for x in call[1])]
 
-    def folds(self, call):
+    def call_folds(self, call):
         s, t = numbers_of(call[0])
-        return self.back(call[1][0], s, t) or self.on(call[2], s, t, padded=False)
+        return self.backward(call[1][0], s, t) or self.forward(
+            call[2], s, t, padded=False
+        )
 
-    def back(self, tensor, s, t):
-        made_by = [call for call in self.calls if call[2] is tensor]
-        if not made_by or id(tensor) in self.ends or len(self.takers(tensor)) != 1:
+    def backward(self, tensor, s, t):
+        producers = [call for call in self.calls if call[2] is tensor]
+        if (
+            not producers
+            or id(tensor) in self.outputs
+            or len(self.consumers(tensor)) != 1
+        ):
             return False
-        layer, inputs, _ = made_by[0]
+        layer, inputs, _ = producers[0]
         if isinstance(layer, self.LINEAR):
             linear = layer.activation is keras.activations.linear
             return linear and len(s) == tensor.shape[-1]
@@ -90,30 +96,31 @@ class Oracle:
             s, t = (v.reshape(-1, CHANNELS) for v in (s, t))
             if (s != s[0]).any():
                 return False
-            return self.back_with_a_map(inputs[0], s[0], t)
+            return self.backward_with_a_map(inputs[0], s[0], t)
         passes = BatchNorm | layers.ZeroPadding2D | layers.MaxPooling2D
         if not isinstance(layer, passes | Passing):
             return False
-        return self.back(inputs[0], s, t)
+        return self.backward(inputs[0], s, t)
 
-    def back_with_a_map(self, tensor, s, t):
+    def backward_with_a_map(self, tensor, s, t):
         if (t == t[0]).all():
-            return self.back(tensor, s, t[0])
+            return self.backward(tensor, s, t[0])
         return False
 
-    def on(self, tensor, s, t, padded):
-        if id(tensor) in self.ends:
+    def forward(self, tensor, s, t, padded):
+        if id(tensor) in self.outputs:
             return False
-        return all(self.goes_into(call, s, t, padded) for call in self.takers(tensor))
+        calls = self.consumers(tensor)
+        return all(self.into_consumer(call, s, t, padded) for call in calls)
 
-    def goes_into(self, call, s, t, padded):
+    def into_consumer(self, call, s, t, padded):
         layer, _, output = call
         if isinstance(layer, self.LINEAR):
             return True
         if isinstance(layer, BatchNorm) and layer.name not in self.transparent:
             return False
         if isinstance(layer, layers.ZeroPadding2D):
-            return self.on(output, s, t, padded=padded or bool(t.any()))
+            return self.forward(output, s, t, padded=padded or bool(t.any()))
         averages = layers.AveragePooling2D | layers.GlobalAveragePooling2D
         if isinstance(layer, averages | layers.MaxPooling2D) and padded:
             return False
@@ -122,4 +129,4 @@ class Oracle:
         passes = BatchNorm | layers.MaxPooling2D | layers.Flatten
         if not isinstance(layer, passes | Passing):
             return False
-        return self.on(output, s, t, padded)
+        return self.forward(output, s, t, padded)

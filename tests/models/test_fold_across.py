@@ -29,7 +29,7 @@ BETWEEN = {
 
 
 @pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
-def test_across_what_only_moves_or_averages(between):
+def test_across_layers_that_only_move_or_average(between):
     model = chain(IMAGE, conv(name="c"), *between(), BatchNorm(name="n"))
     result = fold_batch_norm(randomised(model))
     assert result.folded == {"n": "c"}

@@ -1,4 +1,4 @@
-"""The other layers that multiply and add fixed numbers."""
+"""Layers besides batch norms that multiply by fixed numbers and add some."""
 
 import keras
 import numpy as np
@@ -120,7 +120,7 @@ def test_what_would_not_be_exact_stays(shape, parts, reason):
     assert difference(model, result.model, normal(3, *shape)) == 0
 
 
-def test_whole_numbers_are_not_handed_to_a_convolution():
+def test_integers_are_not_passed_to_a_convolution():
     x = keras.Input(IMAGE, dtype="uint8")
     model = keras.Model(x, conv()(layers.Rescaling(1 / 255, name="s")(x)))
     result = fold_batch_norm(model)

@@ -102,7 +102,7 @@ OTHERS = {
     ),
     "EinsumDense with dots": (layers.EinsumDense, ("...x,xy->...y", 5), {}, (2, 3, 6)),
 }
-"""Those whose weights are compared by what they do."""
+"""Layers whose weights are compared by their outputs."""
 
 CHANNELS_FIRST = {
     "Conv2D": (layers.Conv2D, (5, 3), {"data_format": "channels_first"}, (4, 6, 5)),
@@ -194,7 +194,7 @@ def test_each_form_of_the_norm(kind, flags):
     [("gamma", 0.0), ("gamma", -2.0), ("moving_variance", 1e-12), ("moving_mean", 1e6)],
 )
 def test_extreme_statistics(statistic, value):
-    """In one channel of three; in float64, where what is left is rounding."""
+    """In one channel of three; in float64, so that only rounding is left."""
     linear = layers.Dense(3, dtype="float64")
     norm = BatchNorm(epsilon=1e-12, dtype="float64")
     model = randomised(chain((4,), linear, norm, dtype="float64"))
@@ -253,7 +253,7 @@ def test_layers_of_more_than_one_kernel_or_any_axes(layer, args, kwargs, shape, 
     assert difference(model, result.model, normal(3, *shape)) < 5e-6
 
 
-def test_the_depthwise_part_of_a_separable_convolution_is_as_it_was():
+def test_the_depthwise_part_of_a_separable_convolution_stays():
     linear = layers.SeparableConv2D(5, 3, depth_multiplier=2, name="linear")
     model = randomised(chain((6, 6, 3), linear, BatchNorm(name="norm")))
     norm = model.layers[1]
@@ -273,7 +273,7 @@ def test_a_bias_of_several_axes():
     assert difference(model, folded, normal(3, 4, 6)) < 5e-6
 
 
-# Layers that are not as they were built
+# Layers that were changed after they were built
 
 
 @pytest.mark.parametrize("kind", [layers.Dense, layers.Conv2D, layers.EinsumDense])
@@ -298,8 +298,8 @@ def test_a_lora_is_merged(kind):
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_a_dense_layer_of_whole_numbers(use_bias):
-    """The norm goes into the scales that it divides by: nothing is rounded anew."""
+def test_an_int8_dense_layer(use_bias):
+    """The norm goes into the scales that it divides by: nothing is rounded again."""
     dense, norm = layers.Dense(4, use_bias=use_bias, name="c"), BatchNorm(name="n")
     model = chain((6,), dense, norm)
     dense.quantize("int8")

@@ -37,7 +37,7 @@ EVERYWHERE = {
     "Separable1D": (lambda: layers.SeparableConv1D(3, 3, depth_multiplier=2), C1),
     "Separable2D": (lambda: layers.SeparableConv2D(3, 3), C2),
 }
-"""Where the bias is the same at each place."""
+"""Layers whose new bias is the same at each place."""
 
 IN_PLACES = {
     "causal": (lambda: layers.Conv1D(5, 3, padding="causal", dilation_rate=2), C1),
@@ -70,7 +70,7 @@ IN_PLACES = {
     ),
     "transposed, 3D": (lambda: layers.Conv3DTranspose(2, 2), C3),
 }
-"""Where zeros come in, so that a map holds the bias."""
+"""Layers that pad with zeros, so that a map holds the bias."""
 
 
 def behind_activation(shape, *parts):
@@ -93,7 +93,7 @@ def test_into_the_next_layer(make, shape):
 
 
 @pytest.mark.parametrize(("make", "shape"), IN_PLACES.values(), ids=IN_PLACES)
-def test_into_the_next_layer_where_zeros_come_in(make, shape):
+def test_into_the_next_layer_that_pads(make, shape):
     layer = make()
     model = behind_activation(shape, layer)
 
@@ -165,7 +165,7 @@ BETWEEN = {
 
 
 @pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
-def test_across_what_only_moves_or_averages(between):
+def test_across_layers_that_only_move_or_average(between):
     model = behind_activation(IMAGE, *between(), layers.Dense(4, name="d"))
     result = fold_batch_norm(model)
     assert result.folded == {"n": "d"}
@@ -176,7 +176,7 @@ def test_across_what_only_moves_or_averages(between):
 
 @pytest.mark.parametrize("kind", ["Conv1D", "Conv2D", "Conv3D"])
 def test_across_zero_padding(kind):
-    """The shift is missing in the padding: a map again, though the layer pads not."""
+    """The shift is missing in the padding, so the layer gets a map of biases."""
     rank = int(kind[4])
     pad = getattr(layers, f"ZeroPadding{rank}D")
     width = (1, 2) if rank == 1 else ((1, 2), *[(0, 1)] * (rank - 1))
@@ -289,7 +289,7 @@ def test_mixed_precision():
     assert difference(model, result.model, normal(3, *IMAGE)) < 8e-2
 
 
-def test_the_pattern_of_beginners(tmp_path):
+def test_activations_in_layers_and_norms_behind_them(tmp_path):
     """Activations in the layers, norms behind them, pooling and dropout between."""
     model = chain(
         (12, 12, 1),

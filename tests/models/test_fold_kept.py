@@ -1,4 +1,4 @@
-"""What would not be exact stays, and the result says why."""
+"""A norm whose fold would not be exact stays, and the result says why."""
 
 import re
 
@@ -21,7 +21,7 @@ from tests.models.fold_cases import (
 
 @keras.saving.register_keras_serializable(package="tests")
 class Block(layers.Layer):
-    """One whose graph is not known."""
+    """A layer whose graph is not known."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -286,7 +286,7 @@ def test_shifts_by_place_do_not_go_into_a_dense_layer_of_whole_numbers():
     assert difference(model, result.model, normal(3, 3, 5)) == 0
 
 
-def test_a_norm_of_ones_own_is_not_folded_wrongly():
+def test_a_norm_of_the_user_is_not_folded_wrongly():
     model = randomised(subclassed_norm())
     result = fold_batch_norm(model)
     assert result.folded == {}

@@ -21,7 +21,7 @@ from tests.models.fold_cases import (
 
 
 def test_two_norms_in_a_row():
-    """The first folds; nothing is said of the second but that the result is right."""
+    """The first folds; of the second, only that the result is right is checked."""
     model = randomised(
         chain((4,), layers.Dense(3, name="d"), BatchNorm(name="n"), BatchNorm(name="m"))
     )
@@ -192,7 +192,7 @@ def test_whole_numbers_as_input():
     assert result.max_error < 1e-5
 
 
-def test_masks_go_on_behind_a_folded_norm():
+def test_masks_are_passed_on_where_a_norm_was():
     x = keras.Input((5,), dtype="int32")
     y = layers.Embedding(7, 4, mask_zero=True)(x)
     y = BatchNorm(name="n")(layers.Dense(3, name="d")(y))

@@ -21,7 +21,7 @@ from tests.models.fold_cases import (
 )
 
 
-def test_the_model_given_is_untouched():
+def test_the_model_itself_does_not_change():
     model = randomised(
         chain(
             IMAGE,
@@ -79,7 +79,7 @@ def test_trainable_flags_are_kept():
     assert folded.get_layer("free").trainable
 
 
-def test_regularizers_and_constraints_of_folded_layers_are_gone():
+def test_folded_layers_lose_their_regularizers_and_constraints():
     model = chain(
         IMAGE,
         conv(
@@ -164,7 +164,7 @@ def test_the_error_is_measured_on_the_data_given():
 
 @pytest.fixture
 def spoilt(monkeypatch):
-    """Folding that is wrong by one part in a thousand."""
+    """Folding that is wrong by a thousandth."""
     right = Linear.write_kernel
 
     def wrong(linear, new):
@@ -190,7 +190,7 @@ def test_the_error_of_any_output_counts():
 
 
 @pytest.mark.usefixtures("spoilt")
-def test_the_error_is_a_share_of_the_spread():
+def test_the_error_is_a_fraction_of_the_standard_deviation():
     errors = []
     for size in (1.0, 1e4):
         keras.utils.set_random_seed(0)
@@ -213,7 +213,7 @@ def test_the_error_is_a_share_of_the_spread():
     ],
 )
 def test_groups_of_single_channels_in_float64(kind, options):
-    """Run as depthwise ones, against the layer itself made anew in float64."""
+    """Run as depthwise ones, against the layer itself rebuilt in float64."""
     rank = 2 if kind is layers.Conv2D else 1
     shape = (9, 8)[:rank]
     conv = kind(kernel_size=3, groups=4, bias_initializer="normal", **options)
@@ -236,7 +236,7 @@ def test_layers_of_several_inputs_in_float64():
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_an_output_that_is_no_number_is_not_hidden(monkeypatch):
+def test_an_output_of_nan_is_not_hidden(monkeypatch):
     def wrong(linear, new):
         new.kernel.assign(np.full(new.kernel.shape, np.nan))
 

@@ -6,7 +6,7 @@ from keras import layers, ops
 
 from keras_dnn._keras.graph import graph_of
 from keras_dnn.models._rebuilding import call_key, rebuilt
-from tests.models.test_rebuild import functional, normal, scrambled
+from tests.models.rebuild_cases import functional, normal, scrambled
 
 
 def calls_of(model, name):

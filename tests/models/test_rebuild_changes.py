@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from keras_dnn.models.rebuild import rebuild
-from tests.models.test_rebuild import functional, nested, normal, scrambled, shared
+from tests.models.rebuild_cases import functional, nested, normal, scrambled, shared
 
 
 def test_a_layer_is_replaced_everywhere_it_is_used():

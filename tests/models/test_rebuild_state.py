@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from keras_dnn.models.rebuild import rebuild
-from tests.models.test_rebuild import functional, normal, scrambled
+from tests.models.rebuild_cases import functional, normal, scrambled
 
 
 def test_an_adapted_normalization_is_copied():
