@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
 
@@ -97,7 +97,7 @@ def discriminative_rates(
     )
 
 
-def _check_optimizer(optimizer: Any) -> None:
+def _check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     usual = isinstance(optimizer, keras.optimizers.Optimizer)
     several = isinstance(
         optimizer,

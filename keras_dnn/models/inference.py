@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import graph_of
@@ -38,7 +39,7 @@ def optimize_for_inference(
     tolerance: float = 1e-4,
     candidates: Sequence[str] | None = None,
     *,
-    labels: Any = None,
+    labels: ArrayLike | None = None,
     max_accuracy_loss: float | None = None,
     batch_size: int = 1,
     rounds: int = 10,

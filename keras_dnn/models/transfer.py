@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -14,11 +14,13 @@ from keras_dnn._keras.layers import sublayers
 from keras_dnn.models._weighted_layers import containers, weighted_layers
 from keras_dnn.models.rebuild import rebuild
 
+Head: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
+
 
 def reuse_layers(
     model: keras.Model,
     up_to: str | int,
-    head: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+    head: Head | None = None,
     freeze: bool = True,
 ) -> keras.Model:
     """Returns a new model with a trained model's lower layers and a new head.
@@ -154,7 +156,7 @@ def _holds_batch_norm(layer: keras.layers.Layer) -> bool:
     return any(isinstance(part, norm) for part in sublayers(layer))
 
 
-def _last_node(model: keras.Model, graph: Graph, up_to: Any) -> Node:
+def _last_node(model: keras.Model, graph: Graph, up_to: str | int) -> Node:
     """The call of the layer that `up_to` names."""
     operations = {id(node.operation): node.operation for node in graph.nodes}
     names = [operation.name for operation in operations.values()]
@@ -194,7 +196,7 @@ def _inputs(graph: Graph, last: Node) -> Any:
     return [x for x in graph.inputs if id(x) in needed]
 
 
-def _head(model: keras.Model, head: Any) -> list[keras.layers.Layer]:
+def _head(model: keras.Model, head: Head | None) -> list[keras.layers.Layer]:
     if head is None:
         return []
     added = [head] if isinstance(head, keras.layers.Layer) else head

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2066a8", "#d1711c", "#6b6b6b"
 """Two colours that colour-blind readers can distinguish, and one for the background."""
 
 
-def pyplot() -> Any:
+def pyplot() -> ModuleType:
     """The module `matplotlib.pyplot`.
 
     Raises:
@@ -23,14 +28,14 @@ def pyplot() -> Any:
     return plt
 
 
-def close(figure: Any) -> None:
+def close(figure: Figure) -> None:
     """Frees the memory of a figure, which pyplot keeps until it is closed."""
     import matplotlib.pyplot as plt
 
     plt.close(figure)
 
 
-def tidy(ax: Any, xlabel: str, ylabel: str, title: str = "") -> None:
+def tidy(ax: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
     """Labels the axes and removes lines that carry no information."""
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)

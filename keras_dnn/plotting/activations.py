@@ -11,6 +11,7 @@ from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
 from keras_dnn.plotting._names import without_model
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHOWN = 12
@@ -110,7 +111,7 @@ def activations(
 
 
 def _over_time(
-    ax: Any, steps: np.ndarray, counts: np.ndarray, edges: np.ndarray
+    ax: Axes, steps: np.ndarray, counts: np.ndarray, edges: np.ndarray
 ) -> None:
     """One layer's histograms side by side, on common bins."""
     common = np.linspace(edges.min(), edges.max(), counts.shape[-1] + 1)

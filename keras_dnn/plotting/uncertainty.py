@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -102,7 +103,7 @@ def uncertainties(
     return figure
 
 
-def _histograms(ax: Any, groups: Mapping[str, np.ndarray]) -> None:
+def _histograms(ax: Axes, groups: Mapping[str, np.ndarray]) -> None:
     """One on top of the other, on the same bins, each summing to 1."""
     largest = max((v.max(initial=0.0) for v in groups.values()), default=0.0)
     bins = np.linspace(0, max(largest, 1e-9), 31)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 
@@ -90,7 +89,7 @@ def kernels(layer: keras.layers.Layer) -> list[Kernel]:
     return list(found.values())
 
 
-def _saved_with(layer: Any) -> Iterator[keras.layers.Layer]:
+def _saved_with(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """The layer, and the layers inside it that its config describes separately."""
     yield layer
     if isinstance(layer, keras.Model):

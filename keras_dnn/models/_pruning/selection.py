@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -65,7 +64,7 @@ def _is_altered(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _named(model: keras.Model, layers: Any) -> set[int]:
+def _named(model: keras.Model, layers: Sequence[str | keras.layers.Layer]) -> set[int]:
     """The ids of the layers named, and of the layers in the models named."""
     every = layers_by_path(model)
     ids: set[int] = set()

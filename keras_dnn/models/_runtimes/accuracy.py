@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def accuracy(outputs: Sequence[np.ndarray], labels: np.ndarray) -> float:
@@ -21,7 +21,7 @@ def accuracy(outputs: Sequence[np.ndarray], labels: np.ndarray) -> float:
     return float(((y[..., 0] > boundary) == (labels > 0.5)).mean())
 
 
-def classes(labels: Any, outputs: Sequence[np.ndarray]) -> np.ndarray:
+def classes(labels: ArrayLike, outputs: Sequence[np.ndarray]) -> np.ndarray:
     """Labels as integers, one for each row of outputs.
 
     Raises:

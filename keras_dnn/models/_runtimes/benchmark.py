@@ -10,12 +10,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dnn._progress import Progress
 from keras_dnn.models._output_difference import largest, means, relative_differences
 from keras_dnn.models._runtimes.accuracy import accuracy, classes
 from keras_dnn.models._runtimes.predictor import Predictor
-from keras_dnn.models._runtimes.runtime import Runtime
+from keras_dnn.models._runtimes.runtime import Run, Runtime
 from keras_dnn.models._runtimes.signature import Signature, packed
 from keras_dnn.models._runtimes.source import RuntimeSource
 from keras_dnn.models.inference_result import CONTENTS, NAN, Candidate
@@ -43,7 +44,7 @@ class Benchmark:
         signature: Signature,
         data: list[np.ndarray],
         expected: list[np.ndarray],
-        labels: Any,
+        labels: ArrayLike | None,
         batch_size: int,
     ) -> None:
         self.data = data
@@ -65,7 +66,7 @@ class Benchmark:
                 keras.ops.convert_to_numpy, model(x, training=False)
             )
 
-        def flat_call(x: Sequence[np.ndarray]) -> list[Any]:
+        def flat_call(x: Sequence[np.ndarray]) -> list[np.ndarray]:
             return list(keras.tree.flatten(call(packed(signature.input_structure, x))))
 
         self._add(CALL, bits, None, self._outputs(flat_call))
@@ -119,9 +120,7 @@ class Benchmark:
             for name, candidate in self.candidates.items()
         )
 
-    def _outputs(
-        self, predict: Callable[[Sequence[np.ndarray]], Sequence[Any]]
-    ) -> list[np.ndarray]:
+    def _outputs(self, predict: Run) -> list[np.ndarray]:
         parts = [
             predict([a[start : start + COMPARED] for a in self.data])
             for start in range(0, len(self.data[0]), COMPARED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -44,9 +43,9 @@ class ONNXRuntime(Runtime):
         )
         outputs = numbered(output.name for output in session.get_outputs())
 
-        def run(x: Sequence[np.ndarray]) -> Sequence[Any]:
+        def run(x: Sequence[np.ndarray]) -> list[np.ndarray]:
             inputs = {f"x{i}": a for i, a in enumerate(x)}
-            found: Sequence[Any] = session.run(outputs, inputs)
+            found: list[np.ndarray] = session.run(outputs, inputs)
             return found
 
         return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class OpenVINO(Runtime):
         # A request holds the tensors of one call.
         lock = threading.Lock()
 
-        def run(x: Sequence[np.ndarray]) -> list[Any]:
+        def run(x: Sequence[np.ndarray]) -> list[np.ndarray]:
             with lock:
                 found = request.infer({f"x{i}": a for i, a in enumerate(x)})
                 return [found[name].copy() for name in outputs]

@@ -43,7 +43,7 @@ class Predictor:
         outputs = self.predict(self.signature.flat(x))
         return packed(self.signature.output_structure, outputs)
 
-    def predict(self, x: Sequence[np.ndarray]) -> Sequence[Any]:
+    def predict(self, x: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The arrays of all outputs for those of all inputs."""
         runtime = runtime_of(self.name)
         if self._run is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from keras_dnn.models._runtimes.source import RuntimeSource
 Files: TypeAlias = Mapping[str, bytes]
 """All that a runtime needs: the contents of files by name."""
 
-Run: TypeAlias = Callable[[Sequence[np.ndarray]], Sequence[Any]]
+Run: TypeAlias = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 """Takes the arrays of all inputs and returns those of all outputs."""
 
 

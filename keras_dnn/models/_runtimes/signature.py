@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_dnn._keras.graph import flat_inputs, graph_of
+
+Structure: TypeAlias = "int | list[Structure] | dict[str, Structure]"
+"""Nested lists and dicts of the positions of leaves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Signature:
     """
 
     inputs: tuple[InputSignature, ...]
-    input_structure: Any
-    output_structure: Any
+    input_structure: Structure
+    output_structure: Structure
 
     def flat(self, x: Any) -> list[np.ndarray]:
         """The arrays of `x` in the order of the inputs, with their dtypes.
@@ -76,7 +79,7 @@ class Signature:
             raise ValueError(f"x must have the keys {names}. Received: {list(x)}")
         return x
 
-    def _leaves(self, x: Any, structure: Any) -> Iterator[tuple[int, Any]]:
+    def _leaves(self, x: Any, structure: Structure) -> Iterator[tuple[int, Any]]:
         # Extra keys of a dict are ignored, as in Keras.
         if isinstance(structure, dict):
             if not isinstance(x, Mapping) or not set(structure) <= set(x):
@@ -123,7 +126,7 @@ def input_signature(
         InputSignature(name, a.shape[1:], str(a.dtype))
         for name, a in zip(names, arrays, strict=True)
     )
-    return Signature(inputs, positions(structure), None), arrays
+    return Signature(inputs, positions(structure), []), arrays
 
 
 def _of_floatx(x: Any) -> np.ndarray:
@@ -131,21 +134,22 @@ def _of_floatx(x: Any) -> np.ndarray:
     return a.astype(keras.config.floatx()) if a.dtype.kind == "f" else a
 
 
-def positions(structure: Any) -> Any:
+def positions(structure: Any) -> Structure:
     """The structure with the position of each leaf in its place, tuples as lists."""
     numbers = list(range(len(keras.tree.flatten(structure))))
     return _lists(keras.tree.pack_sequence_as(structure, numbers))
 
 
-def _lists(structure: Any) -> Any:
+def _lists(structure: Any) -> Structure:
     if isinstance(structure, dict):
         return {key: _lists(value) for key, value in structure.items()}
     if isinstance(structure, list | tuple):
         return [_lists(value) for value in structure]
-    return structure
+    number: int = structure
+    return number
 
 
-def packed(structure: Any, leaves: Sequence[Any]) -> Any:
+def packed(structure: Structure, leaves: Sequence[Any]) -> Any:
     """The structure of positions with the leaf of each position in its place."""
     if isinstance(structure, dict):
         return {key: packed(value, leaves) for key, value in structure.items()}
