@@ -1,4 +1,4 @@
-"""Initial weights: Glorot, He and LeCun with the right fans, gains, and LSUV."""
+"""Initial weights: Glorot, He and LeCun with correct fans, gains, and LSUV."""
 
 from keras_dnn.initializers.activation_table import for_activation
 from keras_dnn.initializers.delta_orthogonal import DeltaOrthogonal

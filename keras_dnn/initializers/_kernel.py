@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from keras_dnn import _arguments
 from keras_dnn._kernel_axes import KernelAxes, Strides, window_axes
 
-KINDS = ("conv", "depthwise", "transposed")
+Kind: TypeAlias = Literal["conv", "depthwise", "transposed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class KernelKind:
         strides: for all axes of the window or for each.
     """
 
-    kind: str = "conv"
+    kind: Kind = "conv"
     groups: int = 1
     strides: Strides = 1
 
@@ -33,7 +33,7 @@ class KernelKind:
 
 def kernel_kind(kernel: Any, groups: Any, strides: Any) -> KernelKind:
     """The kind of kernel that these arguments of an initializer describe."""
-    kind = _arguments.choice("kernel", kernel, KINDS)
+    kind = _arguments.choice("kernel", kernel, get_args(Kind))
     groups = _arguments.count("groups", groups)
     if groups > 1 and kind != "conv":
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Matrices whose rows or columns are orthonormal, each equally likely."""
+"""Random matrices with orthonormal rows or columns, uniformly distributed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from keras_dnn._typing import Tensor
 def orthogonal(shape: Shape, seed: Any) -> Tensor:
     """Draws `shape[0]` matrices with orthonormal rows or columns, whichever are fewer.
 
-    A Gaussian matrix is rotated into its triangular form; the signs of the diagonal,
-    which the algorithm leaves open, go into the rotation, or some would be likelier.
+    They are the orthogonal factor of the QR decomposition of a Gaussian matrix,
+    multiplied by the signs of the triangular factor's diagonal, which the algorithm
+    leaves open; otherwise the distribution would not be uniform.
     """
     count, rows, columns = shape
     long, short = max(rows, columns), min(rows, columns)

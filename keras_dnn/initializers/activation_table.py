@@ -1,8 +1,8 @@
-"""The initial weights that suit an activation."""
+"""The initializer that suits an activation."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
@@ -49,6 +49,8 @@ TABLE = {
     ),
     "selu": LECUN,
 }
+Shape: TypeAlias = Literal["normal", "uniform"]
+
 LAYERS = {
     "ReLU": "relu",
     "LeakyReLU": "leaky_relu",
@@ -57,22 +59,22 @@ LAYERS = {
     "ELU": "elu",
     "Softmax": "softmax",
 }
-"""The functions of layers that are activations."""
+"""The activation functions of Keras's activation layers."""
 
 
 def for_activation(
-    activation: Activation, distribution: str = "normal", **kwargs: Any
+    activation: Activation, distribution: Shape = "normal", **kwargs: Any
 ) -> VarianceScaling:
     r"""Returns the initializer that suits an activation.
 
-    - none, tanh, the logistic function, softmax and their like: Glorot's,
+    - none, tanh, the logistic function, softmax and similar ones: Glorot's,
       $\sigma^2 = 1 / n_\mathrm{avg}$
     - ReLU and its family (leaky, parametric, randomized, ELU, GELU, SiLU or swish,
       Mish, softplus): He's, $\sigma^2 = 2 / n_\mathrm{in}$
     - SELU: LeCun's, $\sigma^2 = 1 / n_\mathrm{in}$
 
-    The table is coarse where `calculate_gain` is exact:
-    `LeCunNormal(gain=activation)` draws with that.
+    The table is coarse; `LeCunNormal(gain=activation)` uses the exact gain of
+    `calculate_gain`.
 
     Args:
         activation: the name or function of `keras.activations`, a layer such as
@@ -85,7 +87,7 @@ def for_activation(
         A new initializer.
 
     Raises:
-        ValueError: if the table does not have the activation.
+        ValueError: if the table does not contain the activation.
 
     Example:
         >>> import keras
@@ -100,12 +102,12 @@ def for_activation(
         ...     3, strides=2, activation="relu", depthwise_initializer=initializer
         ... )
     """
-    _arguments.choice("distribution", distribution, ("normal", "uniform"))
+    _arguments.choice("distribution", distribution, get_args(Shape))
     name = _name(activation)
     if name not in TABLE:
         raise ValueError(
-            f"activation must be one of {', '.join(TABLE)} or None. For another one, "
-            "LeCunNormal(gain=activation) works out its gain. Received: "
+            f"activation must be one of {', '.join(TABLE)} or None. For others use "
+            "LeCunNormal(gain=activation), which computes the gain. Received: "
             f"activation={activation!r}"
         )
     initializer: VarianceScaling = TABLE[name][distribution](**kwargs)

@@ -1,4 +1,4 @@
-"""Delta-orthogonal kernels: convolutions that keep the norm of the signal.
+"""Delta-orthogonal kernels: convolutions that preserve the norm of the signal.
 
 L. Xiao, Y. Bahri, J. Sohl-Dickstein, S. Schoenholz and J. Pennington, "Dynamical
 isometry and a mean field theory of CNNs", 2018, algorithm 1: an orthogonal matrix in
@@ -15,33 +15,33 @@ from keras_dnn._kernel_axes import Shape
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers._kernel import kernel_kind
 from keras_dnn.initializers._orthogonal import orthogonal
-from keras_dnn.initializers._seeded import Seed, Seeded
+from keras_dnn.initializers._seeds import RandomInitializer, Seed
 from keras_dnn.initializers.gain import Activation, gain_of
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class DeltaOrthogonal(Seeded):
-    r"""Draws kernels of convolutions that keep the norm of every signal.
+class DeltaOrthogonal(RandomInitializer):
+    r"""Draws kernels of convolutions that preserve the norm of every signal.
 
-    The middle of the window holds a random matrix with orthonormal rows, the rest is
-    zero. So with stride 1 and `padding="same"` the layer turns the vector of channels
-    at each place, and
+    The centre of the window is a random matrix with orthonormal rows, the rest is zero.
+    So with stride 1 and `padding="same"` the layer rotates the vector of channels at
+    each position, and
 
     $$
     \lVert \mathrm{conv}(x) \rVert = g \, \lVert x \rVert
     $$
 
-    for every $x$, not only on average, and all its singular values are $g$. With it,
-    tanh networks of ten thousand convolutions were trained without normalisation. There
+    for every $x$, not only on average, and all its singular values are $g$. It allowed
+    training tanh networks of ten thousand convolutions without normalisation. There
     must be at least as many filters as channels. The kernels are those of TensorFlow
-    1's `convolutional_delta_orthogonal`, and those of a grouped convolution are made
-    for each group.
+    1's `convolutional_delta_orthogonal`; a grouped convolution has one such matrix for
+    each group.
 
     Args:
-        gain: $g$, above 0, or an activation that `calculate_gain` finds it for.
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
-        groups: of the convolution.
+        gain: $g$, above 0, or an activation whose gain `calculate_gain` computes.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
+        groups: number of groups of the convolution.
 
     Raises:
         ValueError: if a value lies outside its range, or if a kernel has fewer filters
@@ -78,8 +78,8 @@ class DeltaOrthogonal(Seeded):
         """Draws a kernel.
 
         Args:
-            shape: of the kernel, (..., channels / groups, filters).
-            dtype: of the kernel; by default `keras.config.floatx()`.
+            shape: shape of the kernel, (..., channels / groups, filters).
+            dtype: dtype of the kernel; by default `keras.config.floatx()`.
 
         Returns:
             The kernel, a tensor.
@@ -95,17 +95,17 @@ class DeltaOrthogonal(Seeded):
         groups, inputs, outputs = axes.matrices(middle)
         if inputs > outputs:
             raise ValueError(
-                "No convolution from more channels to fewer keeps every norm. "
+                "No convolution from more channels to fewer preserves every norm. "
                 f"Received: {inputs} channels and {outputs} filters in each group"
             )
         square = orthogonal((groups, outputs, outputs), self._next_seed())
         kernel = axes.from_matrices(self.gain * square[:, :inputs], middle)
-        # In a window of even length, the place that `padding="same"` puts the output.
+        # Where `padding="same"` puts the output, also in a window of even length.
         pads = [((size - 1) // 2, size // 2) for size in around]
         kernel = keras.ops.pad(kernel, [*pads, (0, 0), (0, 0)])
         return keras.ops.cast(kernel, dtype or keras.config.floatx())
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this initializer anew."""
+        """Returns the arguments that create this initializer."""
         groups = self._kernel.groups
         return {**super().get_config(), "gain": self.gain, "groups": groups}

@@ -1,9 +1,8 @@
-"""The gain that makes up for what an activation takes from the signal.
+"""The gain that compensates for the effect of an activation on the variance.
 
 K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", 2015, for any
-activation: weights of variance g² / fan_in turn outputs φ(z) of the layer below into
-sums of variance g² E[φ(z)²]. That is 1 again, where z is standard normal, with
-g = E[φ(z)²]^(-1/2).
+activation: with weights of variance g² / fan_in, outputs φ(z) of the layer below become
+sums of variance g² E[φ(z)²]. For standard normal z this is 1 if g = E[φ(z)²]^(-1/2).
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from keras_dnn import _arguments
 
 Activation: TypeAlias = str | Callable[..., Any] | None
 
-FAR = 12
-"""Beyond so many standard deviations the normal density is below 1e-32."""
+LIMIT = 12
+"""Standard deviations beyond which the normal density is below 1e-32."""
 
 
 def calculate_gain(
     activation: Activation, negative_slope: float | None = None
 ) -> float:
-    r"""Returns the factor on weights that keeps the signal's size behind an activation.
+    r"""Returns the factor on weights that keeps the variance despite an activation.
 
     $$
     g = \mathrm{E}[\varphi(z)^2]^{-1/2}, \qquad z \sim \mathcal{N}(0, 1)
@@ -37,26 +36,24 @@ def calculate_gain(
     variance 1 in one layer give pre-activations of variance 1 in the next.
 
     For `"linear"`, `"relu"` and `"leaky_relu"` it is $\sqrt{2 / (1 + a^2)}$ with the
-    slope $a$ (1, 0, or `negative_slope`), for the rest the integral in float64 (on JAX
-    float32), exact to twelve digits where the activation is smooth but for kinks at
-    multiples of 1/2.
-    PyTorch's table has the same values for those three. Its others are conventions
-    that do not keep the variance: 5/3 for tanh (here 1.5925), 1 for sigmoid (1.8463),
-    3/4 for SELU (1, as its authors made it).
+    slope $a$ (1, 0, or `negative_slope`), for all others the integral in float64 (on
+    JAX float32), exact to twelve digits if the activation is smooth except for kinks at
+    multiples of 1/2. PyTorch's table has the same values for those three. Its other
+    values are conventions that do not keep the variance: 5/3 for tanh (here 1.5925), 1
+    for sigmoid (1.8463), 3/4 for SELU (1, as its authors intended).
 
     Args:
-        activation: a name or function of `keras.activations`, any function that acts on
-            each value by itself, a layer such as `keras.layers.LeakyReLU(0.1)`, or
-            `None`, which is linear.
-        negative_slope: of `"leaky_relu"`, at least 0; Keras's 0.2 by default.
+        activation: a name or function of `keras.activations`, any elementwise function,
+            a layer such as `keras.layers.LeakyReLU(0.1)`, or `None` for linear.
+        negative_slope: slope of `"leaky_relu"`, at least 0; Keras's 0.2 by default.
 
     Returns:
         The gain, a float.
 
     Raises:
-        ValueError: if the activation is not known, does not act on each value by itself
-            (softmax) or has no finite, positive mean square, or if a slope is given
-            that does not belong to it.
+        ValueError: if the activation is not known, is not elementwise (softmax) or has
+            no finite, positive mean square, or if `negative_slope` is given for another
+            activation than `"leaky_relu"`.
 
     Example:
         >>> from keras_dnn.initializers import calculate_gain
@@ -95,7 +92,7 @@ def calculate_gain(
 
 
 def gain_of(gain: Any) -> float:
-    """The argument `gain` of an initializer, a number or an activation."""
+    """The number that the argument `gain` of an initializer stands for."""
     if isinstance(gain, numbers.Number):
         return _arguments.number("gain", gain, bounds="()", or_else=" or an activation")
     return calculate_gain(gain)
@@ -103,7 +100,7 @@ def gain_of(gain: Any) -> float:
 
 def _function(activation: Any) -> Callable[..., Any]:
     if isinstance(activation, keras.layers.Layer):
-        # A copy, as calling it would build the layer; in float64, to be exact.
+        # A copy, since calling it would build the layer; in float64, to be exact.
         config = {**activation.get_config(), "dtype": "float64"}
         copy: Callable[..., Any] = type(activation).from_config(config)
         return copy
@@ -118,23 +115,22 @@ def _function(activation: Any) -> Callable[..., Any]:
 
 
 def _mean_square(function: Callable[..., Any], activation: Any) -> float:
-    """E[φ(z)²] by Gauss and Legendre's rule in steps of half a standard deviation.
+    """E[φ(z)²] by Gauss-Legendre quadrature in steps of half a standard deviation.
 
-    Not by Gauss and Hermite's, which is slow to converge where there is a kink.
+    Gauss-Hermite quadrature converges slowly where there is a kink.
     """
     nodes, weights = np.polynomial.legendre.leggauss(16)
-    middles = np.arange(-FAR, FAR, 0.5) + 0.25
+    middles = np.arange(-LIMIT, LIMIT, 0.5) + 0.25
     z = (middles[:, None] + 0.25 * nodes).ravel()
     density = np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi)
     values = _values(function, z)
     half = len(z) // 2
-    alone = _values(function, z[:half])
+    separately = _values(function, z[:half])
     if values.shape != z.shape or not np.allclose(
-        values[:half], alone, rtol=1e-3, equal_nan=True
+        values[:half], separately, rtol=1e-3, equal_nan=True
     ):
         raise ValueError(
-            "activation must act on each value by itself. Received: "
-            f"activation={activation!r}"
+            f"activation must be elementwise. Received: activation={activation!r}"
         )
     return float(np.sum(0.25 * np.tile(weights, len(middles)) * density * values**2))
 

@@ -1,4 +1,4 @@
-"""Glorot's initial weights, for activations that are linear around zero."""
+"""Glorot's initial weights, for activations that are linear near zero."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from keras_dnn.initializers.variance_scaling import Preset
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class GlorotNormal(Preset):
-    r"""Draws from Glorot's normal distribution, for tanh, sigmoid, softmax and none.
+    r"""Draws from Glorot's normal distribution, for tanh, sigmoid, softmax or none.
 
     $$
     \sigma^2 = \frac{1}{\tfrac{1}{2}(n_\mathrm{in} + n_\mathrm{out})}
     $$
 
-    A compromise: on the way forward signals would keep their variance with
-    $n_\mathrm{in}$ alone, on the way back gradients with $n_\mathrm{out}$. The normal
-    distribution is cut at two deviations, and widened so that the variance is exactly
-    this.
+    A compromise: forward signals would keep their variance with $n_\mathrm{in}$ alone,
+    gradients with $n_\mathrm{out}$. The normal distribution is truncated at two
+    standard deviations and widened so that the variance is exact.
 
     Args:
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
         **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
-            and `strides` must be told where a convolution is depthwise, transposed,
-            grouped or strided.
+            and `strides` are needed for depthwise, transposed, grouped and strided
+            convolutions.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -48,22 +47,22 @@ class GlorotNormal(Preset):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class GlorotUniform(Preset):
-    r"""Draws from Glorot's uniform distribution, for tanh, sigmoid, softmax and none.
+    r"""Draws from Glorot's uniform distribution, for tanh, sigmoid, softmax or none.
 
     $$
     r = \sqrt{\frac{3}{\tfrac{1}{2}(n_\mathrm{in} + n_\mathrm{out})}}
     $$
 
-    A compromise: on the way forward signals would keep their variance with
-    $n_\mathrm{in}$ alone, on the way back gradients with $n_\mathrm{out}$. The weights
-    lie between $-r$ and $r$. The variance $r^2 / 3$ is that of `GlorotNormal`.
+    A compromise: forward signals would keep their variance with $n_\mathrm{in}$ alone,
+    gradients with $n_\mathrm{out}$. The weights lie between $-r$ and $r$. The variance
+    $r^2 / 3$ is that of `GlorotNormal`.
 
     Args:
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
         **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
-            and `strides` must be told where a convolution is depthwise, transposed,
-            grouped or strided.
+            and `strides` are needed for depthwise, transposed, grouped and strided
+            convolutions.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.

@@ -15,16 +15,16 @@ class HeNormal(Preset):
     \sigma^2 = \frac{2}{n_\mathrm{in}}
     $$
 
-    ReLU sets half of the signal's energy to zero; a variance twice as large makes up
-    for it. The normal distribution is cut at two deviations, and widened so that the
-    variance is exactly this.
+    ReLU sets half of the signal's energy to zero; twice the variance compensates for
+    it. The normal distribution is truncated at two standard deviations and widened so
+    that the variance is exact.
 
     Args:
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
         **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
-            and `strides` must be told where a convolution is depthwise, transposed,
-            grouped or strided.
+            and `strides` are needed for depthwise, transposed, grouped and strided
+            convolutions.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -53,16 +53,16 @@ class HeUniform(Preset):
     r = \sqrt{\frac{6}{n_\mathrm{in}}}
     $$
 
-    ReLU sets half of the signal's energy to zero; a variance twice as large makes up
-    for it. The weights lie between $-r$ and $r$. The variance $r^2 / 3$ is that of
+    ReLU sets half of the signal's energy to zero; twice the variance compensates for
+    it. The weights lie between $-r$ and $r$. The variance $r^2 / 3$ is that of
     `HeNormal`.
 
     Args:
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
         **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
-            and `strides` must be told where a convolution is depthwise, transposed,
-            grouped or strided.
+            and `strides` are needed for depthwise, transposed, grouped and strided
+            convolutions.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.

@@ -15,16 +15,16 @@ class LeCunNormal(Preset):
     \sigma^2 = \frac{1}{n_\mathrm{in}}
     $$
 
-    What a unit adds up has the variance of what enters it, which SELU then keeps. The
-    normal distribution is cut at two deviations, and widened so that the variance is
-    exactly this.
+    Sums have the same variance as the inputs, which SELU then keeps. The normal
+    distribution is truncated at two standard deviations and widened so that the
+    variance is exact.
 
     Args:
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
         **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
-            and `strides` must be told where a convolution is depthwise, transposed,
-            grouped or strided.
+            and `strides` are needed for depthwise, transposed, grouped and strided
+            convolutions.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -53,15 +53,15 @@ class LeCunUniform(Preset):
     r = \sqrt{\frac{3}{n_\mathrm{in}}}
     $$
 
-    What a unit adds up has the variance of what enters it, which SELU then keeps. The
+    Sums have the same variance as the inputs, which SELU then keeps. The
     weights lie between $-r$ and $r$. The variance $r^2 / 3$ is that of `LeCunNormal`.
 
     Args:
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one.
         **kwargs: the arguments of `VarianceScaling` from `gain` on. `kernel`, `groups`
-            and `strides` must be told where a convolution is depthwise, transposed,
-            grouped or strided.
+            and `strides` are needed for depthwise, transposed, grouped and strided
+            convolutions.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.

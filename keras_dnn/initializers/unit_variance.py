@@ -1,8 +1,8 @@
-"""Layer-sequential unit variance: initial weights that fit a batch of data.
+"""Layer-sequential unit variance: initial weights fitted to a batch of data.
 
 D. Mishkin and J. Matas, "All you need is a good init", 2016: make each kernel
 orthonormal; then, from the first layer to the last, divide it by the standard deviation
-of what its layer gives on a batch, until that is 1.
+of its layer's outputs on a batch, until that is 1.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from keras_dnn._layer_kinds import LINEAR
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._typing import Tensor
-from keras_dnn.initializers._first_calls import Layer, Run, first_calls
+from keras_dnn.initializers._first_call import Layer, Run, first_calls_through
 from keras_dnn.initializers._layer_kernels import kernels_of
 from keras_dnn.initializers._orthogonal import orthogonal
-from keras_dnn.initializers._seeded import Seed, checked, seeds
+from keras_dnn.initializers._seeds import Seed, checked_seed, seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,27 +33,27 @@ class LSUVResult(Result):
     """What `lsuv` did; `print` it.
 
     Attributes:
-        layers: the paths of the layers it set, in the order in which they are called.
-        before: the standard deviation of what each gave on the batch, before its
-            activation, in the model as it was.
+        layers: the paths of the initialised layers, in the order of their calls.
+        before: the standard deviation of each layer's outputs on the batch, before its
+            activation, with the old weights.
         after: the same with the new weights.
-        iterations: how often each kernel was scaled.
-        left: the paths of dense layers and convolutions it left alone, each with the
-            reason.
+        iterations: how many times each kernel was scaled.
+        skipped: the paths of dense layers and convolutions that kept their weights,
+            each with the reason.
     """
 
     layers: list[str]
     before: np.ndarray
     after: np.ndarray
     iterations: np.ndarray
-    left: dict[str, str]
+    skipped: dict[str, str]
 
     def __str__(self) -> str:
         width = max((len(path) for path in self.layers), default=5)
         lines = [f"{'layer':<{width}}  std before    after  iterations"]
         rows = zip(self.layers, self.before, self.after, self.iterations, strict=True)
         lines += [f"{p:<{width}}  {b:>10.3g} {a:>8.3g}  {n:>10}" for p, b, a, n in rows]
-        lines += [f"{path} is as it was: {why}" for path, why in self.left.items()]
+        lines += [f"{path} is unchanged: {why}" for path, why in self.skipped.items()]
         return "\n".join(lines)
 
 
@@ -67,44 +67,44 @@ def lsuv(
     seed: Seed = None,
     verbose: Verbose = "auto",
 ) -> LSUVResult:
-    r"""Sets a model's weights so that every layer gives unit variance on a batch.
+    r"""Sets weights so that the outputs of every layer have unit variance on a batch.
 
     Each kernel becomes a random matrix with orthonormal rows or columns (in a
-    convolution one for each group). Then, layer by layer in the order in which they are
-    called,
+    convolution one for each group). Then, layer by layer in the order of their calls,
 
     $$
     W \leftarrow W \, \frac{s}{\mathrm{std}(W x + b)}
     $$
 
-    until the deviation over the whole batch, before the activation, is $s$. Unlike a
-    formula it sees what really reaches a layer: any activation, merged branches,
-    pooling, data that are not standardised.
+    until the standard deviation over the batch, before the activation, is $s$. Unlike a
+    formula it measures the actual inputs of a layer, after any activation, merged
+    branches, pooling and data that are not standardised.
 
     All `Dense`, `EinsumDense` and convolution layers are set, in nested and subclassed
-    models and inside other layers too; one that is called several times, at its first
-    call. Biases keep their values, as do frozen layers, normalisation and all other
-    kinds of layer. It takes about three forward passes, in inference mode. If it ends
-    early, by an exception or Ctrl-C, the model is as it was.
+    models and inside other layers too; a layer with several calls, at the first one.
+    Biases, frozen layers, normalisation and all other kinds of layers keep their
+    values. It takes about three forward passes, in inference mode. If it ends early, by
+    an exception or Ctrl-C, the model is unchanged.
 
     Args:
         model: a built model.
-        batch: inputs as the model takes them; some hundred examples are enough.
+        batch: inputs of the model; a few hundred examples are enough.
         target_std: $s$, above 0.
-        tolerance: how far the deviation may be from $s$, as a share of it.
-        max_iterations: how often a kernel is scaled at most. Without biases once is
-            enough.
-        seed: decides the orthonormal matrices, no two of which are equal.
+        tolerance: relative error of the standard deviation that is permitted.
+        max_iterations: how many times a kernel is scaled at most. Without biases one
+            time is enough.
+        seed: seed of the orthonormal matrices, no two of which are equal.
         verbose: 1 shows a progress bar, 0 none, `"auto"` one when it takes long.
 
     Returns:
-        An `LSUVResult`: deviations before and after, iterations, and what was left.
+        An `LSUVResult`: standard deviations before and after, iterations, and the
+        layers that were skipped.
 
     Raises:
         ValueError: if a value lies outside its range, if the model is not built or has
             no layers to set, if the outputs of a layer do not vary on the batch (or are
-            not finite), or if a layer does not come near enough to `target_std`,
-            because its bias alone varies more.
+            not finite), or if a layer does not reach `target_std`, because its bias
+            alone varies more.
 
     Example:
         >>> import keras
@@ -127,41 +127,41 @@ def lsuv(
     target = _arguments.number("target_std", target_std, bounds="()")
     margin = _arguments.number("tolerance", tolerance, bounds="()") * target
     most = _arguments.count("max_iterations", max_iterations)
-    drawn = seeds(checked(seed))
-    chosen, left = _layers(model)
+    draws = seeds(checked_seed(seed))
+    chosen, skipped = _layers(model)
     before: dict[Layer, float] = {}
-    scaling = _Scaling(target, margin, most, drawn, Progress(verbose), len(chosen))
+    scaling = _Scaling(target, margin, most, draws, Progress(verbose), len(chosen))
 
-    def look(layer: Layer, run: Run) -> Tensor:
+    def measure(layer: Layer, run: Run) -> Tensor:
         outputs, before[layer] = run()
         return outputs
 
     try:
-        with _kept(model, chosen):
-            for do in (look, scaling):
-                with first_calls(chosen, do):
+        with _restoring(model, chosen):
+            for handler in (measure, scaling):
+                with first_calls_through(handler, chosen):
                     model(batch, training=False)
-            if scaling.fault:
+            if scaling.failure:
                 raise ValueError(
-                    "batch must let lsuv bring every layer to a deviation of "
-                    f"{target}. Received: {scaling.fault}"
+                    "batch must let lsuv bring every layer to a standard deviation of "
+                    f"{target}. Received: {scaling.failure}"
                 )
     finally:
         scaling.progress.stop()
     done = scaling.done
-    left |= {_path(layer): "not called" for layer in chosen if layer not in done}
+    skipped |= {_path(layer): "not called" for layer in chosen if layer not in done}
     return LSUVResult(
         [_path(layer) for layer in done],
         np.array([before[layer] for layer in done]),
         np.array([std for std, _ in done.values()]),
         np.array([iterations for _, iterations in done.values()]),
-        left,
+        skipped,
     )
 
 
 @dataclasses.dataclass
 class _Scaling:
-    """Sets the weights of each layer that is called, until one cannot be set."""
+    """Scales the kernels of each layer at its call, until one fails."""
 
     target: float
     margin: float
@@ -170,10 +170,10 @@ class _Scaling:
     progress: Progress
     total: int
     done: dict[Layer, tuple[float, int]] = dataclasses.field(default_factory=dict)
-    fault: str = ""
+    failure: str = ""
 
     def __call__(self, layer: Layer, run: Run) -> Tensor:
-        if self.fault:
+        if self.failure:
             return run()[0]
         for variable, axes in kernels_of(layer):
             shape = tuple(variable.shape)
@@ -188,13 +188,13 @@ class _Scaling:
                 break
             if iteration < self.most:
                 variable.assign(keras.ops.multiply(variable, self.target / std))
-        # Not raised here, where Keras would wrap it in the arguments of the call.
-        self.fault = f"{_path(layer)} with {std} after {iteration} iterations"
+        # Not raised here, where Keras would add the arguments of the call to it.
+        self.failure = f"{_path(layer)} with {std} after {iteration} iterations"
         return outputs
 
 
 def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
-    """The layers to set, and the reasons against the others that have kernels."""
+    """The layers to set, and why the others with kernels are skipped."""
     loops = (keras.layers.RNN, keras.layers.TimeDistributed)
     inside = {
         id(part): loop
@@ -202,32 +202,32 @@ def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
         if isinstance(loop, loops)
         for part in sublayers(loop)
     }
-    chosen, left = [], {}
+    chosen, skipped = [], {}
     for layer in sublayers(model):
         if not isinstance(layer, LINEAR):
             continue
         kernels = kernels_of(layer)
         if id(layer) in inside:
-            left[_path(layer)] = f"called in the loop of {_path(inside[id(layer)])}"
+            skipped[_path(layer)] = f"called in the loop of {_path(inside[id(layer)])}"
         elif not layer.built:
-            left[_path(layer)] = "not built"
+            skipped[_path(layer)] = "not built"
         elif not kernels:
-            left[_path(layer)] = "its kernel is not a variable"
+            skipped[_path(layer)] = "its kernel is not a variable"
         elif not all(variable.trainable for variable, _ in kernels):
-            left[_path(layer)] = "frozen"
+            skipped[_path(layer)] = "frozen"
         else:
             chosen.append(layer)
     if not chosen:
         raise ValueError(
             "model must have dense layers or convolutions that are not frozen. "
-            f"Received: model={model!r}, {left}"
+            f"Received: model={model!r}, {skipped}"
         )
-    return chosen, left
+    return chosen, skipped
 
 
 @contextmanager
-def _kept(model: keras.Model, layers: list[Layer]) -> Iterator[None]:
-    """Puts variables back at the end, after an exception the layers' kernels too."""
+def _restoring(model: keras.Model, layers: list[Layer]) -> Iterator[None]:
+    """Restores variables at the end; after an exception the layers' kernels too."""
     values = [
         (variable, np.array(keras.ops.convert_to_numpy(variable)))
         for variable in model.variables

@@ -1,21 +1,21 @@
-"""Variance scaling: the one rule behind Glorot's, He's and LeCun's initial weights."""
+"""Variance scaling: the rule behind Glorot's, He's and LeCun's initial weights."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
 from keras_dnn import _arguments
 from keras_dnn._kernel_axes import KernelAxes, Shape, Strides
 from keras_dnn._typing import Tensor
-from keras_dnn.initializers._kernel import kernel_kind
-from keras_dnn.initializers._seeded import Seed, Seeded
+from keras_dnn.initializers._kernel import Kind, kernel_kind
+from keras_dnn.initializers._seeds import RandomInitializer, Seed
 from keras_dnn.initializers.gain import Activation, gain_of
 
-MODES = ("fan_in", "fan_out", "fan_avg")
-DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg"]
+Distribution: TypeAlias = Literal["truncated_normal", "untruncated_normal", "uniform"]
 
 # A standard normal variable within [-2, 2] has the variance 1 - 4 φ(2) / P(|z| < 2).
 TRUNCATED_STD = math.sqrt(
@@ -24,8 +24,8 @@ TRUNCATED_STD = math.sqrt(
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class VarianceScaling(Seeded):
-    r"""Draws weights whose variance follows the number of connections.
+class VarianceScaling(RandomInitializer):
+    r"""Draws weights with a variance that depends on the number of connections.
 
     $$
     \sigma^2 = g^2 \, \frac{\mathrm{scale}}{n}, \qquad
@@ -33,12 +33,12 @@ class VarianceScaling(Seeded):
     n_\mathrm{out})
     $$
 
-    $n_\mathrm{in}$ is how many inputs a unit adds up, $n_\mathrm{out}$ how many units
-    an input enters. An initializer is told only a shape, and shapes do not say what
-    their axes mean. So the kind of kernel, its groups and its strides are arguments.
-    Without them the counts are Keras's, and right for `Dense` and for `Conv1D`,
-    `Conv2D` and `Conv3D` of one group and stride 1. With a window of $k$ entries and
-    $s$ the product of the strides:
+    $n_\mathrm{in}$ is the number of inputs that a unit sums up, $n_\mathrm{out}$ the
+    number of units that an input reaches. An initializer receives only a shape, which
+    does not say what its axes mean. So the kind of kernel, its groups and its strides
+    are arguments. Without them the numbers are Keras's, which are correct for `Dense`
+    and for `Conv1D`, `Conv2D` and `Conv3D` with one group and stride 1. With a window
+    of $k$ entries and $s$ the product of the strides:
 
     - `"conv"` (..., in / groups, out): $n_\mathrm{in} = k \cdot$ in / groups,
       $n_\mathrm{out} = k \cdot$ out / (groups $\cdot\, s$)
@@ -47,24 +47,24 @@ class VarianceScaling(Seeded):
     - `"transposed"` (..., out, in): $n_\mathrm{in} = k \cdot$ in $/\, s$,
       $n_\mathrm{out} = k \cdot$ out
 
-    For a whole model, `initialize` reads all this from its layers.
+    For an existing model, `initialize` reads all this from its layers.
 
     Args:
         scale: factor on the variance, above 0.
         mode: `"fan_in"`, `"fan_out"` or `"fan_avg"`.
-        distribution: `"truncated_normal"` (within two deviations of the normal that is
-            cut, whose width makes up for the cut exactly), `"untruncated_normal"` or
+        distribution: `"truncated_normal"` (truncated at two standard deviations, and
+            widened to have exactly the variance above), `"untruncated_normal"` or
             `"uniform"`.
-        seed: an integer gives the same draw each time the initializer is used, a
-            `keras.random.SeedGenerator` or `None` another one each time. Without a
-            seed, `keras.utils.set_random_seed` decides.
-        gain: factor on the standard deviation, above 0, or an activation that
-            `calculate_gain` finds it for.
-        fan_in: $n_\mathrm{in}$, where the shape is not to tell it; above 0.
+        seed: with an integer each use draws the same kernel, with a
+            `keras.random.SeedGenerator` or `None` another one. `None` depends on
+            `keras.utils.set_random_seed`.
+        gain: factor on the standard deviation, above 0, or an activation whose gain
+            `calculate_gain` computes.
+        fan_in: $n_\mathrm{in}$, above 0; by default from the shape.
         fan_out: $n_\mathrm{out}$, likewise.
         kernel: `"conv"` (also for dense layers), `"depthwise"` or `"transposed"`.
-        groups: of a convolution.
-        strides: of the layer, an integer or one for each axis.
+        groups: number of groups of a convolution.
+        strides: strides of the layer, an integer or one for each axis.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -86,22 +86,22 @@ class VarianceScaling(Seeded):
     def __init__(
         self,
         scale: float = 1.0,
-        mode: str = "fan_in",
-        distribution: str = "truncated_normal",
+        mode: Mode = "fan_in",
+        distribution: Distribution = "truncated_normal",
         seed: Seed = None,
         *,
         gain: float | Activation = 1.0,
         fan_in: float | None = None,
         fan_out: float | None = None,
-        kernel: str = "conv",
+        kernel: Kind = "conv",
         groups: int = 1,
         strides: Strides = 1,
     ) -> None:
         super().__init__(seed)
         self.scale = _arguments.number("scale", scale, bounds="()")
-        self.mode = _arguments.choice("mode", mode, MODES)
+        self.mode = _arguments.choice("mode", mode, get_args(Mode))
         self.distribution = _arguments.choice(
-            "distribution", distribution, DISTRIBUTIONS
+            "distribution", distribution, get_args(Distribution)
         )
         self.gain = gain_of(gain)
         self.fan_in = _fan("fan_in", fan_in)
@@ -112,8 +112,8 @@ class VarianceScaling(Seeded):
         """Draws a kernel.
 
         Args:
-            shape: of the kernel.
-            dtype: of the kernel; by default `keras.config.floatx()`.
+            shape: shape of the kernel.
+            dtype: dtype of the kernel; by default `keras.config.floatx()`.
 
         Returns:
             The kernel, a tensor.
@@ -125,7 +125,7 @@ class VarianceScaling(Seeded):
         """The formula above, for a kernel whose axes are known."""
         shape = tuple(shape)
         dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
-        # Half precision would round the deviation and thin out the tails.
+        # Half precision would round the deviation and lose values in the tails.
         exact = dtype if dtype == "float64" else "float32"
         sigma = self.gain * math.sqrt(self.scale / self._connections(axes, shape))
         if self.distribution == "uniform":
@@ -150,7 +150,7 @@ class VarianceScaling(Seeded):
         return n or 1.0
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this initializer anew."""
+        """Returns the arguments that create this initializer."""
         return {
             **super().get_config(),
             "scale": self.scale,
@@ -166,20 +166,20 @@ class VarianceScaling(Seeded):
 
 
 class Preset(VarianceScaling):
-    """Base class of the initializers that carry the names of people.
+    """Base class of the initializers with a fixed scale, mode and distribution.
 
     Args:
         seed: as for `VarianceScaling`.
         **kwargs: its arguments from `gain` on.
     """
 
-    _preset: tuple[float, str, str]
+    _preset: tuple[float, Mode, Distribution]
 
     def __init__(self, seed: Seed = None, **kwargs: Any) -> None:
         super().__init__(*self._preset, seed, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that create this initializer anew."""
+        """Returns the arguments that create this initializer."""
         config = super().get_config()
         for name in ("scale", "mode", "distribution"):
             del config[name]

@@ -1,4 +1,4 @@
-"""Initial weights for a model that exists, each kernel by its layer's kind."""
+"""New initial weights for an existing model, by the kind of each layer."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import keras
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._kernel_axes import KernelAxes
 from keras_dnn.initializers._layer_kernels import kernels_of
-from keras_dnn.initializers._seeded import seeds
+from keras_dnn.initializers._seeds import seeds
 from keras_dnn.initializers.variance_scaling import VarianceScaling
 
 
 def initialize(
     model: keras.Model | keras.layers.Layer, initializer: VarianceScaling
 ) -> None:
-    """Draws the kernels of a model or layer anew, each with the fans of its layer.
+    """Draws new kernels for a model or layer, each with the fans of its layer.
 
-    What an initializer must be told about a layer, its kind, groups and strides, is
-    read from the layer: dense layers, `EinsumDense` (also inside attention) and
-    convolutions, be they grouped, strided, transposed, depthwise or separable, in
-    nested models too. In a separable convolution the depthwise half, which no
-    activation follows, gets a scale and gain of 1.
+    The kind, groups and strides of each kernel are read from the layer: dense layers,
+    `EinsumDense` (also inside attention) and convolutions, whether grouped, strided,
+    transposed, depthwise or separable, in nested models too. In a separable convolution
+    the depthwise kernel, which no activation follows, gets a scale and gain of 1.
 
-    No two kernels get the same numbers, with a seed neither. Biases, other kinds of
-    layer and what is frozen keep their values.
+    No two kernels get the same numbers, even with a seed. Biases, other kinds of layers
+    and frozen layers keep their values.
 
     Args:
         model: a built model or layer.
-        initializer: one of this package; its own `kernel`, `groups` and `strides` are
-            not looked at.
+        initializer: a `VarianceScaling` of this package, also one of its presets such
+            as `HeNormal`. Others, `DeltaOrthogonal` and Keras's own too, are refused,
+            since they cannot use the fans of a layer. Its own `kernel`, `groups` and
+            `strides` are ignored.
 
     Raises:
-        ValueError: if the initializer is of another kind, or if the model is not built
-            or has no kernels of these kinds.
+        ValueError: if the initializer is no `VarianceScaling` of this package, or if
+            the model is not built or has no kernels of these kinds.
 
     Example:
         >>> import keras
@@ -56,8 +57,8 @@ def initialize(
     """
     if not isinstance(initializer, VarianceScaling):
         raise ValueError(
-            "initializer must be a VarianceScaling of keras_dnn. Received: "
-            f"initializer={initializer!r}"
+            "initializer must be a VarianceScaling of keras_dnn or one of its presets, "
+            f"such as HeNormal. Received: initializer={initializer!r}"
         )
     layers = [layer for layer in sublayers(model) if kernels_of(layer)]
     if not layers:
@@ -65,22 +66,22 @@ def initialize(
             "model must be built, and have dense layers or convolutions. Received: "
             f"model={model!r}"
         )
-    drawn = seeds(initializer.seed)
-    inner = copy.copy(initializer)
-    inner.scale = inner.gain = 1.0
+    draws = seeds(initializer.seed)
+    unscaled = copy.copy(initializer)
+    unscaled.scale = unscaled.gain = 1.0
     for layer in layers:
-        *halves, last = kernels_of(layer)
-        for variable, axes in halves:
-            _draw(inner, variable, axes, drawn)
-        _draw(initializer, *last, drawn)
+        *without_activation, last = kernels_of(layer)
+        for variable, axes in without_activation:
+            _draw(unscaled, variable, axes, draws)
+        _draw(initializer, *last, draws)
 
 
 def _draw(
     initializer: VarianceScaling,
     variable: keras.Variable,
     axes: KernelAxes,
-    drawn: Iterator[Any],
+    draws: Iterator[Any],
 ) -> None:
     if variable.trainable:
         shape, dtype = tuple(variable.shape), variable.dtype
-        variable.assign(initializer._draw(shape, dtype, axes, next(drawn)))
+        variable.assign(initializer._draw(shape, dtype, axes, next(draws)))

@@ -1,4 +1,4 @@
-"""The notes' table."""
+"""The table of initializers by activation."""
 
 import keras
 import numpy as np
@@ -48,7 +48,7 @@ def test_each_activation_has_its_initializer(family, activation):
 @pytest.mark.parametrize(
     "activation", ["exponential", "nonsense", 3, lambda z: z, layers.Dense(1)]
 )
-def test_what_the_table_lacks_is_refused(activation):
+def test_activations_outside_the_table_are_refused(activation):
     with pytest.raises(ValueError, match=r"activation must be one of linear.*gain="):
         for_activation(activation)
 

@@ -19,18 +19,18 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("dimensions", CONVOLUTIONS)
 @pytest.mark.parametrize("gain", [1.0, 2.5])
-def test_a_convolution_keeps_the_norm_of_every_signal(size, dimensions, gain):
+def test_a_convolution_preserves_the_norm_of_every_signal(size, dimensions, gain):
     layer = CONVOLUTIONS[dimensions](
         7, size, padding="same", kernel_initializer=DeltaOrthogonal(gain)
     )
     x = np.random.default_rng(1).normal(size=(4, *[5] * dimensions, 4))
     y = np.array(layer(x.astype("float32")))
-    axes = -1  # At every place, so for every signal.
+    axes = -1  # At every position, so for every signal.
     expected = gain * np.linalg.norm(x, axis=axes)
     np.testing.assert_allclose(np.linalg.norm(y, axis=axes), expected, rtol=1e-5)
 
 
-def test_each_group_keeps_its_norm():
+def test_each_group_preserves_its_norm():
     layer = keras.layers.Conv2D(
         12,
         3,
@@ -54,9 +54,9 @@ def test_it_is_the_kernel_of_tensorflow_1(shape):
     np.testing.assert_allclose(kernel, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_orthogonal_matrices_are_equally_likely():
-    # Of a uniformly drawn rotation each entry has the mean 0 and variance 1 / n; with
-    # the signs that the algorithm leaves, the diagonal would have a mean far from 0.
+def test_orthogonal_matrices_are_uniformly_distributed():
+    # Each entry of a uniformly drawn rotation has mean 0 and variance 1 / n; without
+    # the correction of signs, the diagonal would have a mean far from 0.
     squares = np.array([DeltaOrthogonal()((1, 3, 3))[0] for _ in range(800)])
     np.testing.assert_allclose(squares.mean(axis=0), 0.0, atol=0.11)
     np.testing.assert_allclose(squares.var(axis=0), 1 / 3, atol=0.09)
@@ -74,12 +74,12 @@ def test_seeds_dtype_and_config():
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 6, 4), (3, 3, 4, 1)])
-def test_fewer_filters_than_channels_cannot_keep_norms(shape):
+def test_fewer_filters_than_channels_cannot_preserve_norms(shape):
     with pytest.raises(ValueError, match=f"{shape[-2]} channels and {shape[-1]} filt"):
         DeltaOrthogonal()(shape)
 
 
-def test_groups_count_their_own_channels():
+def test_channels_are_counted_by_group():
     with pytest.raises(ValueError, match="4 channels and 3 filters in each group"):
         DeltaOrthogonal(groups=2)((3, 4, 6))
 

@@ -67,7 +67,7 @@ def test_float64_functions_are_exact(name):
     }.items(),
 )
 def test_gains_of_smooth_functions(name, function):
-    # For these the plain sum converges faster than any power of the step.
+    # For these the trapezoidal rule converges faster than any power of the step.
     z = np.linspace(-12, 12, 4001)
     mean_square = np.sum(np.exp(-0.5 * z**2) * function(z) ** 2) * (z[1] - z[0])
     expected = (mean_square / math.sqrt(2 * math.pi)) ** -0.5
@@ -91,14 +91,14 @@ def test_exact_values_and_defaults():
     assert calculate_gain("leaky_relu") == math.sqrt(2 / 1.04)
 
 
-def test_a_layer_given_is_not_built():
+def test_a_given_layer_is_not_built():
     layer = keras.layers.PReLU()
     assert calculate_gain(layer) == pytest.approx(math.sqrt(2), rel=1e-7)
     assert not layer.built
     assert layer.weights == []
 
 
-def test_where_pytorch_keeps_the_variance_the_gains_agree():
+def test_gains_equal_those_of_pytorch_that_keep_the_variance():
     init = pytest.importorskip("torch").nn.init
     for name in ("linear", "relu"):
         assert calculate_gain(name) == init.calculate_gain(name)
@@ -129,12 +129,12 @@ def test_pre_activations_keep_unit_variance_through_depth(name):
         lambda z: z[:3],
     ],
 )
-def test_what_has_no_gain_is_refused(activation):
+def test_activations_without_a_gain_are_refused(activation):
     with pytest.raises(ValueError, match=r"activation must .*Received: activation="):
         calculate_gain(activation)
 
 
-def test_a_slope_belongs_to_a_leaky_relu():
+def test_only_a_leaky_relu_has_a_slope():
     with pytest.raises(ValueError, match=r"negative_slope must be None.*'relu'"):
         calculate_gain("relu", 0.1)
     with pytest.raises(ValueError, match=r"negative_slope must .*=-0.1"):

@@ -1,4 +1,4 @@
-"""LSUV: every layer gives unit variance, measured a second way; nothing else moves."""
+"""LSUV: every layer has unit variance, measured a second way; the rest is unchanged."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def batch(*shape, seed=0):
 
 
 def pre_activations(model, names, x):
-    """The deviation of each layer's sum, in a copy of the model without activations."""
+    """The deviation of each layer's sums, in a copy without activations."""
     found = {}
     for name in names:
         layer = model.get_layer(name)
@@ -58,7 +58,7 @@ def test_every_layer_reaches_the_target(target):
     np.testing.assert_allclose(result.after, list(after.values()), rtol=1e-5)
     np.testing.assert_allclose(result.before, list(before.values()), rtol=1e-4)
     assert set(result.iterations) == {1}
-    assert result.left == {}
+    assert result.skipped == {}
 
 
 def test_kernels_are_scaled_orthonormal_matrices():
@@ -130,7 +130,7 @@ def test_a_shared_layer_is_set_once_at_its_first_call():
     assert (x @ shared.kernel.numpy()).std() == pytest.approx(1.0, rel=0.01)
 
 
-def test_frozen_layers_and_layers_in_loops_stay_with_the_reason():
+def test_frozen_layers_and_layers_in_loops_are_skipped_with_the_reason():
     model = keras.Sequential(
         [
             keras.Input((5, 6)),
@@ -144,7 +144,7 @@ def test_frozen_layers_and_layers_in_loops_stay_with_the_reason():
     before = values(model)
     result = lsuv(model, batch(30, 5, 6), verbose=0)
     assert [path.rpartition("/")[2] for path in result.layers] == ["head"]
-    assert sorted(why.partition(" /")[0] for why in result.left.values()) == [
+    assert sorted(why.partition(" /")[0] for why in result.skipped.values()) == [
         "called in the loop of " + model.get_layer("loop").path,
         "frozen",
     ]
@@ -192,7 +192,7 @@ def test_nested_and_subclassed_models_and_attention():
     spare = np.array(model.block.spare.kernel)
     result = lsuv(model, x, verbose=0)
     assert len(result.layers) == 2
-    assert list(result.left.values()) == ["not called"]
+    assert list(result.skipped.values()) == ["not called"]
     np.testing.assert_array_equal(model.block.spare.kernel, spare)
     z = x["x"] @ model.block.dense.kernel.numpy()
     assert z.std() == pytest.approx(1.0, rel=0.01)
@@ -210,7 +210,7 @@ class Spare(keras.Model):
         return self.head(x)
 
 
-def test_adapted_and_unbuilt_layers_stay_with_the_reason():
+def test_adapted_and_unbuilt_layers_are_skipped_with_the_reason():
     model, x = Spare(), batch(64, 6)
     model(x)
     model.head.enable_lora(2)
@@ -218,7 +218,7 @@ def test_adapted_and_unbuilt_layers_stay_with_the_reason():
         lsuv(model, x, verbose=0)
 
 
-def test_layers_of_one_name_are_told_apart():
+def test_layers_of_the_same_name_are_distinguished():
     hidden = [layers.Dense(6, name="same") for _ in range(2)]
     inputs = keras.Input((6,))
     first = keras.Sequential([keras.Input((6,)), hidden[0]], name="first")
@@ -239,7 +239,7 @@ def test_several_inputs_and_half_precision():
     assert dense[0].kernel.dtype == "float32"
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_kernels():
     def kernels(seed):
         keras.utils.set_random_seed(5)
         hidden = [layers.Dense(6), layers.Dense(6)]
@@ -255,7 +255,7 @@ def test_the_seed_decides():
 
 
 class Failing(layers.Layer):
-    """Fails at its second call while it is armed: when the layers below are set."""
+    """Fails at its second call after it is armed: when the layers below are set."""
 
     error = None
     calls = 0
@@ -268,7 +268,7 @@ class Failing(layers.Layer):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
-def test_an_exception_leaves_everything_as_it_was(error):
+def test_an_exception_leaves_the_model_unchanged(error):
     failing = Failing()
     hidden = layers.Dense(6, "relu")
     model = keras.Sequential(

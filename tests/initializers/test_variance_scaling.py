@@ -15,6 +15,7 @@ import keras_dnn
 from keras_dnn import initializers
 from keras_dnn.initializers import HeNormal, VarianceScaling
 from keras_dnn.initializers._layer_kernels import kernels_of
+from tests.initializers.presets import PRESETS
 
 layers = keras.layers
 SIZE = 24
@@ -103,7 +104,7 @@ def counted_fans(layer, shape):
 
 
 def inner(counts):
-    """The mean over whole periods of strides of 1, 2 and 3, away from the border."""
+    """The mean over full periods of strides of 1, 2 and 3, away from the edge."""
     counts = counts.numpy()
     for axis, size in enumerate(counts.shape):
         if size >= SIZE:
@@ -112,34 +113,36 @@ def inner(counts):
 
 
 def deviation(initializer, shape):
-    """The factor on numbers that are the same for each initializer with this seed."""
+    """The factor on the numbers that every initializer draws with this seed."""
     standard = VarianceScaling(1.0, "fan_in", initializer.distribution, 3, fan_in=1.0)
     ratios = np.array(initializer(shape, "float64") / standard(shape, "float64"))
     np.testing.assert_allclose(ratios, ratios.flat[0], rtol=1e-12)
     return ratios.flat[0]
 
 
-@pytest.mark.parametrize(("make", "shape", "told"), CASES.values(), ids=CASES)
-def test_fans_are_the_numbers_of_connections(make, shape, told):
+@pytest.mark.parametrize(("make", "shape", "options"), CASES.values(), ids=CASES)
+def test_fans_are_the_numbers_of_connections(make, shape, options):
     layer = make()
     fan_in, fan_out = counted_fans(layer, shape)
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     for mode, n in modes.items():
         for distribution in ("truncated_normal", "untruncated_normal", "uniform"):
-            initializer = VarianceScaling(2.5, mode, distribution, 3, gain=1.7, **told)
+            initializer = VarianceScaling(
+                2.5, mode, distribution, 3, gain=1.7, **options
+            )
             found = deviation(initializer, tuple(layer.kernel.shape))
             assert found == pytest.approx(1.7 * math.sqrt(2.5 / n), rel=1e-12)
 
 
-@pytest.mark.parametrize(("make", "shape", "told"), CASES.values(), ids=CASES)
-def test_a_layer_tells_the_same_about_its_kernel(make, shape, told):
+@pytest.mark.parametrize(("make", "shape", "options"), CASES.values(), ids=CASES)
+def test_the_axes_of_a_layer_have_the_same_fans(make, shape, options):
     layer = make()
     layer.build((1, *shape))
     ((kernel, known),) = kernels_of(layer)
-    told = VarianceScaling(**told)
+    described = VarianceScaling(**options)
     assert kernel is layer.kernel
     shape = tuple(kernel.shape)
-    expected = told._kernel.axes(len(shape)).fans(shape)
+    expected = described._kernel.axes(len(shape)).fans(shape)
     assert known.fans(shape) == pytest.approx(expected, rel=1e-15)
 
 
@@ -205,7 +208,9 @@ def test_signals_keep_their_variance_through_a_layer(make, mode):
     variances = []
     for seed in range(24):
         layer = make(
-            lambda seed=seed, **told: VarianceScaling(mode=mode, seed=seed, **told)
+            lambda seed=seed, **options: VarianceScaling(
+                mode=mode, seed=seed, **options
+            )
         )
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -220,10 +225,10 @@ def test_signals_keep_their_variance_through_a_layer(make, mode):
     assert np.mean(variances) == pytest.approx(1.0, rel=0.07)
 
 
-# What is drawn
+# Distributions
 
 
-def test_a_truncated_normal_is_widened_by_what_the_cut_takes():
+def test_a_truncated_normal_is_widened_by_the_lost_variance():
     z = np.linspace(-2, 2, 400_001)
     density = np.exp(-0.5 * z**2)
     density[[0, -1]] /= 2
@@ -239,7 +244,7 @@ def test_a_truncated_normal_is_widened_by_what_the_cut_takes():
     ("distribution", "kurtosis"),
     [("truncated_normal", 2.3655), ("untruncated_normal", 3.0), ("uniform", 1.8)],
 )
-def test_each_distribution_has_its_variance_and_its_shape(distribution, kurtosis):
+def test_each_distribution_has_its_variance_and_kurtosis(distribution, kurtosis):
     shape = (1500, 1000)
     w = np.array(VarianceScaling(2.0, "fan_out", distribution, 1)(shape), "float64")
     # Six standard deviations of the estimates.
@@ -250,37 +255,13 @@ def test_each_distribution_has_its_variance_and_its_shape(distribution, kurtosis
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", None])
-def test_the_dtype_changes_no_number_but_by_rounding(dtype):
+def test_the_dtype_changes_numbers_by_rounding_only(dtype):
     w = HeNormal(seed=1)((300, 200), dtype)
     assert keras.backend.standardize_dtype(w.dtype) == (dtype or "float32")
     if dtype != "float64":
         w = keras.ops.convert_to_numpy(keras.ops.cast(w, "float32"))
         exact = np.array(HeNormal(seed=1)((300, 200), "float32"))
         np.testing.assert_allclose(w, exact, rtol=2**-8, atol=1e-7)
-
-
-PRESETS = {
-    "GlorotNormal": (1.0, "fan_avg", "truncated_normal"),
-    "GlorotUniform": (1.0, "fan_avg", "uniform"),
-    "HeNormal": (2.0, "fan_in", "truncated_normal"),
-    "HeUniform": (2.0, "fan_in", "uniform"),
-    "LeCunNormal": (1.0, "fan_in", "truncated_normal"),
-    "LeCunUniform": (1.0, "fan_in", "uniform"),
-}
-
-
-@pytest.mark.parametrize(("name", "rule"), PRESETS.items(), ids=PRESETS)
-@pytest.mark.parametrize("shape", [(30, 50), (3, 3, 4, 8)])
-def test_presets_are_the_core_and_keras_where_keras_is_right(name, rule, shape):
-    preset = getattr(initializers, name)
-    theirs = getattr(keras.initializers, name.replace("LeCun", "Lecun"))
-    w = preset(5)(shape)
-    np.testing.assert_array_equal(w, VarianceScaling(*rule, seed=5)(shape))
-    np.testing.assert_allclose(w, theirs(5)(shape), rtol=1e-5, atol=1e-7)
-    told = {"kernel": "transposed", "strides": 2, "gain": 3.0}
-    np.testing.assert_array_equal(
-        preset(5, **told)(shape), VarianceScaling(*rule, seed=5, **told)(shape)
-    )
 
 
 def test_a_gain_may_be_an_activation():
@@ -295,14 +276,14 @@ def test_a_gain_may_be_an_activation():
 @pytest.mark.parametrize(
     ("mode", "n"), [("fan_in", 0.25), ("fan_out", 6.0), ("fan_avg", 3.125)]
 )
-def test_fans_can_be_told(mode, n):
+def test_fans_can_be_given(mode, n):
     initializer = VarianceScaling(
         mode=mode, distribution="uniform", seed=3, fan_in=0.25, fan_out=6
     )
     assert deviation(initializer, (2, 3)) == pytest.approx(n**-0.5, rel=1e-12)
 
 
-def test_one_fan_told_leaves_the_other():
+def test_one_given_fan_does_not_change_the_other():
     initializer = VarianceScaling(mode="fan_avg", seed=3, fan_out=6)
     assert deviation(initializer, (2, 3)) == pytest.approx(0.5, rel=1e-12)
 
@@ -310,16 +291,16 @@ def test_one_fan_told_leaves_the_other():
 # Seeds
 
 
-def test_each_use_without_a_seed_draws_anew():
+def test_each_use_without_a_seed_draws_other_numbers():
     initializer = HeNormal()
     first, second = initializer((20, 20)), initializer((20, 20))
     assert (np.array(first) != np.array(second)).mean() > 0.99
-    # Keras's own draw the same numbers again.
+    # Keras's own draws the same numbers again.
     initializer = keras.initializers.HeNormal()
     np.testing.assert_array_equal(initializer((20, 20)), initializer((20, 20)))
 
 
-def test_an_instance_that_layers_share_gives_each_its_own_kernel():
+def test_layers_that_share_an_instance_get_different_kernels():
     initializer = HeNormal()
     model = keras.Sequential(
         [keras.Input((8,))]
@@ -329,7 +310,7 @@ def test_an_instance_that_layers_share_gives_each_its_own_kernel():
     assert (first.numpy() != second.numpy()).mean() > 0.99
 
 
-def test_seeds_decide_the_draws():
+def test_seeds_determine_the_draws():
     def drawn(seed):
         initializer = HeNormal(seed)
         return [np.array(initializer((5, 5))) for _ in range(2)]
@@ -341,7 +322,7 @@ def test_seeds_decide_the_draws():
     np.testing.assert_array_equal(generated, drawn(keras.random.SeedGenerator(1)))
 
 
-def test_the_global_seed_decides_draws_without_a_seed():
+def test_the_global_seed_determines_draws_without_a_seed():
     def drawn():
         keras.utils.set_random_seed(3)
         return np.array(HeNormal()((5, 5)))
@@ -353,7 +334,7 @@ def test_the_global_seed_decides_draws_without_a_seed():
 
 
 @pytest.mark.parametrize("name", [*PRESETS, "VarianceScaling"])
-def test_config_creates_it_anew(name):
+def test_config_creates_the_same_initializer(name):
     initializer = getattr(initializers, name)(
         seed=5, gain="tanh", fan_out=2.5, kernel="transposed", strides=[2, 1]
     )
@@ -422,7 +403,7 @@ def test_a_saved_model_loads_in_a_new_process(tmp_path):
     )
 
 
-# What is refused
+# Bad arguments
 
 
 @pytest.mark.parametrize(

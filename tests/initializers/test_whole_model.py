@@ -1,4 +1,4 @@
-"""A whole model's kernels, each with the fans of its layer."""
+"""New kernels of a model, each with the fans of its layer."""
 
 import math
 
@@ -6,7 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dnn.initializers import GlorotUniform, HeNormal, VarianceScaling, initialize
+from keras_dnn.initializers import (
+    DeltaOrthogonal,
+    GlorotUniform,
+    HeNormal,
+    VarianceScaling,
+    initialize,
+)
 
 layers = keras.layers
 
@@ -56,7 +62,7 @@ def two():
 
 
 @pytest.mark.parametrize("seed", [None, 3, "generator"])
-def test_no_two_kernels_are_equal_and_seeds_decide(seed):
+def test_no_two_kernels_are_equal_and_seeds_determine_them(seed):
     def drawn():
         keras.utils.set_random_seed(1)
         model = two()
@@ -69,7 +75,7 @@ def test_no_two_kernels_are_equal_and_seeds_decide(seed):
     np.testing.assert_array_equal(drawn(), [first, second])
 
 
-def test_frozen_layers_biases_and_the_initializer_stay():
+def test_frozen_layers_biases_and_the_initializer_are_unchanged():
     model = all_kinds()
     model.get_layer("grouped").trainable = False
     for layer in model.layers:
@@ -87,7 +93,7 @@ def test_frozen_layers_biases_and_the_initializer_stay():
     assert (initializer.scale, initializer.gain) == (2.0, 3.0)
 
 
-def test_one_layer_can_be_drawn_alone():
+def test_one_layer_can_be_initialised_alone():
     model = two()
     first = np.array(model.layers[0].kernel)
     initialize(model.layers[1], GlorotUniform(seed=1))
@@ -108,16 +114,19 @@ def test_attention_is_initialized_too():
 
 
 @pytest.mark.parametrize(
-    "initializer", ["he_normal", keras.initializers.HeNormal(), HeNormal]
+    "initializer",
+    ["he_normal", keras.initializers.HeNormal(), HeNormal, DeltaOrthogonal()],
 )
 def test_other_initializers_are_refused(initializer):
-    with pytest.raises(ValueError, match=r"initializer must be.*Received: initiali"):
+    with pytest.raises(
+        ValueError, match=r"initializer must be a VarianceScaling.*Received: i"
+    ):
         initialize(two(), initializer)
 
 
 @pytest.mark.parametrize(
     "model", [layers.Dense(3), layers.Flatten(), keras.Sequential([layers.Dense(3)])]
 )
-def test_what_has_no_kernels_is_refused(model):
+def test_models_without_kernels_are_refused(model):
     with pytest.raises(ValueError, match="model must be built, and have dense"):
         initialize(model, HeNormal())
