@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -31,7 +33,7 @@ class Memorised(NamedTuple):
 
 
 def memorise(examination: Examination, enough: float) -> Memorised | None:
-    """Trains on a few examples with Adam, without dropout and penalties.
+    """Trains on a few examples with Adam, without dropout, penalties and constraints.
 
     The model is the same afterwards.
 
@@ -52,8 +54,8 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
         lambda part: None if part is None else part[:examples],
         (examination.x, examination.y, examination.sample_weight),
     )
-    optimizer = Adam()
     with model.distribute_strategy.scope():
+        optimizer = Adam()
         optimizer.build(weights)
 
     def step() -> Tensor:
@@ -65,7 +67,7 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
     # Tracing a large network takes longer than its few steps.
     call = step if is_large else tf.function(step)
     first, best, done = 0.0, np.inf, 0
-    with unchanged_by_calls(model), without_noise(model):
+    with unchanged_by_calls(model), without_noise(model), _unconstrained(weights):
         for rate in LEARNING_RATES:
             with restored([*model.variables, *optimizer.variables]):
                 optimizer.learning_rate = rate
@@ -85,3 +87,16 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
         return None
     rows = len(keras.tree.flatten(examination.x)[0])
     return Memorised(first, float(best), done, min(examples, rows))
+
+
+@contextlib.contextmanager
+def _unconstrained(variables: Sequence[keras.Variable]) -> Iterator[None]:
+    """Takes constraints off variables, and puts them back at the end."""
+    constraints = [variable.constraint for variable in variables]
+    try:
+        for variable in variables:
+            variable.constraint = None
+        yield
+    finally:
+        for variable, constraint in zip(variables, constraints, strict=True):
+            variable.constraint = constraint

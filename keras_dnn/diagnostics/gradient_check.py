@@ -21,7 +21,7 @@ from keras_dnn.diagnostics._central_differences import (
     rounding,
     slope_of,
 )
-from keras_dnn.diagnostics._float64 import copied, in_float64
+from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -175,8 +175,8 @@ def check_gradients(
     loss = model.loss if loss is None and getattr(model, "compiled", False) else loss
     if loss is None:
         raise ValueError("loss must be given, or the model compiled. Received: None")
-    with in_float64(), same_randomness():
-        copy = copied(model, loss)
+    with float64_by_default(), same_randomness():
+        copy = float64_copy(model, loss)
         if not copy.trainable_variables:
             raise ValueError(
                 f"model must have trainable weights. Received: model={model!r}"

@@ -64,6 +64,13 @@ def test_dropout_is_off_while_a_few_examples_are_memorised():
     assert model.layers[-2].rate == 0.98
 
 
+def test_constraints_are_off_while_a_few_examples_are_memorised():
+    constraint = keras.constraints.MaxNorm(1e-3)
+    model = networks.network(depth=2, kernel_constraint=constraint)
+    assert not found(model, networks.digits(), "tiny-batch")
+    assert model.layers[0].kernel.constraint is constraint
+
+
 def test_the_first_loss_is_judged_without_dropout():
     x, y = networks.digits()
 

@@ -1,4 +1,4 @@
-"""Right gradients pass, wrong ones don't, kinks are no errors, nothing changes."""
+"""Correct gradients pass, wrong ones do not; kinks are no errors; nothing changes."""
 
 import random
 
@@ -47,7 +47,7 @@ def dense(*middle, activation="tanh"):
     return model
 
 
-def test_right_gradients_pass():
+def test_correct_gradients_pass():
     found = check_gradients(dense(), *networks.digits())
     assert found.passed
     assert found.difference < 1e-7
@@ -63,7 +63,7 @@ def test_a_wrong_factor_is_found(factor):
     found = check_gradients(model, *networks.digits())
     assert not found.passed
     assert "WRONG" in str(found)
-    # Above the layer gradients are right. Below it the penalty's share is, too.
+    # Gradients are correct above the layer; below it, those of the penalty are.
     assert (found.differences[2:] < 1e-7).all()
     assert found.differences[1] == pytest.approx(
         abs(1 - factor) / (1 + abs(factor)), rel=1e-3
@@ -109,7 +109,7 @@ def test_coordinates_are_drawn():
 
 
 def test_a_point_on_a_kink_is_no_error():
-    """All units begin exactly at the kink: no inputs, no biases."""
+    """Without inputs and biases all units start exactly on the kink."""
     model = dense(activation="relu")
     x, y = networks.digits()
     found = check_gradients(model, 0 * x, y)
@@ -117,7 +117,7 @@ def test_a_point_on_a_kink_is_no_error():
     assert found.kinks[1] > 0
 
 
-def test_a_kink_within_the_step_is_passed_by():
+def test_a_kink_within_the_step_does_not_matter():
     model = dense(activation="relu")
     model.layers[0].bias.assign(np.full(6, 2e-6))
     x, y = networks.digits()
@@ -131,7 +131,7 @@ def test_a_wrong_gradient_is_not_excused_by_kinks():
     assert not check_gradients(model, *networks.digits()).passed
 
 
-# What is held -------------------------------------------------------------------------
+# What stays fixed ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -160,7 +160,7 @@ def test_nothing_changes():
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_the_floats_are_as_before_after_an_error():
+def test_float_types_are_restored_after_an_error():
     with pytest.raises(ValueError, match="loss must be given"):
         check_gradients(keras.Sequential([keras.Input((2,))]), np.ones((1, 2)), None)
     with pytest.raises(ValueError):  # noqa: PT011
@@ -236,7 +236,7 @@ def test_a_model_that_cannot_be_copied():
         check_gradients(model, np.ones((2, 3)), np.ones((2, 1)))
 
 
-def test_it_is_drawn():
+def test_the_result_is_drawn():
     found = check_gradients(dense(), *networks.digits(), coordinates=2)
     assert found.plot().axes[0].get_title(loc="left") == "Gradient check"
 

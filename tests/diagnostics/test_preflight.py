@@ -210,6 +210,17 @@ def test_a_subclassed_model():
     assert preflight(model, 1000 * x, y, verbose=0).findings
 
 
+def test_on_two_replicas(two_replicas):
+    data = networks.digits()
+    with two_replicas.scope():
+        model = networks.network(depth=2)
+    before = [v.numpy() for v in model.variables]
+    preflight(model, *data, verbose=0).assert_healthy()
+    assert "tiny-batch" in preflight(model, *data, verbose=0).checked
+    for old, new in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_other_types(dtype):
     keras.config.set_dtype_policy(dtype)

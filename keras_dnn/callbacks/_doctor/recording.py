@@ -111,6 +111,7 @@ class Recording:
             for i, name in enumerate(gradients.names)
             if dimensions.get(name, 0) > 1 and not name.endswith("embeddings")
         ]
+        assert gradients.ratios is not None  # They are recorded by default.
         return {
             "steps": gradients.steps,
             "kernels": [gradients.names[i] for i in columns],
