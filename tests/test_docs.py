@@ -44,6 +44,7 @@ PAGES_WITH_EXAMPLES = (
     "docs/guides/several_workers.md",
     "docs/guides/shipping_a_fast_model.md",
     "docs/guides/what_the_model_does_not_know.md",
+    "docs/guides/writing_a_probe.md",
     "docs/guides/writing_model_surgery.md",
 )
 

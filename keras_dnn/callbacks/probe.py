@@ -166,8 +166,9 @@ class Probe(keras.callbacks.Callback):
             dtype: its type.
 
         Returns:
-            A `tf.Variable`. Each replica has its own copy; all of them must write the
-            same value, as they do with the gradients and weights that hooks are given.
+            A `tf.Variable`, whose `numpy()` reads it on the host. Each replica has its
+            own copy; all of them must write the same value, as they do with what is
+            computed from the losses, gradients and weights that hooks are given.
         """
         return step_variable(shape, dtype)
 

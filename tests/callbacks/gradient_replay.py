@@ -1,5 +1,6 @@
 """A second implementation of what `GradientNorms` tells, and what it is tried on."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -67,14 +68,25 @@ def divide(update, weight):
     return update / weight if weight else np.nan
 
 
-def replay(model, optimizer, batches, *, clips=None, loss=None, accumulate=1, scale=1):
-    """Trains `model` by hand and says what it saw.
+class Update(NamedTuple):
+    """One update of a replay, an array for each variable."""
+
+    gradients: list[np.ndarray]
+    clipped: list[np.ndarray]
+    before: list[np.ndarray]
+    moved: list[np.ndarray]
+
+
+def updates(
+    model, optimizer, batches, *, clips=None, loss=None, accumulate=1, scale=1
+) -> Iterator[Update]:
+    """Trains `model` by hand and gives each update.
 
     `optimizer` neither clips nor accumulates: that is done here, and so is skipping
     a gradient that a loss `scale` makes overflow, and halving the scale.
     """
     loss = loss or keras.losses.MeanSquaredError()
-    rows, micro = [], []
+    micro = []
     for x, y in batches:
         with tf.GradientTape() as tape:
             value = loss(y, model(x, training=True)) * scale
@@ -98,19 +110,27 @@ def replay(model, optimizer, batches, *, clips=None, loss=None, accumulate=1, sc
         # Otherwise as they are: Keras trains otherwise on rows that are added up.
         optimizer.apply(raw, weights)
         moved = [w.numpy() - b for w, b in zip(weights, before, strict=True)]
-        rows.append(
-            (
-                [length([g]) for g in gradients],
-                [length([g]) for g in clipped],
-                [
-                    divide(length([m]), length([b]))
-                    for m, b in zip(moved, before, strict=True)
-                ],
-                length(gradients),
-                length(clipped),
-                divide(length(moved), length(before)),
-            )
+        yield Update(gradients, clipped, before, moved)
+
+
+def replay(model, optimizer, batches, **options):
+    """What `GradientNorms` must record of a training; see `updates`."""
+    rows = [
+        (
+            [length([g]) for g in gradients],
+            [length([g]) for g in clipped],
+            [
+                divide(length([m]), length([b]))
+                for m, b in zip(moved, before, strict=True)
+            ],
+            length(gradients),
+            length(clipped),
+            divide(length(moved), length(before)),
         )
+        for gradients, clipped, before, moved in updates(
+            model, optimizer, batches, **options
+        )
+    ]
     return Truth(*map(np.array, zip(*rows, strict=True)))
 
 

@@ -105,6 +105,7 @@ class Recording:
 
     def _of_gradients(self, model: keras.Model) -> dict[str, Any]:
         gradients = self._gradients
+        assert gradients.ratios is not None
         dimensions = {v.path: len(v.shape) for v in model.variables}
         columns = [
             i
