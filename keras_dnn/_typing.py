@@ -8,6 +8,9 @@ import keras
 Tensor: TypeAlias = Any
 """A tensor or variable of the Keras backend in use (none of them is typed)."""
 
+Shape: TypeAlias = tuple[int | None, ...]
+"""The shape of a tensor, with `None` where a size may vary."""
+
 HyperparameterValue: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Tensor]
 )

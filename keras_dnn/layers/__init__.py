@@ -1,4 +1,4 @@
-"""Random layers that stay so at inference, and layers for many classes and places."""
+"""Layers that stay random at inference, and layers for many classes."""
 
 from keras_dnn.layers.bias_map import BiasMap
 from keras_dnn.layers.hierarchical_crossentropy import HierarchicalCrossentropy

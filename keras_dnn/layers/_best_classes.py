@@ -18,13 +18,14 @@ def best_classes(
     """The largest logarithms of probability and their classes, for each example.
 
     No class is more probable than its cluster. So the search takes clusters in the
-    order of their probability, and ends at one below the worst of the best found.
+    order of their probability, and stops at one that is less probable than the worst of
+    the best classes found.
 
     Args:
         clusters: log-probabilities of shape examples × clusters.
         hidden: of shape examples × units.
         classes_in: gives log-probabilities in a cluster for one example, and classes.
-        top_k: how many.
+        top_k: how many classes to find.
     """
     n_clusters = clusters.shape[-1]
 

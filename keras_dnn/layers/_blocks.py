@@ -1,9 +1,9 @@
-"""Examples of one cluster side by side, so that its weights are read once.
+"""Examples grouped by cluster, so that the weights of a cluster are read once.
 
-Weights of its own for each example would be copied as often as a cluster occurs in the
-batch, and named as often in the gradient. Here examples are sorted by cluster and put
-in blocks of a few, each of one cluster: a batch of N examples reads the weights of no
-more than C + N / size of the C clusters, whatever the classes are.
+If weights were gathered for each example, those of a cluster would be copied as often
+as it occurs in the batch, and would appear as often in the gradient. Here examples are
+sorted by cluster and divided into small blocks, each of one cluster: a batch of N
+examples reads the weights of at most C + N / size clusters, whatever the classes are.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ SIZE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
-    """Where the examples of a batch stand.
+    """The examples of a batch, divided into blocks of one cluster each.
 
     Attributes:
         clusters: the cluster of each block.
         first: the first block of the cluster of each block.
-        examples: the example at each place, of shape blocks × size; any where none is.
+        examples: the example at each place, of shape blocks × size; arbitrary where the
+            place is empty.
         places: the place of each example, counted through all blocks.
     """
 
@@ -42,19 +43,19 @@ class Blocks:
         # Not `ops.take`, which reads all of the table first: once rows of a variable
         # have been updated in place, TensorFlow copies it at each such reading.
         rows = tf.gather(getattr(table, "value", table), self.clusters)
-        return _name_once(rows, self.clusters, self.first)
+        return _with_summed_gradient(rows, self.clusters, self.first)
 
 
 def look_up(table: Tensor, indices: Tensor) -> Tensor:
-    """Numbers from a short table; an index beyond it is an error where that can be.
+    """Numbers from a short table; TensorFlow raises for an index outside it on a CPU.
 
-    Keras's function counts negative ones from the end.
+    Keras's function counts negative indices from the end.
     """
     return ops.take(table, indices) if tf is None else tf.gather(table, indices)
 
 
 def in_blocks(cluster: Tensor, n_clusters: int, size: int = SIZE) -> Blocks:
-    """Puts examples, given the cluster of each, in blocks of one cluster."""
+    """Divides examples, given the cluster of each, into blocks of one cluster."""
     n_examples = ops.shape(cluster)[0]
     order = ops.cast(ops.argsort(cluster), "int32")
     cluster = ops.take(ops.cast(cluster, "int32"), order)
@@ -85,25 +86,25 @@ def in_blocks(cluster: Tensor, n_clusters: int, size: int = SIZE) -> Blocks:
     )
 
 
-def _name_once(rows: Tensor, clusters: Tensor, first: Tensor) -> Tensor:
+def _with_summed_gradient(rows: Tensor, clusters: Tensor, first: Tensor) -> Tensor:
     """Rows whose gradient is summed in the first block of each cluster.
 
-    Keras's optimizers square parts of a row's gradient before they sum them. What is
-    left of the other parts is zeros.
+    Keras's optimizers square the parts of a row's gradient before they sum them. In all
+    other blocks of the cluster the gradient is zero.
     """
     numbers = tf.range(tf.shape(clusters)[0])
     others = tf.where(numbers != first)
-    heads = tf.gather_nd(first, others)[:, tf.newaxis]
+    first_blocks = tf.gather_nd(first, others)[:, tf.newaxis]
 
     def summed(upstream: Tensor) -> Tensor:
         parts = tf.gather_nd(upstream, others)
-        kept = tf.tensor_scatter_nd_update(upstream, others, tf.zeros_like(parts))
-        return tf.tensor_scatter_nd_add(kept, heads, parts)
+        rest = tf.tensor_scatter_nd_update(upstream, others, tf.zeros_like(parts))
+        return tf.tensor_scatter_nd_add(rest, first_blocks, parts)
 
     @tf.custom_gradient
     def summed_backwards(rows: Tensor) -> Tensor:
         def backwards(upstream: Tensor) -> Tensor:
-            # Most batches have none, and a sum copies all rows.
+            # Most batches have no such blocks, and a sum copies all rows.
             return tf.cond(
                 tf.size(others) > 0, lambda: summed(upstream), lambda: upstream
             )

@@ -29,7 +29,7 @@ def rates(layer: Any) -> tuple[float, ...]:
 
 
 def noise(layer: Any) -> tuple[float, ...]:
-    """The numbers that say how a layer without dropout makes noise, if it does."""
+    """The numbers that say how much noise a layer without dropout makes, if any."""
     if isinstance(layer, layers.GaussianNoise):
         return (layer.stddev,) if layer.stddev else ()
     if isinstance(layer, RReLU):
@@ -54,7 +54,7 @@ def switched_on(chosen: Iterable[keras.layers.Layer]) -> Iterator[None]:
 def in_training_mode(layer: Any) -> Callable[..., Tensor]:
     """The layer's `call` with `training=True`."""
     call = layer.call
-    # A dropout of somebody's own may be random without being told to.
+    # A user's dropout may be random whatever `training` says.
     forced = {"training": True} if has_training_argument(layer) else {}
 
     def trained_call(*args: Any, **kwargs: Any) -> Tensor:

@@ -1,14 +1,18 @@
-"""Which cluster each class belongs to, and where it stands in it."""
+"""Which cluster each class belongs to, and its position in the cluster."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from keras_dnn import _arguments
+
+Clusters: TypeAlias = int | Sequence[int] | np.ndarray | None
+Frequencies: TypeAlias = Sequence[float] | np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +21,7 @@ class TwoLevels:
 
     Attributes:
         cluster_of: the cluster of each class.
-        position_of: the place of each class in its cluster.
+        position_of: the position of each class in its cluster.
         sizes: how many classes each cluster has.
     """
 
@@ -27,7 +31,7 @@ class TwoLevels:
 
     @property
     def width(self) -> int:
-        """Places in each row of a table of clusters; the last of some are empty."""
+        """Places in each row of a table of clusters; some are empty."""
         return int(self.sizes.max())
 
     def class_at(self) -> np.ndarray:
@@ -41,8 +45,10 @@ class TwoLevels:
         return np.arange(self.width) < self.sizes[:, np.newaxis]
 
 
-def two_levels(n_classes: int, clusters: Any, frequencies: Any) -> TwoLevels:
-    """Puts classes in clusters as the arguments of `HierarchicalSoftmax` say."""
+def two_levels(
+    n_classes: int, clusters: Clusters, frequencies: Frequencies
+) -> TwoLevels:
+    """Divides classes into clusters as the arguments of `HierarchicalSoftmax` say."""
     if clusters is None:
         clusters = min(n_classes, math.isqrt(16 * n_classes - 1) + 1)
     if np.ndim(clusters):
@@ -51,7 +57,7 @@ def two_levels(n_classes: int, clusters: Any, frequencies: Any) -> TwoLevels:
                 "frequencies decide about clusters and can't be given with them. "
                 "Received: both clusters, one for each class, and frequencies"
             )
-        return _numbered(_given(n_classes, clusters))
+        return _numbered(_given_clusters(n_classes, clusters))
     count = _arguments.count("clusters", clusters)
     if count > n_classes:
         raise ValueError(
@@ -60,7 +66,7 @@ def two_levels(n_classes: int, clusters: Any, frequencies: Any) -> TwoLevels:
         )
     order = np.arange(n_classes)
     if frequencies is not None:
-        order = np.argsort(-_checked(n_classes, frequencies), kind="stable")
+        order = np.argsort(-_checked_frequencies(n_classes, frequencies), kind="stable")
     cluster_of = np.empty(n_classes, "int32")
     for cluster, classes in enumerate(np.array_split(order, count)):
         cluster_of[classes] = cluster
@@ -68,7 +74,7 @@ def two_levels(n_classes: int, clusters: Any, frequencies: Any) -> TwoLevels:
 
 
 def _numbered(cluster_of: np.ndarray) -> TwoLevels:
-    """Numbers the classes of each cluster in their order."""
+    """Numbers the classes of each cluster in the order of all classes."""
     sizes = np.bincount(cluster_of)
     order = np.argsort(cluster_of, kind="stable")
     position_of = np.empty(len(cluster_of), "int32")
@@ -77,7 +83,7 @@ def _numbered(cluster_of: np.ndarray) -> TwoLevels:
     return TwoLevels(cluster_of, position_of, sizes.astype("int32"))
 
 
-def _given(n_classes: int, clusters: Any) -> np.ndarray:
+def _given_clusters(n_classes: int, clusters: Clusters) -> np.ndarray:
     given = np.asarray(clusters)
     if given.shape != (n_classes,) or given.dtype.kind not in "iu":
         raise ValueError(
@@ -94,7 +100,7 @@ def _given(n_classes: int, clusters: Any) -> np.ndarray:
     return given.astype("int32")
 
 
-def _checked(n_classes: int, frequencies: Any) -> np.ndarray:
+def _checked_frequencies(n_classes: int, frequencies: Frequencies) -> np.ndarray:
     found = np.asarray(frequencies, "float64")
     if found.shape != (n_classes,):
         raise ValueError(

@@ -1,36 +1,36 @@
-"""A bias for each place, not only for each channel."""
+"""A bias for each position, not only for each channel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class BiasMap(keras.layers.Layer):
-    r"""Adds a weight to each place of its input, then applies an activation.
+    r"""Adds a weight to each position of its input, then applies an activation.
 
     $$
     y = f(x + b)
     $$
 
-    `fold_batch_norm` puts one behind a convolution that pads with zeros, when it folds
-    a batch norm into it from the front: in the border, where the zeros are, the batch
-    norm's shift is missing, so that the bias differs from that inside.
+    `fold_batch_norm` adds one after a convolution with zero padding when it folds the
+    batch norm before it: at the border, where the kernel covers zeros, the batch norm's
+    shift is missing, so the bias there differs from that of the interior.
 
     Args:
-        shape: of the bias, without the batch, such as `(height, width, channels)`; an
-            axis of length 1 has the same bias everywhere.
+        shape: of the bias, without the batch, such as `(height, width, channels)`; it
+            is the same everywhere along an axis of length 1.
         activation: as `keras.layers.Dense` takes it.
         **kwargs: the arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if `shape` is not made of positive integers.
+        ValueError: if `shape` does not consist of positive integers.
 
     Example:
         >>> import numpy as np
@@ -47,7 +47,10 @@ class BiasMap(keras.layers.Layer):
     """
 
     def __init__(
-        self, shape: Sequence[int], activation: Any = None, **kwargs: Any
+        self,
+        shape: Sequence[int],
+        activation: str | Callable[[Tensor], Tensor] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         lengths = _arguments.several("shape", shape)
@@ -55,15 +58,13 @@ class BiasMap(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Shape) -> None:
         self.bias = self.add_weight(name="bias", shape=self.shape, initializer="zeros")
 
     def call(self, inputs: Tensor) -> Tensor:
         return self.activation(keras.ops.add(inputs, self.bias))
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

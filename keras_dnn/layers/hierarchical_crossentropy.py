@@ -1,11 +1,11 @@
-"""The loss of a hierarchical softmax, which reads no more than it needs.
+"""The loss of a hierarchical softmax, which computes no more than it needs.
 
-It lives with its layer, as neither is of use without the other.
+It is next to its layer, because neither is useful without the other.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypeAlias
 
 import keras
 from keras import ops
@@ -13,6 +13,10 @@ from keras import ops
 from keras_dnn._keras.losses import reduced
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._deferred import deferred
+
+Reduction: TypeAlias = Literal[
+    "sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"
+]
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
@@ -23,11 +27,11 @@ class HierarchicalCrossentropy(keras.losses.Loss):
     -\ln p(y \mid h) = -\ln p(c(y) \mid h) - \ln p(y \mid c(y), h)
     $$
 
-    The number is that of `keras.losses.SparseCategoricalCrossentropy` on the layer's
-    output. But only the clusters and the classes in the cluster of each target are
-    computed: the layer notes on its output where it came from, as Keras notes a mask,
-    and in a compiled step the output itself, which then nobody reads, is left out.
-    On anything else, such as an array from `predict`, it is Keras's function.
+    Its value is that of `keras.losses.SparseCategoricalCrossentropy` on the layer's
+    output. But it computes only the clusters and the classes in each target's cluster:
+    the layer attaches its inputs to its output, as Keras attaches a mask, and a
+    compiled step leaves out the output itself, which nothing reads any more. For
+    anything else, such as an array from `predict`, it is Keras's function.
 
     Targets are integers of shape `(...)` or `(..., 1)` for outputs of shape
     `(..., n_classes)`. Masks and sample weights count as in every loss of Keras.
@@ -58,9 +62,9 @@ class HierarchicalCrossentropy(keras.losses.Loss):
 
     def __init__(
         self,
-        reduction: str | None = "sum_over_batch_size",
+        reduction: Reduction | None = "sum_over_batch_size",
         name: str = "hierarchical_crossentropy",
-        dtype: Any = None,
+        dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 

@@ -15,17 +15,17 @@ from keras import ops
 
 from keras_dnn import _arguments
 from keras_dnn._precision import at_least_float32
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import Shape, Tensor
 from keras_dnn.initializers import GlorotUniform
 from keras_dnn.layers._blocks import in_blocks, look_up
 from keras_dnn.layers._deferred import defer
 from keras_dnn.layers._log_softmax import log_softmax
-from keras_dnn.layers._two_levels import two_levels
+from keras_dnn.layers._two_levels import Clusters, Frequencies, two_levels
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class HierarchicalSoftmax(keras.layers.Layer):
-    r"""An output layer for many classes, trained at the cost of few.
+    r"""An output layer for many classes, trained at the cost of a few.
 
     Each class $y$ belongs to one cluster $c(y)$, and
 
@@ -36,24 +36,24 @@ class HierarchicalSoftmax(keras.layers.Layer):
     $$
 
     With $4 \sqrt V$ clusters of $\sqrt V / 4$ classes the logarithm of one probability
-    costs $4.25 \sqrt V$ products in place of $V$. Trained with
-    `keras_dnn.layers.HierarchicalCrossentropy` no more than these are computed; `fit`
-    and `evaluate` are Keras's own. `predict` gives the exact distribution over all
-    classes, in float32 under mixed precision. Another loss, or a metric such as
-    accuracy, may be used; it needs the whole distribution, and `fit` then pays for it.
+    costs $4.25 \sqrt V$ products in place of $V$. Training with
+    `keras_dnn.layers.HierarchicalCrossentropy` computes only these; `fit` and
+    `evaluate` are Keras's own. `predict` gives the exact distribution over all classes,
+    in float32 under mixed precision. Another loss, or a metric such as accuracy, works
+    too; it needs the whole distribution, and makes `fit` as expensive as that.
 
     Args:
         n_classes: how many classes there are; targets are integers below it.
         clusters: how many clusters, or a list with the cluster of each class, counted
-            from 0; 4 √`n_classes` by default. Clusters of classes that are alike train
-            best: the guide "Many classes" makes some. They are padded to the size of
-            the largest. One example alone is cheapest with √`n_classes`; a batch shares
-            the weights of the clusters, but reads those of all classes in each cluster
-            that it meets, and is cheapest with several times as many.
-        frequencies: how often each class occurs. Classes are then put in clusters in
-            the order of their frequency, so that a batch meets few clusters; without
-            it in their own order, which is the same where classes are numbered by
-            frequency.
+            from 0; 4 √`n_classes` by default. Clusters of similar classes train best:
+            the guide "Many classes" shows how to make some. They are padded to the size
+            of the largest. A single example is cheapest with √`n_classes`; a batch
+            shares the weights of the clusters, but reads those of all classes in each
+            cluster that occurs in it, and is cheapest with several times as many.
+        frequencies: how often each class occurs. Classes are then divided into clusters
+            in the order of their frequency, so that few clusters occur in a batch.
+            Without it they are divided in the order of their numbers, which is the same
+            if classes are numbered by frequency.
         probabilities_in_training: `False` gives NaN for probabilities in training mode,
             for a loss that doesn't read them: metrics are then NaN in `fit`, and right
             in validation, `evaluate` and `predict`. It saves a copy of all weights,
@@ -63,7 +63,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
 
     Raises:
         ValueError: if `n_classes` is less than 2, there are more clusters than
-            classes, a cluster is empty, or a list has another length than `n_classes`.
+            classes, a cluster is empty, or the length of a list is not `n_classes`.
 
     Example:
         >>> import keras
@@ -87,8 +87,8 @@ class HierarchicalSoftmax(keras.layers.Layer):
     def __init__(
         self,
         n_classes: int,
-        clusters: int | list[int] | np.ndarray | None = None,
-        frequencies: list[float] | np.ndarray | None = None,
+        clusters: Clusters = None,
+        frequencies: Frequencies = None,
         *,
         probabilities_in_training: bool = True,
         **kwargs: Any,
@@ -103,7 +103,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
         )
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Makes the weights of the clusters, and those of the classes in each."""
         units, n_clusters = input_shape[-1], len(self.levels.sizes)
         width = self.levels.width
@@ -111,7 +111,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
             (units, n_clusters), "glorot_uniform", name="cluster_kernel"
         )
         self.cluster_bias = self.add_weight((n_clusters,), "zeros", name="cluster_bias")
-        # Not cast as a whole: of these a step uses some rows.
+        # A step uses some of these rows only, so they are not cast as a whole.
         self.kernel = self.add_weight(
             (n_clusters, width, units),
             GlorotUniform(fan_in=units, fan_out=width),
@@ -145,10 +145,10 @@ class HierarchicalSoftmax(keras.layers.Layer):
     def log_probability(self, inputs: Tensor, classes: Tensor) -> Tensor:
         """The logarithm of the probability of one class for each input.
 
-        It costs in the order of √`n_classes`, and is what the loss computes.
+        Its cost grows with √`n_classes`. The loss computes this.
 
         Args:
-            inputs: what the layer is called with, of shape `(..., units)`.
+            inputs: the inputs of the layer, of shape `(..., units)`.
             classes: integers of shape `(...)`.
 
         Returns:
@@ -183,7 +183,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
         """The logarithm of the probability of each cluster.
 
         Args:
-            inputs: what the layer is called with, of shape `(..., units)`.
+            inputs: the inputs of the layer, of shape `(..., units)`.
 
         Returns:
             Logarithms of shape `(..., clusters)`, in float32 or better.
@@ -191,11 +191,13 @@ class HierarchicalSoftmax(keras.layers.Layer):
         logits = ops.matmul(self._cast(inputs), self._cast(self.cluster_kernel))
         return log_softmax(logits + self._cast(self.cluster_bias))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the inputs, with a probability for each class at its end."""
         return (*input_shape[:-1], self.n_classes)
 
-    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
+    def compute_output_spec(
+        self, inputs: Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         """The shape and dtype of what `call` returns."""
         shape = self.compute_output_shape(inputs.shape)
         return keras.KerasTensor(shape, self._result_dtype())
@@ -223,7 +225,7 @@ class HierarchicalSoftmax(keras.layers.Layer):
 
 
 def _plain(values: Any) -> Any:
-    """Numbers as JSON can hold them."""
+    """Numbers that JSON can represent."""
     return None if values is None else np.asarray(values).tolist()
 
 

@@ -19,10 +19,10 @@ from keras_dnn.layers.hierarchical_softmax import HierarchicalSoftmax
 class HierarchicalTopK(keras.layers.Wrapper):
     """The most probable classes of a `HierarchicalSoftmax`, and how probable they are.
 
-    It takes the layer's place in a model that predicts, and shares its weights. The
-    answer is exact: no class is more probable than its cluster, so clusters are
-    searched in the order of their probability until the worst of the best classes
-    found is better than the next cluster. The surer the model, the fewer they are;
+    It replaces the layer in a model for prediction, and shares its weights. The answer
+    is exact: no class is more probable than its cluster, so clusters are searched in
+    the order of their probability until the worst of the best classes found is more
+    probable than the next cluster. The more certain the model, the fewer they are;
     memory for the whole distribution is never needed.
 
     Args:
@@ -31,7 +31,8 @@ class HierarchicalTopK(keras.layers.Wrapper):
         **kwargs: the arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if `layer` is another layer, or there are fewer than `k` classes.
+        ValueError: if `layer` is not a `HierarchicalSoftmax`, or there are fewer than
+            `k` classes.
 
     Example:
         >>> import keras
@@ -64,7 +65,7 @@ class HierarchicalTopK(keras.layers.Wrapper):
             )
 
     def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities in falling order, and the classes that they belong to."""
+        """Probabilities in descending order, and the classes that they belong to."""
         layer, dtype = self.layer, self.compute_dtype
         kernel, bias, class_at, filled = (
             ops.convert_to_tensor(table)
@@ -87,7 +88,9 @@ class HierarchicalTopK(keras.layers.Wrapper):
         shape = (*ops.shape(inputs)[:-1], self.k)
         return ops.reshape(ops.exp(best), shape), ops.reshape(classes, shape)
 
-    def compute_output_spec(self, inputs: Tensor) -> tuple[Any, Any]:
+    def compute_output_spec(
+        self, inputs: Tensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """The shapes and dtypes of what `call` returns."""
         shape = (*inputs.shape[:-1], self.k)
         dtype = at_least_float32(self.compute_dtype)

@@ -49,9 +49,9 @@ class MCDropout(AlwaysDropping, keras.layers.Dropout):
     mean are right in half precision too.
 
     Args:
-        rate: share of the units dropped, in [0, 1]. The others are scaled by
+        rate: fraction of the units dropped, in [0, 1]. The others are scaled by
             `1 / (1 - rate)`.
-        noise_shape: shape of the mask, if it is to be shared along some axes.
+        noise_shape: shape of the mask, where it is the same along some axes.
         seed: integer seed.
         **kwargs: the arguments of `keras.layers.Layer`.
 
@@ -78,7 +78,7 @@ class MCSpatialDropout1D(AlwaysDropping, keras.layers.SpatialDropout1D):
     It drops a whole feature of a sequence.
 
     Args:
-        rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
+        rate: fraction dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
         seed: integer seed.
         name: of the layer.
         dtype: of its computations, or a policy.
@@ -103,7 +103,7 @@ class MCSpatialDropout2D(AlwaysDropping, keras.layers.SpatialDropout2D):
     It drops whole feature maps of images.
 
     Args:
-        rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
+        rate: fraction dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
         data_format: `"channels_last"` or `"channels_first"`; by default Keras's own.
         seed: integer seed.
         name: of the layer.
@@ -129,7 +129,7 @@ class MCSpatialDropout3D(AlwaysDropping, keras.layers.SpatialDropout3D):
     It drops whole feature maps of volumes.
 
     Args:
-        rate: share dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
+        rate: fraction dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
         data_format: `"channels_last"` or `"channels_first"`; by default Keras's own.
         seed: integer seed.
         name: of the layer.
@@ -155,8 +155,8 @@ class MCGaussianDropout(AlwaysOn, keras.layers.GaussianDropout):
     """`keras.layers.GaussianDropout` at inference too: it multiplies by noise.
 
     Args:
-        rate: the noise has mean 1 and variance `rate / (1 - rate)`, as dropout of this
-            rate.
+        rate: the noise has mean 1 and variance `rate / (1 - rate)`, like dropout with
+            this rate.
         seed: integer seed.
         **kwargs: the arguments of `keras.layers.Layer`.
 
@@ -175,14 +175,14 @@ class MCGaussianDropout(AlwaysOn, keras.layers.GaussianDropout):
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class MCAlphaDropout(AlwaysOn, keras.layers.AlphaDropout):
-    """`keras.layers.AlphaDropout` at inference too: for networks of SELU.
+    """`keras.layers.AlphaDropout` at inference too: for networks with SELU.
 
-    What is dropped gets the value at which SELU saturates, and all is shifted and
-    scaled such that mean 0 and variance 1 stay so.
+    Dropped units get the value at which SELU saturates, and all units are shifted and
+    scaled so that a mean of 0 and a variance of 1 are preserved.
 
     Args:
-        rate: share of the units dropped, in [0, 1].
-        noise_shape: shape of the mask, if it is to be shared along some axes.
+        rate: fraction of the units dropped, in [0, 1].
+        noise_shape: shape of the mask, where it is the same along some axes.
         seed: integer seed.
         **kwargs: the arguments of `keras.layers.Layer`.
 

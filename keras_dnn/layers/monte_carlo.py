@@ -1,4 +1,4 @@
-"""A wrapper that keeps what is random in a layer random at inference."""
+"""A wrapper that keeps a layer's dropout and noise on at inference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import Shape, Tensor
 from keras_dnn.layers._noise import refuse_vectorized
 from keras_dnn.layers._stochastic import stochastic, switched_on
 
@@ -18,7 +18,7 @@ class MonteCarlo(keras.layers.Wrapper):
     It wraps any layer that drops or makes noise, or that has such layers inside it:
     `LSTM(..., dropout=0.2)`, `MultiHeadAttention(..., dropout=0.1)`, `GaussianNoise`,
     `RReLU`, a block or a model of your own. Only these are switched on; batch
-    normalisation and all else in it stay in inference mode unless the caller trains.
+    normalisation and everything else in it stay in inference mode, except in training.
 
     Args:
         layer: the layer.
@@ -43,8 +43,8 @@ class MonteCarlo(keras.layers.Wrapper):
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
 
-    def build(self, input_shape: Any = None) -> None:
-        """Leaves it to the first call, which knows all inputs, to build the layer."""
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Leaves building the layer to the first call, which knows all inputs."""
         self.built = True
 
     def call(
@@ -54,10 +54,10 @@ class MonteCarlo(keras.layers.Wrapper):
         training: bool | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """Calls the layer with what is random in it switched on."""
+        """Calls the layer with its dropout and noise switched on."""
         refuse_vectorized(self)
         if not self.layer.built:
-            # Some make their dropout only then.
+            # Some layers create their dropout only when they are built.
             self.layer(inputs, *args, **kwargs)
         random = stochastic(self.layer)
         if not random:
@@ -69,5 +69,5 @@ class MonteCarlo(keras.layers.Wrapper):
             return self.layer(inputs, *args, training=training, **kwargs)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The mask that the layer passes on."""
+        """The mask that the layer returns."""
         return self.layer.compute_mask(inputs, mask)

@@ -11,12 +11,12 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
 class RReLU(keras.layers.Layer):
-    r"""Leaky ReLU whose slope is drawn anew for each number while training.
+    r"""Leaky ReLU with a random slope for each number in training.
 
     $$
     f(z) = \begin{cases} z & z \ge 0 \\ a z & z < 0 \end{cases}, \qquad
@@ -66,7 +66,7 @@ class RReLU(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Multiplies what is negative by the slope."""
+        """Multiplies negative inputs by the slope."""
         slope = (self.lower + self.upper) / 2
         if training and self.lower < self.upper:
             slope = keras.random.uniform(
@@ -78,7 +78,7 @@ class RReLU(keras.layers.Layer):
             )
         return keras.ops.where(inputs < 0, inputs * slope, inputs)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the inputs."""
         return input_shape
 

@@ -1,18 +1,33 @@
-"""Dropout that stays on, everywhere a model is used, with the right share."""
-
-import subprocess
-import sys
-from pathlib import Path
+"""Dropout that stays on: its distribution, and that it is on in every use of a model."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import keras_dnn
-from keras_dnn.layers import MCDropout
+from keras_dnn.layers import (
+    MCAlphaDropout,
+    MCDropout,
+    MCGaussianDropout,
+    MCSpatialDropout1D,
+    MCSpatialDropout2D,
+    MCSpatialDropout3D,
+)
 
 N = 200_000
+SPATIAL = (
+    (MCSpatialDropout1D, (50, 7, 400)),
+    (MCSpatialDropout2D, (50, 3, 3, 400)),
+    (MCSpatialDropout3D, (50, 3, 2, 3, 400)),
+)
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def as_float64(y):
+    return np.asarray(tf.cast(y, "float64"))
 
 
 def of_ones(rate, dtype="float32", shape=(1, N), **options):
@@ -45,15 +60,35 @@ class Subclassed(keras.Model):
         return self.dropout(x)
 
 
-# The share that is kept
+# The fraction that is dropped
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float16", "bfloat16", "float64", "mixed_float16"]
+)
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
-def test_the_share_kept_is_one_minus_the_rate(rate, dtype):
-    kept = np.count_nonzero(of_ones(rate, dtype))
-    # Binomial: five standard deviations are passed once in two million draws.
-    assert abs(kept - N * (1 - rate)) < 5 * np.sqrt(N * rate * (1 - rate))
+def test_dropout_keeps_rate_and_mean(rate, dtype):
+    y = as_float64(
+        MCDropout(rate, seed=1, dtype=dtype)(np.ones((1000, 1000), "float32"))
+    )
+    deviation = np.sqrt(rate * (1 - rate) / y.size)
+    assert abs((y == 0).mean() - rate) < 4.5 * deviation
+    assert abs(y.mean() - 1) < 4.5 * deviation / (1 - rate)
+    assert abs(y[y > 0].mean() * (1 - rate) - 1) < 1e-4
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_dropout_is_the_same_in_every_mode(jit_compile):
+    layer = MCDropout(0.3, seed=1)
+    function = tf.function(layer, jit_compile=jit_compile)
+    x = tf.ones((300, 1000))
+    one, other = function(x).numpy(), function(x).numpy()
+    deviation = np.sqrt(0.21 / one.size)
+    for y in (one, other):
+        assert abs((y == 0).mean() - 0.3) < 4.5 * deviation
+        np.testing.assert_allclose(y[y > 0], 1 / 0.7, rtol=2e-5)
+    # Equal where both or neither are dropped.
+    assert abs((one == other).mean() - 0.58) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -61,20 +96,20 @@ def test_the_share_kept_is_one_minus_the_rate(rate, dtype):
     [("float32", 2**-23), ("mixed_float16", 2**-10), ("bfloat16", 2**-7)],
 )
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
-def test_what_is_kept_is_scaled_so_that_the_mean_stays(rate, dtype, eps):
+def test_other_units_are_scaled_so_that_the_mean_is_right(rate, dtype, eps):
     y = of_ones(rate, dtype)
     np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=2 * eps)
     bound = 5 * np.sqrt(rate / (1 - rate) / N) + 2 * eps
     assert abs(y.mean(dtype="float64") - 1) < bound
 
 
-def test_units_are_dropped_independently_of_their_place_and_each_other():
+def test_units_are_dropped_independently_of_each_other():
     dropped = of_ones(0.3, shape=(500, 400)) == 0
     by_row, by_column = dropped.mean(axis=1), dropped.mean(axis=0)
-    for shares, n in ((by_row, 400), (by_column, 500)):
-        # Chi-square with as many degrees of freedom as there are shares.
-        chi_square = np.sum((shares - 0.3) ** 2) / (0.3 * 0.7 / n)
-        degrees = len(shares)
+    for fractions, n in ((by_row, 400), (by_column, 500)):
+        # Chi-square with as many degrees of freedom as there are fractions.
+        chi_square = np.sum((fractions - 0.3) ** 2) / (0.3 * 0.7 / n)
+        degrees = len(fractions)
         assert abs(chi_square - degrees) < 5 * np.sqrt(2 * degrees)
     pairs = (dropped[:, 1:] & dropped[:, :-1]).mean()
     assert abs(pairs - 0.09) < 5 * np.sqrt(0.09 * 0.91 / dropped.size) * 1.5
@@ -94,6 +129,35 @@ def test_noise_shape_shares_the_mask_along_an_axis(shape):
     y = of_ones(0.5, shape=(8, 50, 5), noise_shape=shape)
     assert (y == y[:, :1]).all()
     assert 0 < np.count_nonzero(y[:, 0]) < 40
+
+
+# The other kinds
+
+
+@pytest.mark.parametrize(("kind", "shape"), SPATIAL)
+def test_spatial_dropout_drops_whole_features(kind, shape):
+    y = kind(0.3, seed=1)(np.ones(shape, "float32")).numpy()
+    inner = tuple(range(1, len(shape) - 1))
+    dropped = y.max(axis=inner)
+    np.testing.assert_array_equal(dropped, y.min(axis=inner))
+    deviation = np.sqrt(0.21 / dropped.size)
+    assert abs((dropped == 0).mean() - 0.3) < 4.5 * deviation
+
+
+def test_gaussian_dropout_has_the_variance_of_dropout():
+    y = MCGaussianDropout(0.2, seed=1)(np.ones((1000, 1000), "float32")).numpy()
+    assert abs(y.mean() - 1) < 4.5 * 0.5 / 1000
+    assert abs(y.var() - 0.25) < 4.5 * 0.25 * np.sqrt(2) / 1000
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_alpha_dropout_keeps_mean_and_variance_of_selu(rate):
+    z = keras.activations.selu(normal(1000, 1000)).numpy()
+    y = MCAlphaDropout(rate, seed=1)(z).numpy()
+    assert abs(z.mean()) < 0.01
+    assert abs(z.var() - 1) < 0.01
+    assert abs(y.mean() - z.mean()) < 0.005
+    assert abs(y.var() - z.var()) < 0.01
 
 
 # Where it is on
@@ -118,13 +182,13 @@ def test_noise_shape_shares_the_mask_along_an_axis(shape):
 def test_it_is_random_however_the_model_is_called(make_model, call):
     model, x = make_model(), np.ones((1, N), "float32")
     first, second = np.array(call(model, x)), np.array(call(model, x))
-    share = 0.25 if make_model is nested else 0.5
+    rate = 0.25 if make_model is nested else 0.5
     for y in (first, second):
-        bound = 5 * np.sqrt(N * share * (1 - share))
-        assert abs(np.count_nonzero(y) - N * share) < bound
-    # Two draws that do not know of each other.
+        bound = 5 * np.sqrt(N * rate * (1 - rate))
+        assert abs(np.count_nonzero(y) - N * rate) < bound
+    # Two independent draws.
     both = np.count_nonzero(first * second)
-    assert abs(both - N * share**2) < 5 * np.sqrt(N * share**2 * (1 - share**2))
+    assert abs(both - N * rate**2) < 5 * np.sqrt(N * rate**2 * (1 - rate**2))
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -190,7 +254,7 @@ def test_the_seed_decides_the_sequence_of_masks():
     assert (masks(1)[0] != masks(1)[1]).any()
 
 
-def test_config_creates_it_anew():
+def test_config_creates_it_again():
     layer = MCDropout(0.3, noise_shape=(None, 1), seed=5, name="doubt")
     config = layer.get_config()
     again = MCDropout.from_config(config)
@@ -204,28 +268,3 @@ def test_config_creates_it_anew():
 def test_a_rate_outside_zero_and_one_is_refused(rate):
     with pytest.raises(ValueError, match="rate"):
         MCDropout(rate)
-
-
-LOAD = """
-import sys
-import keras
-import numpy as np
-import keras_dnn
-model = keras.saving.load_model(sys.argv[1])
-x = np.ones((1, 10_000), "float32")
-first, second = model.predict(x, verbose=0), model.predict(x, verbose=0)
-assert type(model.layers[0]) is keras_dnn.layers.MCDropout, model.layers
-assert model.layers[0].rate == 0.25
-assert 7250 < np.count_nonzero(first) < 7750
-assert (first != second).any()
-"""
-
-
-def test_a_saved_model_loads_in_a_new_process(tmp_path):
-    model = keras.Sequential([keras.Input((10_000,)), MCDropout(0.25, seed=1)])
-    model.save(tmp_path / "model.keras")
-    subprocess.run(
-        [sys.executable, "-c", LOAD, str(tmp_path / "model.keras")],
-        cwd=Path(keras_dnn.__file__).parents[1],
-        check=True,
-    )
