@@ -1,4 +1,4 @@
-"""Layers of random clusters, written a second time in NumPy; a network to train."""
+"""Layers of random clusters, a second implementation in NumPy, a network to train."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ UNITS = 5
 
 
 def randomised(layer, rng):
-    """The layer with all weights drawn anew, biases too."""
+    """The layer with random weights, biases too."""
     layer.build((None, UNITS))
     layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
     return layer
@@ -37,7 +37,7 @@ def in_numpy(layer, cluster_of, x):
 
 @st.composite
 def cases(draw):
-    """Arguments, the cluster of each class by the rules, inputs, targets, a seed."""
+    """Arguments, the expected cluster of each class, inputs, targets and a seed."""
     seed = draw(st.integers(0, 2**32))
     rng = np.random.default_rng(seed)
     n = draw(st.integers(2, 60))

@@ -1,4 +1,4 @@
-"""Dropout that stays on: its distribution, and that it is on in every use of a model."""
+"""Dropout that stays on: its distribution, and that it is on in any use of a model."""
 
 import keras
 import numpy as np
