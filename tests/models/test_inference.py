@@ -11,10 +11,11 @@ from tests.models.inference_cases import TENSORFLOW, candidate, classifier, norm
 pytestmark = pytest.mark.usefixtures("short_turns")
 
 
-def spread_difference(expected, found):
+def relative_difference(expected, found):
     """The second implementation, for one output."""
-    off = np.abs(np.float64(expected) - np.float64(found)) / np.float64(expected).std()
-    return off.max(), off.mean()
+    error = np.abs(np.float64(expected) - np.float64(found))
+    fractions = error / np.float64(expected).std()
+    return fractions.max(), fractions.mean()
 
 
 def test_every_runtime_is_a_candidate(measured):
@@ -40,11 +41,11 @@ def test_the_fastest_within_the_tolerance_is_what_a_call_runs(measured):
     assert [r.within for r in result.candidates[2:]] == [
         r in usable for r in result.candidates[2:]
     ]
-    # Each of these rounds its weights.
+    # Both round their weights.
     assert not candidate(result, "TFLite float16").within
     assert not candidate(result, "TFLite int8").within
 
-    largest, mean = spread_difference(model.predict(x, verbose=0), result(x))
+    largest, mean = relative_difference(model.predict(x, verbose=0), result(x))
     found = candidate(result, result.fastest)
     assert found.largest_difference == pytest.approx(largest, abs=1e-6)
     assert found.mean_difference == pytest.approx(mean, abs=1e-6)
@@ -81,7 +82,7 @@ def test_accuracy_counts_the_labels(measured):
         assert candidate(result, name).accuracy == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_model_is_left_as_it_was(measured):
+def test_the_model_is_unchanged(measured):
     model, x, *_ = measured
     fresh = classifier()
     for weight, same in zip(model.weights, fresh.weights, strict=True):
@@ -104,7 +105,7 @@ def test_no_candidate_within_the_tolerance(measured, tmp_path):
         result.save(tmp_path / "fast.zip")
 
 
-def test_a_loss_of_accuracy_can_be_the_bound(measured):
+def test_a_loss_of_accuracy_can_replace_the_tolerance(measured):
     model, x, *_ = measured
     right = model.predict(x, verbose=0).argmax(1)
     given = {"labels": right, "rounds": 1, "verbose": 0}
@@ -115,7 +116,7 @@ def test_a_loss_of_accuracy_can_be_the_bound(measured):
     assert result.candidates[-1].accuracy == 1.0
 
 
-def test_several_inputs_and_outputs_and_whole_numbers():
+def test_several_inputs_and_outputs_and_integers():
     words = keras.Input((5,), dtype="int32", name="words")
     numbers = keras.Input((1,), name="numbers")
     h = layers.GlobalAveragePooling1D()(layers.Embedding(20, 6)(words))
@@ -143,7 +144,7 @@ def test_several_inputs_and_outputs_and_whole_numbers():
 
 
 class Own(keras.Model):
-    """A model whose graph is not known."""
+    """A model without a known graph."""
 
     def __init__(self):
         super().__init__()

@@ -23,7 +23,7 @@ def test_any_number_of_rows(measured):
         np.testing.assert_allclose(result(x[:rows]), model(x[:rows]), atol=1e-5)
 
 
-def test_threads_do_not_disturb_one_another(measured):
+def test_threads_do_not_interfere(measured):
     *_, x, _, result = measured
     rows = [x[i : i + 1] for i in range(64)]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
