@@ -2,7 +2,7 @@
 
 The physical limit is memory. A step must read weights, slots and gradient and write
 weights and slots: for a float32 parameter 12 bytes with no slot, 20 with one, 28 with
-two. Small networks are limited by something else, the start of each operation.
+two. Small networks are limited by the time it takes to start each operation.
 
     python benchmarks/bench_optimizers.py [rule ...]
 """
@@ -27,7 +27,7 @@ MODELS = {
     "174 small variables": [(64, 64)] * 87 + [(64,)] * 87,
     "6 tiny variables": [(8, 8)] * 3 + [(8,)] * 3,
 }
-# As many steps in one call as make it last for milliseconds.
+# Enough steps in one call for it to take milliseconds.
 STEPS = {"6 large variables": 1, "174 small variables": 5, "6 tiny variables": 50}
 RULES = {
     "SGD": (keras.optimizers.SGD, optimizers.SGD),
@@ -55,7 +55,7 @@ def arrays(shapes):
 
 
 def steps(optimizer, shapes, count, jit_compile=False):
-    """A compiled call that makes `count` steps of its own variables, and these."""
+    """A compiled call that makes `count` steps, and the variables it updates."""
     variables = [keras.Variable(a) for a in arrays(shapes)]
     gradients = [tf.Variable(a) for a in arrays(shapes)]
     optimizer.build(variables)
@@ -79,7 +79,7 @@ def torch_steps(shapes):
 
 
 def table_steps(optimizer, rows=400_000, width=32, named=256):
-    """A call that updates an embedding table, of which a batch names a few rows."""
+    """A call that updates the few rows of an embedding table that a batch names."""
     rng = np.random.default_rng(0)
     table = keras.Variable(rng.normal(size=(rows, width)).astype("float32"))
     gradient = tf.IndexedSlices(
@@ -135,7 +135,7 @@ def compare_rules(names, bandwidth):
                 print(
                     f"{model:20} {name:9} {'XLA' if jit_compile else 'graph':6}"
                     f"{milliseconds:8.3f} ms {ratio:6.2f} ({low:.2f} to {high:.2f})"
-                    f"{1e5 * limit / milliseconds:5.0f} % of the memory limit, first "
+                    f"{1e5 * limit / milliseconds:5.0f}% of the memory limit, first "
                     f"{first['ours']:.1f} s ({first['Keras']:.1f} s)"
                 )
 

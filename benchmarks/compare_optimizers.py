@@ -2,15 +2,15 @@
 
 Not part of `make bench`: it compares how well rules learn, not how fast they run.
 
-Every rule gets the same network, data and number of epochs, and a constant rate. The
-rate comes from a grid of half decades: one training each, judged by the accuracy on
-images held out, and the grid grows while its best rate is its first or last. Then three
-other seeds train at that rate. Nothing else is tuned. The images of the test set are
-looked at once, at the end of these trainings.
+Every rule has the same network, data and number of epochs, and a constant rate, the
+best of a grid of half decades by validation accuracy, one training each. The grid is
+extended while its best rate is its first or last. Then the network is trained at that
+rate with three other seeds. Nothing else is tuned. The images of the test set are used
+once, at the end of these trainings.
 
     python benchmarks/compare_optimizers.py            about ten minutes on one core
-    python benchmarks/compare_optimizers.py --quick    a try-out in `runs/`
-    python benchmarks/compare_optimizers.py --draw     the picture anew from the numbers
+    python benchmarks/compare_optimizers.py --quick    a short trial in `runs/`
+    python benchmarks/compare_optimizers.py --draw     the figure, from recorded numbers
 """
 
 import inspect
@@ -40,7 +40,7 @@ EPOCHS, IMAGES, BATCH_SIZE = 10, 20_000, 128
 HIDDEN_LAYERS, UNITS = 4, 100
 GRID_SEED, SEEDS = 1, (11, 12, 13)
 # A single epoch at a constant rate is up or down by chance.
-JUDGED_EPOCHS = 3
+SCORED_EPOCHS = 3
 
 # The middle of the grid that is tried first.
 RULES = {
@@ -71,17 +71,17 @@ def data(limit):
     (x, y), (x_test, y_test) = load(full=True)
     mean, std = x.mean(), x.std()
     x, x_test = ((a.reshape(len(a), -1) - mean) / std for a in (x, x_test))
-    held_out = len(x) // 6
-    train = min(limit, len(x) - held_out)
+    validation = len(x) // 6
+    train = min(limit, len(x) - validation)
     return {
         "training": (x[:train], y[:train]),
-        "validation": (x[-held_out:], y[-held_out:]),
+        "validation": (x[-validation:], y[-validation:]),
         "test": (x_test, y_test),
     }
 
 
 def network():
-    """Dense layers as the notes would have them: He, batch norm, ReLU."""
+    """Dense layers, He-initialised, each with batch norm and ReLU."""
     model = keras.Sequential([keras.Input((784,))])
     for _ in range(HIDDEN_LAYERS):
         model.add(layers.Dense(UNITS, use_bias=False, kernel_initializer="he_normal"))
@@ -92,24 +92,24 @@ def network():
 
 
 def trainer(rule, images, epochs):
-    """Functions that train with a rate and a seed, and that test what was trained.
+    """Two functions: one trains with a rate and a seed, one tests the trained model.
 
-    It begins anew each time, but with the same model and optimizer, for to trace them
-    would take as long as some epochs.
+    Each training starts from initial weights, but with the same model and optimizer:
+    tracing them again would take as long as some epochs.
     """
     model = network()
-    # XLA's compiling would not pay on so small a network.
+    # Compiling with XLA does not pay off for so small a network.
     optimizer = getattr(optimizers, rule)(fused=False)
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    untouched = [variable.numpy() for variable in optimizer.variables]
+    initial = [variable.numpy() for variable in optimizer.variables]
 
     def train(rate, seed):
         keras.utils.set_random_seed(seed)
         model.set_weights(network().get_weights())
-        for variable, value in zip(optimizer.variables, untouched, strict=True):
+        for variable, value in zip(optimizer.variables, initial, strict=True):
             variable.assign(value)
         optimizer.learning_rate = rate
         x, y = images["training"]
@@ -148,7 +148,7 @@ def search(rule, train, narrow):
     while wanted:
         for index in wanted:
             rate = half_decade(index)
-            scores[index] = judge(train(rate, GRID_SEED))
+            scores[index] = score(train(rate, GRID_SEED))
             print(f"{rule:9} {rate:8g}  {scores[index]:.4f}", flush=True)
         best = max(scores, key=scores.get)
         wanted = []
@@ -159,9 +159,10 @@ def search(rule, train, narrow):
     return {half_decade(i): score for i, score in scores.items()}, half_decade(best)
 
 
-def judge(curves):
+def score(curves):
+    """Validation accuracy, averaged over the last epochs."""
     _, accuracy = curves
-    return round(float(np.mean(accuracy[-JUDGED_EPOCHS:])), 5)
+    return round(float(np.mean(accuracy[-SCORED_EPOCHS:])), 5)
 
 
 def compare(quick):
@@ -182,7 +183,7 @@ def compare(quick):
         default = inspect.signature(getattr(optimizers, rule)).parameters
         default = default["learning_rate"].default
         if default not in grid:
-            grid[default] = judge(train(default, GRID_SEED))
+            grid[default] = score(train(default, GRID_SEED))
         rules[rule] = {
             "learning_rate": rate,
             "default_learning_rate": default,
@@ -210,7 +211,7 @@ def compare(quick):
             "units": UNITS,
             "batch_size": BATCH_SIZE,
             "epochs": epochs,
-            "judged_epochs": JUDGED_EPOCHS,
+            "judged_epochs": SCORED_EPOCHS,
             "grid_seed": GRID_SEED,
             "seeds": list(seeds),
         },
@@ -226,7 +227,7 @@ def compare(quick):
     }
 
 
-def looks():
+def line_styles():
     """Colour and line style of each rule."""
     return {
         rule: (colour, style)
@@ -236,7 +237,7 @@ def looks():
 
 
 def apart(wanted, gap):
-    """Heights in the order given, moved so that no two are nearer than `gap`."""
+    """Heights in the order given, moved so that no two are closer than `gap`."""
     order = np.argsort(wanted)
     heights = np.array(wanted, float)[order]
     for _ in range(1000):
@@ -253,7 +254,7 @@ def apart(wanted, gap):
 def draw_curves(axes, rules, measure, scale):
     """The mean over the seeds by epoch, with the name of each rule at its end."""
     means = {}
-    for rule, (colour, style) in looks().items():
+    for rule, (colour, style) in line_styles().items():
         runs = scale * np.array(rules[rule][measure]["runs"], float)
         means[rule] = runs.mean(axis=0)
         epochs = np.arange(1, runs.shape[1] + 1)
@@ -275,7 +276,7 @@ def name_curves(axes, last):
     heights = apart(ends, gap=1 / 22)
     heights -= max(heights.max() - 1, 0) + min(heights.min(), 0)
     for rule, y, height in zip(last, ends, heights, strict=True):
-        colour, style = looks()[rule]
+        colour, style = line_styles()[rule]
         axes.plot(
             [1, 1.05, 1.11],
             [y, height, height],
@@ -317,13 +318,13 @@ def draw_tests(axes, rules):
     """A row for each rule, the best at the top: each seed and the mean."""
     order = sorted(rules, key=lambda rule: rules[rule]["test_accuracy"]["mean"])
     for row, rule in enumerate(order):
-        colour, _ = looks()[rule]
+        colour, _ = line_styles()[rule]
         runs = 100 * np.array(rules[rule]["test_accuracy"]["runs"])
         axes.plot(runs, [row] * len(runs), "o", color=colour, ms=5, alpha=0.45, mew=0)
         axes.plot(runs.mean(), row, "|", color=colour, ms=15, mew=2.5)
     axes.set_yticks(range(len(order)), order)
     for label in axes.get_yticklabels():
-        label.set_color(looks()[label.get_text()][0])
+        label.set_color(line_styles()[label.get_text()][0])
     axes.set_xlabel("each seed, and the mean")
     axes.set_title("Test accuracy at the end (%)", loc="left")
     axes.grid(axis="x", alpha=0.25)
@@ -363,7 +364,7 @@ def draw_rates(axes, rules):
     axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
     axes.set_yticks(range(len(names)), names)
     for label in axes.get_yticklabels():
-        label.set_color(looks()[label.get_text()][0])
+        label.set_color(line_styles()[label.get_text()][0])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xlabel("learning rate")

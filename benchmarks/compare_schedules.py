@@ -4,13 +4,13 @@ Not part of `make bench`: it compares how well schedules learn, not how fast the
 
 The network, the data and the optimizer (Nesterov) are those of `compare_optimizers.py`.
 A range test picks two rates: its suggestion, and the highest of its four rules. Each
-schedule then begins at, or climbs to, each of the two and trains three seeds for the
-same number of epochs. Nothing else is tuned. The images of the test set are looked at
-once, at the end of each training.
+schedule then begins at, or rises to, each of the two, and the network is trained with
+three seeds for the same number of epochs. Nothing else is tuned. The images of the test
+set are used once, at the end of each training.
 
     python benchmarks/compare_schedules.py            about ten minutes on one core
-    python benchmarks/compare_schedules.py --quick    a try-out in `runs/`
-    python benchmarks/compare_schedules.py --draw     the pictures anew from the numbers
+    python benchmarks/compare_schedules.py --quick    a short trial in `runs/`
+    python benchmarks/compare_schedules.py --draw     the figures, from recorded numbers
 """
 
 import platform
@@ -34,11 +34,11 @@ from keras_dnn.tuning import find_learning_rate
 EPOCHS, IMAGES, BATCH_SIZE = common.EPOCHS, common.IMAGES, common.BATCH_SIZE
 TEST_SEED, SEEDS = 1, (11, 12, 13)
 PATIENCE = 2
-# Of the rates that a training used, the pictures need no more than these.
+# The plots need only each tenth rate of a training.
 EVERY = 10
 
 # Of Okabe and Ito's palette, which colour-blind readers can tell apart.
-LOOKS = {
+LINE_STYLES = {
     "constant": ("#000000", ":"),
     "exponential": ("#0072B2", "--"),
     "performance": ("#D55E00", "-."),
@@ -47,7 +47,7 @@ LOOKS = {
 
 
 class Trained(NamedTuple):
-    """What one training gave."""
+    """The results of one training."""
 
     accuracies: list
     losses: list
@@ -57,7 +57,7 @@ class Trained(NamedTuple):
 
 def compiled(rate):
     model = common.network()
-    # XLA's compiling would not pay on so small a network.
+    # Compiling with XLA does not pay off for so small a network.
     optimizer = Nesterov(rate, fused=False)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
@@ -79,15 +79,15 @@ def train(schedule, rate, seed, images, epochs):
     x, y = images["training"]
     log = StepLogger()
     callbacks = [log]
-    held = rate
+    learning_rate = rate
     if schedule == "exponential":
         # To a hundredth over the whole training.
-        held = ExponentialDecay(rate, steps_in(epochs, x, BATCH_SIZE) / 2)
+        learning_rate = ExponentialDecay(rate, steps_in(epochs, x, BATCH_SIZE) / 2)
     elif schedule == "performance":
         callbacks.append(PerformanceScheduler(patience=PATIENCE))
     elif schedule == "1-cycle":
         callbacks.append(OneCycleScheduler(rate))
-    model = compiled(held)
+    model = compiled(learning_rate)
     history = model.fit(
         x,
         y,
@@ -108,11 +108,11 @@ def compare(quick):
     epochs, seeds = (3, SEEDS[:2]) if quick else (EPOCHS, SEEDS)
     found = test_range(images)
     print(found, flush=True)
-    # Two digits: the third would not be found again.
+    # More digits would not be reproducible.
     rates = [float(f"{found.suggestion:.1g}")]
     rates.append(float(f"{max(found.suggestions.values()):.1g}"))
     schedules = {}
-    for schedule in LOOKS:
+    for schedule in LINE_STYLES:
         schedules[schedule] = {}
         for rate in rates:
             trained = [train(schedule, rate, seed, images, epochs) for seed in seeds]
@@ -154,7 +154,7 @@ def compare(quick):
 
 
 def summary(trained):
-    """The runs of one schedule at one rate, with means and spreads."""
+    """The runs of one schedule at one rate, with means and standard deviations."""
     tests = [run.test_accuracy for run in trained]
     accuracies = [run.accuracies for run in trained]
     losses = [run.losses for run in trained]
@@ -208,8 +208,8 @@ def name_ends(axes, ends):
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
-            color=LOOKS[name][0],
-            arrowprops={"arrowstyle": "-", "color": LOOKS[name][0], "lw": 0.6},
+            color=LINE_STYLES[name][0],
+            arrowprops={"arrowstyle": "-", "color": LINE_STYLES[name][0], "lw": 0.6},
         )
 
 
@@ -228,9 +228,9 @@ def draw_rates(schedules, rate):
     figure, (above, below) = plt.subplots(
         2, 1, sharex=True, figsize=(7.5, 5.5), height_ratios=(2.2, 1)
     )
-    for name, (colour, style) in LOOKS.items():
+    for name, (colour, style) in LINE_STYLES.items():
         run = schedules[name][rate]
-        # Only what looks at the model differs from seed to seed, and it jumps.
+        # Only performance scheduling differs from seed to seed, and its rate jumps.
         jumps = name == "performance"
         shape = "steps-post" if jumps else "default"
         for rates in run["learning_rates"][1:] if jumps else []:
@@ -246,7 +246,7 @@ def draw_rates(schedules, rate):
     above.set_title("Learning rate", loc="left")
     below.set_title("Momentum", loc="left")
     below.set_xlabel("step")
-    runs = {name: schedules[name][rate] for name in LOOKS}
+    runs = {name: schedules[name][rate] for name in LINE_STYLES}
     name_ends(above, {n: run["learning_rates"][0][-1] for n, run in runs.items()})
     name_ends(below, {"1-cycle": runs["1-cycle"]["momenta"][-1]})
     below.text(run["steps"][-1] * 1.05, 0.9, "the others", va="center")
@@ -254,15 +254,15 @@ def draw_rates(schedules, rate):
 
 
 def draw_accuracies(schedules, rates):
-    """Mean of the seeds and what lies between the lowest and the highest of them."""
+    """Mean of the seeds, and their range."""
     figure, panels = plt.subplots(1, 2, sharey=True, figsize=(10.5, 4.6))
     for axes, rate in zip(panels, rates, strict=True):
-        for name, (colour, style) in LOOKS.items():
+        for name, (colour, style) in LINE_STYLES.items():
             runs = schedules[name][rate]["validation_accuracy"]["runs"]
             runs = 100 * np.array(runs, float)
             epochs = np.arange(1, runs.shape[1] + 1)
-            spread = runs.min(axis=0), runs.max(axis=0)
-            axes.fill_between(epochs, *spread, color=colour, alpha=0.12, lw=0)
+            low, high = runs.min(axis=0), runs.max(axis=0)
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.12, lw=0)
             axes.plot(epochs, runs.mean(axis=0), style, color=colour, lw=1.8)
         axes.set_xlim(1, epochs[-1])
         axes.set_xticks(epochs)
@@ -272,12 +272,12 @@ def draw_accuracies(schedules, rates):
     last = {
         rate: {
             name: 100 * schedules[name][rate]["validation_accuracy"]["mean"][-1]
-            for name in LOOKS
+            for name in LINE_STYLES
         }
         for rate in rates
     }
     ends = [end for names in last.values() for end in names.values()]
-    # The first epoch is far below, and not what this is about.
+    # The first epoch is far below and would compress the rest.
     panels[0].set_ylim(min(ends) - 4, max(ends) + 1)
     for axes, rate in zip(panels, rates, strict=True):
         name_ends(axes, last[rate])

@@ -1,11 +1,11 @@
-"""Records what PyTorch and optax compute, for `test_rivals.py` to compare with.
+"""Records what PyTorch and optax compute; `test_rivals.py` compares it with ours.
 
     python tests/rivals/record.py
 
 writes `recorded.json`. Nothing of Keras is imported: the numbers are the rivals' alone.
 Every input is a closed form, so nothing depends on a random generator. The cases are
-written in our rules' arguments; `record_torch.py` and `record_optax.py` translate them
-and say which pairs cannot be translated.
+written in the arguments of our rules; `record_torch.py` and `record_optax.py` translate
+them and list the pairs that cannot be translated.
 """
 
 import json
@@ -20,7 +20,7 @@ import numpy as np
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
 EVERY = 10
-"""The optimizers' weights are recorded after each tenth step."""
+"""Weights are recorded after each tenth step."""
 
 WEIGHTS = [[0.5, -1.5, 2.0], [1.0, -0.25]]
 TABLE = [[[0.5, -1.5], [2.0, 1.0], [-0.25, 0.75], [1.5, -2.0]]]
@@ -37,7 +37,7 @@ def gradients() -> list[list[np.ndarray]]:
 def rows() -> list[list[tuple[list[int], np.ndarray, int]]]:
     """For each step three rows of the table's gradient, often one row twice.
 
-    Given are the rows' numbers, their values, and how many rows the table has.
+    Each is the numbers of the rows, their values, and the number of rows in the table.
     """
     t = np.arange(1.0, STEPS + 1)
     values = np.sin(np.outer(t, [1.0, 2.3, 3.1, 4.7, 5.9, 0.7])).reshape(-1, 3, 2)
@@ -83,7 +83,7 @@ AROUND = {
     "weight_decay": 0.1,
     "gradient_accumulation_steps": 3,
 }
-"""What surrounds a rule: rate η / (1 + 0.1 t), clipping, decay and accumulation."""
+"""The steps around a rule: rate η / (1 + 0.1 t), clipping, decay, accumulation."""
 
 BETAS = {"beta_1": 0.9, "beta_2": 0.999}
 FAST = {"beta_1": 0.8125, "beta_2": 0.96875}
@@ -196,7 +196,7 @@ CASES: list[Case] = [
                 "three_phase": three_phase,
             },
         )
-        # `pct_start * total_steps` is whole: where it is not, PyTorch's maximum lies
+        # `pct_start * total_steps` is an integer: otherwise PyTorch's maximum lies
         # between two steps and is never reached.
         for total_steps, pct_start in [(40, 0.25), (50, 0.4)]
         for anneal in ["cos", "linear"]

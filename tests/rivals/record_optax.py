@@ -2,10 +2,9 @@
 
 Left out, because no arguments make the two agree:
 
-- AdaMax with an epsilon: max(β₂u, |g| + ε) against max(β₂u, |g|) + ε. At β₂ = 0 they
-  agree.
+- AdaMax with an epsilon: max(β₂u, |g| + ε) and max(β₂u, |g|) + ε. At β₂ = 0 they agree.
 - Nadam with a warm-up of its momentum: optax has none.
-- Adam, AdaMax and Nadam with betas that move: optax takes powers of the present beta.
+- Adam, AdaMax and Nadam with betas that move: optax takes powers of the current beta.
 - Sparse gradients: optax has none.
 """
 
@@ -31,7 +30,7 @@ def start(
     gradient_accumulation_steps: int = 1,
     **arguments: Any,
 ) -> Callable[[list[Any]], list[float]]:
-    """A step of `rule`: from gradients to the weights that follow."""
+    """A step of `rule`: from gradients to the weights after it."""
 
     def rate(count: Any) -> Any:
         return learning_rate / (1 + learning_rate_decay * count)
@@ -89,7 +88,7 @@ def sgd(rate: Rate, momentum: float | None = None, nesterov: bool = False) -> Ru
 def momentum(
     rate: Rate, momentum: float, dampening: float = 0.0, ahead: bool = False
 ) -> Rule:
-    # The rate comes before the trace, so that the velocity holds it, as in Keras.
+    # The rate comes before the trace, so that the velocity includes it, as in Keras.
     return optax.chain(
         optax.scale(1 - dampening),
         optax.scale_by_learning_rate(rate),
@@ -121,7 +120,7 @@ def adam(
     rate: Rate, beta_1: float, beta_2: float, epsilon: float, amsgrad: bool = False
 ) -> Rule:
     if amsgrad:
-        # The largest v is taken before its correction, which then goes to the rate.
+        # The largest v is taken before its correction, which is applied to the rate.
         return optax.amsgrad(
             lambda t: rate(t) * root_of_correction(beta_2, t),
             b1=beta_1,
@@ -159,13 +158,13 @@ def nadam(
     rate: Rate, beta_1: float, beta_2: float, epsilon: float, warm_up: float
 ) -> Rule:
     if warm_up != 0:
-        raise ValueError("optax's Nadam does not warm its momentum up.")
+        raise ValueError("optax's Nadam has no warm-up of its momentum.")
     return optax.nadam(rate, b1=beta_1, b2=beta_2, eps=epsilon)
 
 
 def adamax(rate: Rate, beta_1: float, beta_2: float, epsilon: float = 0.0) -> Rule:
     if epsilon and beta_2:
-        raise ValueError("optax's epsilon lies within the maximum.")
+        raise ValueError("optax's epsilon is inside the maximum.")
     return optax.adamax(rate, b1=beta_1, b2=beta_2, eps=epsilon)
 
 

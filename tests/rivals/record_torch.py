@@ -4,13 +4,12 @@ Left out, because no arguments make the two agree:
 
 - SGD with momentum and `weight_decay`, and every rule but SGD, AdamW and NAdam with
   it: PyTorch adds λθ to the gradient, which then passes through momentum and scaling.
-- Momentum at a learning rate that moves: PyTorch's velocity does not hold the rate.
+- Momentum at a learning rate that moves: PyTorch's velocity does not include the rate.
 - Nesterov with `dampening`: PyTorch refuses it.
-- RMSProp with an epsilon: √v + ε against √(v + ε). Without one they agree.
-- AdaMax with an epsilon: max(β₂u, |g| + ε) against max(β₂u, |g|) + ε. At β₂ = 0 they
-  agree.
+- RMSProp with an epsilon: √v + ε and √(v + ε). Without one they agree.
+- AdaMax with an epsilon: max(β₂u, |g| + ε) and max(β₂u, |g|) + ε. At β₂ = 0 they agree.
 - `global_clipnorm`: `clip_grad_norm_` divides by the norm + 1e-6.
-- Adam and AdaMax with betas that move: PyTorch takes powers of the present beta.
+- Adam and AdaMax with betas that move: PyTorch takes powers of the current beta.
 """
 
 import math
@@ -29,7 +28,7 @@ def start(
     clipvalue: float | None = None,
     **arguments: Any,
 ) -> Callable[[list[Any]], list[float]]:
-    """A step of `rule`: from gradients to the weights that follow.
+    """A step of `rule`: from gradients to the weights after it.
 
     PyTorch's arguments may be functions of the step's number, which begins at 1.
     """
@@ -41,7 +40,7 @@ def start(
     optimizer = make(parameters, **settings | first)
     if settings.get("dampening"):
         for parameter in parameters:
-            # Else the first gradient would enter the velocity whole.
+            # Otherwise the first gradient would not be dampened.
             zeros = torch.zeros_like(parameter)
             optimizer.state[parameter]["momentum_buffer"] = zeros
     (group,) = optimizer.param_groups
@@ -106,7 +105,7 @@ def nesterov(momentum: float) -> Rule:
 
 
 def adagrad(initial_accumulator_value: float, epsilon: float) -> Rule:
-    # √(s + ε) is the root of an accumulator that begins higher.
+    # √(s + ε) is the root of an accumulator with a higher initial value.
     begin = initial_accumulator_value + epsilon
     return torch.optim.Adagrad, {"initial_accumulator_value": begin, "eps": 0.0}
 
@@ -148,7 +147,7 @@ def nadam(
     return torch.optim.NAdam, {
         "betas": (beta_1, beta_2),
         "eps": epsilon,
-        # PyTorch's base is always 0.96; the exponent makes it another.
+        # PyTorch's base is always 0.96; this exponent changes it.
         "momentum_decay": math.log(warm_up) / math.log(0.96),
         "weight_decay": weight_decay,
         "decoupled_weight_decay": True,
@@ -157,7 +156,7 @@ def nadam(
 
 def adamax(beta_1: float, beta_2: float, epsilon: float = 0.0) -> Rule:
     if epsilon and beta_2:
-        raise ValueError("PyTorch's epsilon lies within the maximum.")
+        raise ValueError("PyTorch's epsilon is inside the maximum.")
     return torch.optim.Adamax, {"betas": (beta_1, beta_2), "eps": epsilon}
 
 

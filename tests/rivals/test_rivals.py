@@ -1,4 +1,4 @@
-"""PyTorch and optax, recorded always and live where they are installed."""
+"""PyTorch and optax: recorded numbers always, live where they are installed."""
 
 import json
 import runpy
@@ -48,12 +48,12 @@ def label(case):
     return "-".join([case["rival"], *values])
 
 
-def test_the_recording_is_of_the_present_cases():
+def test_the_recording_has_the_current_cases():
     recorded = [(case["rival"], case["arguments"]) for case in CASES]
     assert recorded == RECORD["CASES"]
 
 
-def test_every_rule_is_held_against_every_rival_that_has_it():
+def test_every_rule_is_compared_with_every_rival_that_has_it():
     compared = {split(case) for case in CASES}
     rules = RULES.keys() - {"lazy_adam"}
     assert compared >= {(rival, rule) for rival in ("torch", "optax") for rule in rules}
@@ -82,7 +82,7 @@ def test_optimizer_agrees_in_float64(case, values_of):
 
 
 def tolerance_of(case):
-    # As Keras, Nadam takes the 0.96 of its warm-up in float32 in one of two places.
+    # Like Keras, Nadam rounds the 0.96 of its warm-up to float32 in one of two places.
     if split(case)[1] == "nadam" and "warm_up" not in case["arguments"]:
         return 1e-7
     return 1e-12
@@ -122,7 +122,7 @@ def trajectory(optimizer, weights, given):
 
 
 def parts(g):
-    """What `gradient` puts together, as tensors that need no new trace."""
+    """The arguments of `gradient`, as tensors, so that nothing is traced again."""
     return tuple(tf.constant(part) for part in (g if isinstance(g, tuple) else (g,)))
 
 
@@ -134,7 +134,7 @@ def gradient(values, *rest):
 
 
 def in_float64(arguments):
-    """Callables for the numbers that a float would be rounded to float32 for."""
+    """Callables in place of numbers that would be rounded to float32."""
     moving = {"learning_rate", "momentum", "beta_1", "beta_2", "rho", "weight_decay"}
     ours = {
         name: value if name not in moving or exact(value) else Exactly(value)
