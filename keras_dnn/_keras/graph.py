@@ -88,6 +88,25 @@ def graph_of(model: Any) -> Graph | None:
     )
 
 
+def is_made_like_keras(model: keras.Model) -> bool:
+    """Whether the model's class has a constructor of Keras, with tensors or layers.
+
+    Such a class may override methods, such as `train_step`.
+    """
+    constructors = (keras.Model.__init__, Functional.__init__)
+    if isinstance(model, keras.Sequential):
+        constructors = (keras.Sequential.__init__,)
+    return type(model).__init__ in constructors
+
+
+def class_of(model: keras.Model) -> type[keras.Model]:
+    """What creates a model like this one from tensors, or from layers if Sequential."""
+    kind: type[keras.Model] = type(model)
+    if is_made_like_keras(model) and kind is not Functional:
+        return kind
+    return keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+
+
 def output_layers(model: Any) -> list[Any]:
     """The layer or operation each output comes from, inside nested models too."""
     graph = graph_of(model)

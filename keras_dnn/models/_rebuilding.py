@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_dnn._keras.graph import Graph, Node, graph_of, input_layer
+from keras_dnn._keras.graph import Graph, Node, class_of, graph_of, input_layer
 from keras_dnn._keras.layers import sublayers
 from keras_dnn.models._layer_copy import (
     FloatDtype,
@@ -94,7 +94,7 @@ class _Rebuilding:
         if isinstance(model, keras.Sequential):
             start = self._input(graph.inputs[0])
             layers = [x for node in graph.nodes for x in self._in_place(model, node)]
-            copy = keras.Sequential([start, *layers], name=model.name)
+            copy = class_of(model)([start, *layers], name=model.name)
         else:
             copy = self._functional(model, graph)
         copy.trainable = model.trainable
@@ -115,7 +115,7 @@ class _Rebuilding:
         def copied(structure: Any) -> Any:
             return keras.tree.map_structure(lambda x: tensors[id(x)], structure)
 
-        return keras.Model(
+        return class_of(model)(
             copied(graph.input_structure),
             copied(graph.output_structure),
             name=model.name,

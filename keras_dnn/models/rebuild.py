@@ -7,7 +7,7 @@ from typing import get_args
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.graph import graph_of, is_made_like_keras
 from keras_dnn._keras.layers import sublayers
 from keras_dnn.models._layer_copy import (
     FloatDtype,
@@ -28,7 +28,10 @@ def rebuild(
     The copy shares nothing with the model: layers are created again from their configs
     and get the same weights and states. Names, the structure of inputs and outputs,
     nested models, masks, frozen layers and layers that are used several times stay as
-    they are. The copy is not compiled.
+    they are. The class of a model stays if it only overrides methods, such as
+    `train_step`; one with its own constructor does where the model is only copied and
+    has a `get_config`, and becomes a plain Keras model otherwise. The copy is not
+    compiled.
 
     `replace` is asked once for each layer of the model and of the models nested in it,
     however often the layer is used; what it returns takes the layer's place wherever
@@ -85,9 +88,14 @@ def rebuild(
         dtype = _arguments.choice("dtype", dtype, get_args(FloatDtype))
     if replace is not None:
         return rebuilt(model, replace, dtype=dtype)
-    if graph_of(model) is not None:
+    if graph_of(model) is not None and is_made_like_keras(model):
         return rebuilt(model, dtype=dtype)
-    return _as_one_layer(model, dtype)
+    try:
+        return _as_one_layer(model, dtype)
+    except ValueError:
+        if graph_of(model) is None:
+            raise
+        return rebuilt(model, dtype=dtype)
 
 
 def _as_one_layer(model: keras.Model, dtype: FloatDtype | None) -> keras.Model:

@@ -310,6 +310,64 @@ def test_a_model_that_is_not_built_is_copied():
     assert [layer.name for layer in copy.layers] == ["d"]
 
 
+class Trained(keras.Model):
+    """A functional model with its own training step."""
+
+    def train_step(self, data):
+        return {"answer": 42.0}
+
+
+class TrainedInOrder(keras.Sequential):
+    def train_step(self, data):
+        return {"answer": 42.0}
+
+
+class Sized(keras.Model):
+    """One with its own constructor."""
+
+    def __init__(self, size, **kwargs):
+        x = keras.Input((4,))
+        super().__init__(x, layers.Dense(size)(x), **kwargs)
+        self.size = size
+
+    def get_config(self):
+        return {"size": self.size, "name": self.name}
+
+
+def test_a_class_that_overrides_methods_is_kept():
+    x = keras.Input((4,))
+    models = [
+        Trained(x, layers.Dense(2)(x), name="t"),
+        TrainedInOrder([x, layers.Dense(2)]),
+    ]
+    for model in models:
+        copy = rebuild(model)
+        assert type(copy) is type(model)
+        copy.compile("sgd", "mse")
+        history = copy.fit(normal(3, 4), normal(3, 2), verbose=0).history
+        assert history == {"answer": [42.0]}
+        np.testing.assert_array_equal(copy(normal(3, 4)), model(normal(3, 4)))
+
+
+def test_a_class_with_its_own_constructor_is_kept_where_nothing_changes():
+    model = Sized(3)
+    copy = rebuild(model)
+    assert type(copy) is Sized
+    assert copy.size == 3
+    np.testing.assert_array_equal(copy(normal(3, 4)), model(normal(3, 4)))
+    changed = rebuild(model, lambda layer: layer)
+    assert not isinstance(changed, Sized)
+    np.testing.assert_array_equal(changed(normal(3, 4)), model(normal(3, 4)))
+
+
+def test_what_its_constructor_does_not_know_is_copied_by_its_graph():
+    model = Sized(3)
+    model.layers[-1].enable_lora(2)
+    copy = rebuild(scrambled(model))
+    assert not isinstance(copy, Sized)
+    np.testing.assert_array_equal(copy(normal(3, 4)), model(normal(3, 4)))
+
+
 class Stubborn(Subclassed):
     def get_config(self):
         raise NotImplementedError
