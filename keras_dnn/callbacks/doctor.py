@@ -1,4 +1,4 @@
-"""Looks after a training: names what goes wrong, with evidence and advice."""
+"""Watches a training and reports what goes wrong, with evidence and advice."""
 
 from __future__ import annotations
 

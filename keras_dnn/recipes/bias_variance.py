@@ -1,15 +1,17 @@
-"""Bias and variance: what a network's errors are made of, and what to do."""
+"""Bias and variance: the parts of a network's error, and what to do about them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from keras_dnn import _arguments
 from keras_dnn._result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Diagnosis: TypeAlias = Literal["bias", "variance", "both", "neither"]
 
 AGAINST_BIAS = (
     "a larger network: more layers, more units",
@@ -22,22 +24,23 @@ AGAINST_VARIANCE = (
     "more regularisation: early stopping, a higher dropout rate, l2, max-norm",
     "another architecture",
 )
-DONE = ("a lower target, if there is a reason to believe in one",)
+AGAINST_NEITHER = ("a lower target, if there is reason to believe in one",)
 
 
 @dataclasses.dataclass(frozen=True)
 class BiasVariance(Result):
-    """What `bias_variance` found; `print` it, or `plot()` it.
+    """The parts of an error, and what to do about them; `print` it, or `plot()` it.
 
     Attributes:
-        train_error: on the training set.
-        validation_error: on data held out.
-        target_error: what could be reached.
-        avoidable_bias: training error above the target.
-        variance: validation error above the training error.
-        diagnosis: `"bias"`, `"variance"`, `"both"` or `"neither"`.
-        conclusion: that in words.
-        advice: what to try, what helps most against the larger part first.
+        train_error: the error on the training set.
+        validation_error: the error on validation data.
+        target_error: the error that could be reached.
+        avoidable_bias: the training error minus the target.
+        variance: the validation error minus the training error.
+        diagnosis: which parts are large: `"bias"`, `"variance"`, `"both"` or
+            `"neither"`.
+        conclusion: the diagnosis in a sentence.
+        advice: what to try, first what helps against the larger part.
     """
 
     train_error: float
@@ -45,7 +48,7 @@ class BiasVariance(Result):
     target_error: float
     avoidable_bias: float
     variance: float
-    diagnosis: str
+    diagnosis: Diagnosis
     conclusion: str
     advice: tuple[str, ...]
 
@@ -58,7 +61,7 @@ class BiasVariance(Result):
         return "\n".join([numbers, self.conclusion, *(f"- {a}" for a in self.advice)])
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws what the validation error is made of.
+        """Draws the parts of the validation error.
 
         Args:
             ax: where to draw; a new figure if `None`.
@@ -83,7 +86,7 @@ def bias_variance(
     *,
     tolerance: float = 0.01,
 ) -> BiasVariance:
-    r"""Tells what a network's errors are made of, and what to do about it.
+    r"""Splits a network's error into its parts, and says what to do about them.
 
     $$
     e_\mathrm{validation} = e_\mathrm{target}
@@ -92,13 +95,13 @@ def bias_variance(
     $$
 
     Args:
-        train_error: share of wrong answers on the training set, or a loss; with dropout
-            off, as by `model.evaluate` or `callbacks.TrainingEvaluation`. That in the
-            progress bar of `fit` is too high.
-        validation_error: the same on data that were held out.
-        target_error: what could be reached: that of people, of the best published
-            model, or that which noise in the labels leaves.
-        tolerance: the least difference that is worth work, in the same unit.
+        train_error: fraction of wrong answers on the training set, or a loss; without
+            dropout, as from `model.evaluate` or `callbacks.TrainingEvaluation`. The one
+            in the progress bar of `fit` is too high.
+        validation_error: the same on validation data.
+        target_error: the error that could be reached: that of people, of the best
+            published model, or what noise in the labels leaves.
+        tolerance: the smallest part that is worth work, in the same unit.
 
     Returns:
         A `BiasVariance`.
@@ -121,36 +124,36 @@ def bias_variance(
     target = _arguments.number("target_error", target_error)
     tolerance = _arguments.number("tolerance", tolerance)
     bias, variance = train - target, validation - train
-    # As large as the tolerance is worth work, also after rounding.
+    # A part as large as the tolerance counts, also after rounding.
     least = tolerance - 1e-12
     parts = {"bias": bias >= least, "variance": variance >= least}
     if not tolerance:
         parts = {"bias": bias > 0, "variance": variance > 0}
     named = [name for name, large in parts.items() if large]
     if len(named) == 2:
-        diagnosis = "both"
+        diagnosis: Diagnosis = "both"
         larger = "bias" if bias >= variance else "variance"
         conclusion = (
-            f"Both: the network has not learnt what it was shown, and knows it better "
-            f"than what it was not. {larger.capitalize()} is the larger part."
+            "Both: the network underfits its training data, and does worse on other "
+            f"data. {larger.capitalize()} is the larger part."
         )
         advice: tuple[str, ...] = AGAINST_BIAS + AGAINST_VARIANCE
         if larger == "variance":
             advice = AGAINST_VARIANCE + AGAINST_BIAS
-        # What helps against one part makes the other worse.
+        # Regularisation helps against one part and makes the other worse.
         advice = tuple(a for a in dict.fromkeys(advice) if "regularisation" not in a)
     elif named == ["bias"]:
         diagnosis = "bias"
-        conclusion = "High bias: the network underfits what it was shown."
+        conclusion = "High bias: the network underfits its training data."
         advice = AGAINST_BIAS
     elif named == ["variance"]:
         diagnosis = "variance"
-        conclusion = "High variance: the network overfits what it was shown."
+        conclusion = "High variance: the network overfits its training data."
         advice = AGAINST_VARIANCE
     else:
         diagnosis = "neither"
-        conclusion = f"Neither: no part is as large as {tolerance:g}."
-        advice = DONE
+        conclusion = f"Neither: no part of the error is as large as {tolerance:g}."
+        advice = AGAINST_NEITHER
     return BiasVariance(
         train_error=train,
         validation_error=validation,

@@ -1,4 +1,4 @@
-"""Healthy networks, what they are made of, and data."""
+"""Healthy networks, their parts, and data."""
 
 import keras
 import numpy as np
@@ -10,11 +10,11 @@ layers = keras.layers
 ROWS = 96
 CLASSES = 4
 SEED = 1
-"""Of all weights and data here; `benchmarks/compare_diagnoses.py` moves it."""
+"""Of all weights and data here; `benchmarks/compare_diagnoses.py` changes it."""
 
 
 def seeded():
-    """Begins the draw of a network's weights."""
+    """Seeds the draw of a network's weights."""
     keras.utils.set_random_seed(SEED)
 
 
@@ -100,9 +100,9 @@ def spoiled(kind, how):
         x = 1000 * x
     elif how == "tiny":
         x = 1e-4 * x
-    elif how == "one picture":
+    elif how == "one image":
         x = np.repeat(x[:1], len(x), axis=0)
-    elif how == "two pictures":
+    elif how == "two images":
         x = x[np.random.default_rng(7).integers(0, 2, len(x))]
     elif how.startswith("around"):
         y = float(how.split()[1]) + x.reshape(len(x), -1)[:, :CLASSES]
@@ -275,7 +275,7 @@ def recipe(make, depth, x):
 
 
 def healthy():
-    """A name, how to make the model, and its data."""
+    """A name, a function that makes the model, and its data."""
     mlp, cnn = digits("mlp"), digits("cnn")
     lecun = "lecun_normal"
     yield "dense, 2", lambda: network(depth=2), mlp

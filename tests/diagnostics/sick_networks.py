@@ -1,4 +1,4 @@
-"""Networks with one disease each."""
+"""Networks with one problem each."""
 
 import keras
 
@@ -21,7 +21,7 @@ def reward(kernel):
 
 
 def without_a_way_out(kind, count=1):
-    """Layers that lead nowhere the loss can see."""
+    """Layers that are connected to no output with a loss."""
     seeded()
     x = keras.Input((12, 12, 1) if kind == "cnn" else (20,))
     h = layers.Flatten()(x)
@@ -44,7 +44,7 @@ def frozen(kind, each=False):
 
 
 def learner(kind):
-    """Its units give something on any one picture."""
+    """Its units are not zero for any example."""
     return network(kind, 2, "elu")
 
 
@@ -53,10 +53,10 @@ def linear(kind):
 
 
 def diseases():
-    """The disease's name, a word on how strong it is, the model and the data."""
+    """The kind of network, the check, its strength, the model and the data."""
     for kind in ("mlp", "cnn"):
         good = digits(kind)
-        # The strength, and how to make the model.
+        # The check, the strength, and a function that makes the model.
         for name, word, make in (
             (
                 "vanishing",
@@ -186,7 +186,7 @@ def diseases():
             ("inputs-not-standardised", "tiny"),
         ):
             yield kind, name, word, network, spoiled(kind, word)
-        for word in ("two pictures", "one picture"):
+        for word in ("two images", "one image"):
             yield kind, "tiny-batch", word, learner, spoiled(kind, word)
         for word in ("around 30", "around 500"):
             yield kind, "targets-not-standardised", word, linear, spoiled(kind, word)

@@ -1,4 +1,4 @@
-"""Bias and variance, worked by hand."""
+"""Bias and variance, computed by hand."""
 
 import json
 
@@ -30,11 +30,11 @@ def test_which_part_is_large(train, validation, target, expected):
     assert total == pytest.approx(validation, rel=1e-12)
 
 
-def test_target_is_zero_if_none_is_given():
+def test_the_target_is_zero_by_default():
     assert bias_variance(0.3, 0.3).avoidable_bias == 0.3
 
 
-def test_tolerance_is_the_least_that_counts():
+def test_the_tolerance_is_the_smallest_part_that_counts():
     assert bias_variance(0.3, 0.35, 0.3, tolerance=0.05).diagnosis == "variance"
     assert bias_variance(0.3, 0.35, 0.3, tolerance=0.0505).diagnosis == "neither"
     assert bias_variance(0.35, 0.35, 0.3, tolerance=0.05).diagnosis == "bias"
@@ -55,11 +55,11 @@ def test_advice_goes_with_the_larger_part():
     other = bias_variance(0.5, 0.7)
     assert "Bias is the larger part" in other.conclusion
     assert "larger network" in other.advice[0]
-    # Against one it would be more, against the other less.
+    # One part needs more of it, the other less.
     assert "regularisation" not in " ".join(mixed.advice + other.advice)
 
 
-def test_text_dict_and_picture_carry_the_numbers():
+def test_text_dict_and_plot_show_the_numbers():
     result = bias_variance(0.08, 0.10, 0.01)
     text = str(result)
     assert "target 0.01 +0.07 avoidable bias" in text
