@@ -61,7 +61,12 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
     def step() -> Tensor:
         with tf.GradientTape() as tape:
             loss, _, _ = losses_of(model, *batch)
-        optimizer.apply(tape.gradient(loss, [v.value for v in weights]), weights)
+        gradients = tape.gradient(loss, [v.value for v in weights])
+        # The optimizer would warn of weights without a gradient; a check reports them.
+        connected = [i for i, g in enumerate(gradients) if g is not None]
+        optimizer.apply(
+            [gradients[i] for i in connected], [weights[i] for i in connected]
+        )
         return loss
 
     # Tracing a large network takes longer than its few steps.
