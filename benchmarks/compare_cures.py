@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import runpy
 import textwrap
 import warnings
@@ -26,11 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import ROOT, write
+from recording import ROOT, versions, write
 
-import keras_dnn
 from keras_dnn.callbacks import Doctor, TrainingEvaluation
 from keras_dnn.diagnostics import preflight
 
@@ -285,15 +282,8 @@ def compare(quick, only):
         findings[slug] = wrapped(finding)
         print(f"{slug}: {first}, cured: {left or 'healthy'}\n{findings[slug]}")
         print(ill[2]["summary"], well[2]["summary"], sep="\n", flush=True)
-    versions = {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "keras_dnn": keras_dnn.__version__,
-    }
     setting = {"data": "Fashion-MNIST", "batch_size": BATCH_SIZE, "seed": SEED}
-    return {"setting": setting, "versions": versions, "cases": trained}, findings
+    return {"setting": setting, "versions": versions(), "cases": trained}, findings
 
 
 def wrapped(finding):

@@ -18,7 +18,6 @@ import argparse
 import collections
 import json
 import os
-import platform
 import sys
 import time
 import warnings
@@ -29,16 +28,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import keras
 import numpy as np
-import tensorflow as tf
+from recording import ROOT, versions
 
-import keras_dnn
 from keras_dnn.callbacks import Doctor
 from keras_dnn.diagnostics import preflight
 from tests.callbacks import doctor_cases
 from tests.diagnostics import networks, sick_networks
 
 layers = keras.layers
-ROOT = Path(__file__).resolve().parent.parent
 TESTED, UNSEEN = 1, (2, 3)
 
 
@@ -250,20 +247,13 @@ def compare(wanted, seeds, numbers):
     before = json.loads(numbers.read_text("utf-8"))["cases"] if numbers.exists() else []
     what = ("seed", "by", "network", "disease")
     kept = [case for case in before if not wanted(*(case[key] for key in what))]
-    versions = {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "keras_dnn": keras_dnn.__version__,
-    }
     what = ("by", "network", "disease", "word")
     order = sorted(
         [*kept, *found],
         key=lambda case: (case["seed"], places[tuple(case[key] for key in what)]),
     )
     setting = {"tested_seed": TESTED, "unseen_seeds": list(UNSEEN)}
-    return {"setting": setting, "versions": versions, "cases": order}
+    return {"setting": setting, "versions": versions(), "cases": order}
 
 
 # The table ----------------------------------------------------------------------------

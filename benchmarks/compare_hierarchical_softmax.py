@@ -15,7 +15,6 @@ half epoch, and what is compared is the lowest perplexity of each.
 """
 
 import os
-import platform
 import runpy
 import time
 
@@ -25,11 +24,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import ROOT, record
+from recording import ROOT, record, versions
 
-import keras_dnn
 from keras_dnn.layers import HierarchicalCrossentropy, HierarchicalSoftmax
 from keras_dnn.optimizers import Adam
 
@@ -175,13 +172,7 @@ def compare(quick):
             "optimizer": f'Adam({RATE}, sparse="lazy")',
             "seed": SEED,
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "against_full": {
             name: round(p / lowest[FULL] - 1, 4) for name, p in lowest.items()
         },

@@ -13,19 +13,15 @@ test set is not used.
 
 import argparse
 import json
-import platform
 import runpy
 
 import bench_inference
 import keras
 import matplotlib.pyplot as plt
-import numpy as np
-import tensorflow as tf
 from interleaved import machine
 from keras import layers
-from recording import ROOT, write
+from recording import ROOT, versions, write
 
-import keras_dnn
 from keras_dnn.models import Candidate, InferenceResult, optimize_for_inference
 from keras_dnn.optimizers import Nesterov
 from keras_dnn.optimizers.schedules import OneCycle, steps_in
@@ -102,13 +98,7 @@ def measure():
             "parameters": model.count_params(),
             "machine": machine(),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "results": {name: result.to_dict() for name, result in results.items()},
     }
     write(digits(found), NUMBERS)

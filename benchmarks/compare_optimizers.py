@@ -16,7 +16,6 @@ once, at the end of these trainings.
 import inspect
 import math
 import os
-import platform
 import runpy
 import time
 
@@ -29,11 +28,9 @@ import keras
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import ROOT, record
+from recording import ROOT, record, versions
 
-import keras_dnn
 from keras_dnn import optimizers
 
 EPOCHS, IMAGES, BATCH_SIZE = 10, 20_000, 128
@@ -215,13 +212,7 @@ def compare(quick):
             "grid_seed": GRID_SEED,
             "seeds": list(seeds),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "seconds": round(time.perf_counter() - start),
         "rules": rules,
     }

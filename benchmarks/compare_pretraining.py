@@ -18,18 +18,15 @@ labelled images and all weights anew.
 
 import argparse
 import json
-import platform
 import runpy
 import time
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import CHART, ROOT, write
+from recording import CHART, ROOT, versions, write
 
-import keras_dnn
 from keras_dnn import pretraining
 from keras_dnn.models import reuse_layers
 
@@ -233,13 +230,7 @@ class Comparison:
                 "seeds": list(self.seeds),
                 "encoder_parameters": self.features.count_params(),
             },
-            "versions": {
-                "python": platform.python_version(),
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
-                "numpy": np.__version__,
-                "keras_dnn": keras_dnn.__version__,
-            },
+            "versions": versions(),
             "seconds": {
                 name: round(float(np.mean(spent)), 1)
                 for name, spent in self.seconds.items()

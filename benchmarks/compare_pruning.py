@@ -13,18 +13,15 @@ further training is not attributed to pruning. Nothing is tuned.
     python benchmarks/compare_pruning.py --draw     draws the figure from the numbers
 """
 
-import platform
 import runpy
 import time
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import ROOT, record
+from recording import ROOT, record, versions
 
-import keras_dnn
 from keras_dnn.models import prune
 from keras_dnn.optimizers import Adam
 
@@ -111,13 +108,7 @@ def compare(quick):
             "more_epochs": MORE,
             "seeds": list(seeds),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "unpruned": {name: summary(values) for name, values in unpruned.items()},
         "pruned": {
             scope: {

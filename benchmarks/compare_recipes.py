@@ -15,7 +15,6 @@ are looked at once, at the end of each training.
 """
 
 import os
-import platform
 import runpy
 import time
 import warnings
@@ -26,11 +25,9 @@ import compare_optimizers as common
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import ROOT, record
+from recording import ROOT, record, versions
 
-import keras_dnn
 from keras_dnn import recipes, tuning
 
 EPOCHS, IMAGES, BATCH_SIZE = 10, 20_000, 32
@@ -134,13 +131,7 @@ def compare(quick):
             "epochs": epochs,
             "seeds": list(seeds),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "networks": {name: summary(runs) for name, runs in trained.items()},
         "comparisons": [
             compared(scores, a, b)

@@ -15,18 +15,15 @@ of three, by the images of the test set.
     python benchmarks/compare_reuse.py --draw     draws the figure from the numbers
 """
 
-import platform
 import runpy
 import time
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
-from recording import ROOT, record
+from recording import ROOT, record, versions
 
-import keras_dnn
 from keras_dnn.callbacks import GradualUnfreezing
 from keras_dnn.models import discriminative_rates, reuse_layers, unfreeze
 from keras_dnn.optimizers import Adam
@@ -178,13 +175,7 @@ def compare(quick):
             "low_rate": LOW_RATE,
             "factor": round(FACTOR, 4),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "pairs": pairs,
         "seconds": round(time.perf_counter() - start),
     }

@@ -13,7 +13,6 @@ set are used once, at the end of each training.
     python benchmarks/compare_schedules.py --draw     the figures, from recorded numbers
 """
 
-import platform
 import time
 from typing import NamedTuple
 
@@ -21,10 +20,8 @@ import compare_optimizers as common
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
-from recording import record
+from recording import record, versions
 
-import keras_dnn
 from keras_dnn import plotting
 from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler, StepLogger
 from keras_dnn.optimizers import Nesterov
@@ -133,13 +130,7 @@ def compare(quick):
             "seeds": list(seeds),
             "rates": rates,
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "seconds": round(time.perf_counter() - start),
         "range_test": {
             "rates": significant(found.rates),

@@ -15,7 +15,6 @@ is tuned; the images of the test set are looked at once, at the end.
 """
 
 import argparse
-import platform
 import runpy
 import time
 from pathlib import Path
@@ -25,12 +24,10 @@ import keras
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from keras import layers
 from PIL import Image, ImageDraw, ImageFont
-from recording import ROOT, write
+from recording import ROOT, versions, write
 
-import keras_dnn
 from keras_dnn import plotting
 from keras_dnn.models import calibration, mc_predict
 from keras_dnn.optimizers import Nesterov
@@ -240,13 +237,7 @@ def compare(quick, folder):
             "samples": SAMPLES,
             "seeds": list(seeds),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_dnn": keras_dnn.__version__,
-        },
+        "versions": versions(),
         "trainings": found,
         "errors_of_samples": keras.tree.map_structure(digits, errors),
         "seconds": round(time.perf_counter() - start),

@@ -1,4 +1,4 @@
-"""Times rivals side by side, so that what slows the machine slows all of them."""
+"""Times calls side by side, so that whatever slows the machine slows all of them."""
 
 import os
 import platform
@@ -16,8 +16,8 @@ class Timings:
     """What `interleaved` measured; `print` it for the table.
 
     Attributes:
-        names: of the calls, the reference first.
-        seconds: duration of every call, of shape rounds × calls.
+        names: names of the calls, the reference first.
+        seconds: durations of the calls, of shape rounds × calls.
     """
 
     names: tuple[str, ...]
@@ -30,9 +30,9 @@ class Timings:
 
     @property
     def ratios(self) -> np.ndarray:
-        """Quartiles (25, 50, 75 %) of time over the reference's, of shape calls × 3.
+        """Quartiles of the time relative to the reference, of shape calls × 3.
 
-        Each ratio is taken within one round, where both saw the same machine.
+        Each ratio is taken within one round, on the same machine in the same state.
         """
         per_round = self.seconds / self.seconds[:, :1]
         return np.percentile(per_round, (25, 50, 75), axis=0).T
@@ -42,8 +42,8 @@ class Timings:
         lines = [f"{'':{width}}  median ms   ratio  (middle half)"]
         rows = zip(self.names, self.medians, self.ratios, strict=True)
         for name, median, (low, ratio, high) in rows:
-            spread = f"{ratio:6.3f}  ({low:.3f} to {high:.3f})"
-            lines.append(f"{name:{width}}  {1e3 * median:9.3f}  {spread}")
+            ratios = f"{ratio:6.3f}  ({low:.3f} to {high:.3f})"
+            lines.append(f"{name:{width}}  {1e3 * median:9.3f}  {ratios}")
         return "\n".join(lines)
 
 
@@ -52,15 +52,16 @@ def interleaved(
 ) -> Timings:
     """Times calls in turns: A B, B A, A B, ...
 
-    Every other round runs backwards, so that neither a drift of the clock nor what
-    one call leaves in the caches favours the same call each time.
+    Every other round runs backwards, so that neither a drift of the clock nor the
+    contents of caches favour the same call each time.
 
     Args:
-        calls: what to time, by name; the first is the reference of the ratios.
-            Each must wait for its own result (`.numpy()`, not a tensor still being
-            computed) and should work for a millisecond or more.
-        rounds: how many times each is timed.
-        warmup: how many times each runs untimed before, to trace and compile.
+        calls: the functions to time, by name; the first is the reference. Each must
+            wait for its own result (`.numpy()`, not a tensor that is still being
+            computed) and should take a millisecond or more.
+        rounds: number of timed calls of each.
+        warmup: number of calls of each before, which are not timed, to trace and
+            compile.
 
     Returns:
         The durations, with medians, ratios and a table.
@@ -81,7 +82,7 @@ def interleaved(
 
 
 def machine() -> str:
-    """What the numbers were measured on."""
+    """A description of this machine."""
     devices = tf.config.list_physical_devices("GPU")
     names = [
         tf.config.experimental.get_device_details(d)["device_name"] for d in devices
@@ -92,7 +93,7 @@ def machine() -> str:
 
 
 def copy_bandwidth(megabytes: int = 256) -> float:
-    """Bytes a second that this machine reads and writes while it copies an array."""
+    """Bytes per second that this machine reads and writes when it copies an array."""
     source = np.ones(megabytes * 2**18, "float32")
     target = np.empty_like(source)
     seconds = []

@@ -2,12 +2,18 @@
 
 import argparse
 import json
+import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+
+import keras_dnn
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +23,7 @@ CHART = {
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
 }
-"""How a chart looks, in matplotlib's parameters."""
+"""The style of charts, in matplotlib's parameters."""
 
 
 def record(
@@ -26,32 +32,43 @@ def record(
     compare: Callable[[bool], Any],
     draw: Callable[[Any, Path], None],
 ) -> None:
-    """Measures and draws, as the command line says.
+    """Measures and draws, depending on the command line.
 
     Args:
-        name: of the file of numbers, in `docs/_data`.
-        description: of the script, for `--help`.
-        compare: given whether a quick try-out is wanted, returns the numbers. Those of
-            a try-out go to `runs` and leave what is recorded alone.
-        draw: given the numbers and a folder, writes pictures there in the style of
-            `CHART`.
+        name: name of the file of numbers, in `docs/_data`.
+        description: description of the script, for `--help`.
+        compare: returns the numbers; its argument says whether to run a quick trial.
+            The results of a trial go to `runs` and do not replace the recorded ones.
+        draw: draws the numbers, its first argument, into a folder, its second, in the
+            style of `CHART`.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
-    parser.add_argument("--draw", action="store_true", help="only draw the pictures")
-    given = parser.parse_args()
-    folder = ROOT / "runs" / f"compare_{name}" if given.quick else ROOT / "docs"
-    numbers, pictures = folder / "_data" / f"{name}.json", folder / "_images"
-    if not given.draw:
-        write(compare(given.quick), numbers)
-    pictures.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--quick", action="store_true", help="a quick trial in runs/")
+    parser.add_argument("--draw", action="store_true", help="only draw the figures")
+    options = parser.parse_args()
+    folder = ROOT / "runs" / f"compare_{name}" if options.quick else ROOT / "docs"
+    numbers, figures = folder / "_data" / f"{name}.json", folder / "_images"
+    if not options.draw:
+        write(compare(options.quick), numbers)
+    figures.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(CHART):
-        draw(json.loads(numbers.read_text(encoding="utf-8")), pictures)
-    print(f"{numbers}\n{pictures}")
+        draw(json.loads(numbers.read_text(encoding="utf-8")), figures)
+    print(f"{numbers}\n{figures}")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and the libraries, to be recorded with the numbers."""
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "keras_dnn": keras_dnn.__version__,
+    }
 
 
 def write(results: Any, file: Path) -> None:
-    """Writes numbers as JSON, a list of them on one line."""
+    """Writes numbers as JSON, with each list of numbers on one line."""
     text = json.dumps(results, indent=2)
     text = re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), text)
     file.parent.mkdir(parents=True, exist_ok=True)

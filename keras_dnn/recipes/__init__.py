@@ -1,4 +1,4 @@
-"""Default configurations, as ready models and the settings to train them with."""
+"""Default configurations: ready models and the settings to train them with."""
 
 from keras_dnn.recipes.bias_variance import BiasVariance, bias_variance
 from keras_dnn.recipes.networks import deep_network, self_normalizing_network

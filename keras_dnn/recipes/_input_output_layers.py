@@ -1,4 +1,4 @@
-"""What networks begin and end with: standardised inputs, and one unit a class."""
+"""The first and last layers of the networks: standardised inputs, and the output."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from keras_dnn._precision import at_least_float32
 
 
 def first_layers(data: Any, input_shape: Any) -> list[Any]:
-    """The input, its standardisation if there is data, and flattening if needed."""
+    """The input, its standardisation if there are data, and flattening if needed."""
     if (data is None) is (input_shape is None):
         raise ValueError(
-            "data or input_shape must be given, and not both. Received: "
+            "Either data or input_shape must be given, not both. Received: "
             f"data={None if data is None else type(data).__name__}, "
             f"input_shape={input_shape}"
         )
@@ -45,12 +45,12 @@ def _numbers(data: Any) -> np.ndarray:
 
 
 def _standardising(array: np.ndarray) -> Any:
-    """Mean 0 and variance 1: by feature, by channel, or of all pixels alike."""
+    """Standardisation by feature or channel, or of all pixels together."""
     axis = None if array.ndim == 3 else -1
     over = tuple(range(array.ndim - (axis is not None)))
     mean = array.mean(axis=over, dtype="float64")
     variance = array.var(axis=over, dtype="float64")
-    # What never changes would be divided by zero, and then by next to nothing.
+    # A constant would be divided by zero, or by a rounding error.
     variance = np.where(variance > 1e-14 * np.square(mean), variance, 1.0)
     return keras.layers.Normalization(
         axis=axis,
@@ -62,7 +62,7 @@ def _standardising(array: np.ndarray) -> Any:
 
 
 def last_layer(n_classes: int | None) -> Any:
-    """A softmax over classes, or one number."""
+    """A softmax over classes, or one unit for a regression."""
     if n_classes is None:
         return keras.layers.Dense(1, dtype=_precise(), name="output")
     n_classes = _arguments.count("n_classes", n_classes, least=2)
@@ -77,10 +77,10 @@ def _precise() -> str:
 
 
 def widths(units: Any) -> list[int]:
-    """The numbers of units of the hidden layers."""
+    """The numbers of units in the hidden layers."""
     found = [_arguments.count("units", n) for n in _arguments.several("units", units)]
     if not found:
         raise ValueError(
-            f"units must hold a number for each hidden layer. Received: units={units}"
+            f"units must have a number for each hidden layer. Received: units={units}"
         )
     return found

@@ -1,4 +1,4 @@
-"""Two networks of dense layers, with the defaults that depth asks for.
+"""Two networks of dense layers, with defaults that suit their depth.
 
 K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", 2015; S. Ioffe and
 C. Szegedy, "Batch normalization", 2015; G. Klambauer, T. Unterthiner, A. Mayr and
@@ -17,10 +17,10 @@ from keras_dnn.initializers import GlorotNormal, HeNormal, for_activation
 from keras_dnn.recipes._input_output_layers import first_layers, last_layer, widths
 
 DEEP = 3
-"""From so many hidden layers on, a network is deep."""
+"""The least number of hidden layers of a deep network."""
 
 INITIALIZERS = {HeNormal: "he_normal", GlorotNormal: "glorot_normal"}
-"""Keras's own draw the same for dense layers, and load without this package."""
+"""Keras's draw the same for dense layers and load without this package."""
 
 
 def deep_network(
@@ -38,32 +38,31 @@ def deep_network(
     """Returns a network of dense layers with good defaults.
 
     - inputs: standardised with the mean and variance of `data`
-    - initial weights: He's for ELU and the family of ReLU, else Glorot's
+    - initial weights: He's for ELU and the ReLU family, else Glorot's
     - activation: ELU
     - normalisation: none if shallow; batch norm from three hidden layers on
     - regularisation: early stopping (`training` brings it), l2 or dropout if needed
 
-    Batch norm stands before the activation and takes the place of the bias. Its
-    averages forget at 0.9 a step below 10,000 rows of data, at 0.999 above a million
-    and else at 0.99.
+    Batch norm precedes the activation and replaces the bias. Its momentum is 0.9 below
+    10,000 rows of data, 0.999 above a million and 0.99 otherwise.
 
     Args:
-        units: units of each hidden layer.
-        n_classes: how many classes to tell apart, by softmax: the loss is
+        units: number of units in each hidden layer.
+        n_classes: number of classes, for a softmax: the loss is
             `"sparse_categorical_crossentropy"` for integer labels. `None` for one
-            number without activation, as in a regression.
-        data: the training inputs, an array with a row for each example. Columns of
-            `(n, features)` are standardised one by one, so are the channels of
-            `(n, rows, columns, channels)`; `(n, rows, columns)` as a whole. Pictures
-            are better not flattened: pixels that hardly ever change would be blown up.
-        input_shape: of one example, in place of `data`; the inputs must then be
+            linear output, as in a regression.
+        data: the training inputs, an array with a row for each example. The columns of
+            `(n, features)` are standardised separately, as are the channels of
+            `(n, rows, columns, channels)`; `(n, rows, columns)` as a whole. Don't
+            flatten images: pixels that hardly ever change would be amplified.
+        input_shape: shape of one example, in place of `data`; the inputs must then be
             standardised already.
-        activation: of the hidden layers, a name of Keras: `"relu"` where predictions
-            must be fast.
-        batch_norm: whether to normalise; `None` if the network is deep.
-        dropout: rate after the last hidden layer.
+        activation: activation of the hidden layers, by Keras's name: `"relu"` where
+            predictions must be fast.
+        batch_norm: whether to normalise; `None` normalises deep networks.
+        dropout: dropout rate after the last hidden layer.
         l2: factor of the penalty on the hidden kernels.
-        name: of the model.
+        name: name of the model.
 
     Returns:
         An ordinary model, not compiled. It can be saved and loaded without this
@@ -91,7 +90,7 @@ def deep_network(
     sizes = widths(units)
     if activation == "selu":
         raise ValueError(
-            "activation must not be 'selu' here, which wants other weights and no "
+            "activation must not be 'selu', which needs other initial weights and no "
             "batch norm: see self_normalizing_network. Received: activation='selu'"
         )
     initializer = INITIALIZERS[type(for_activation(activation))]
@@ -112,7 +111,7 @@ def deep_network(
             )
         )
         if batch_norm:
-            momentum = _memory(data)
+            momentum = _momentum(data)
             stack.append(
                 keras.layers.BatchNormalization(momentum=momentum, name=f"norm_{i}")
             )
@@ -131,7 +130,7 @@ def self_normalizing_network(
     alpha_dropout: float = 0.0,
     name: str | None = None,
 ) -> keras.Sequential:
-    """Returns a network whose layers keep mean 0 and variance 1 by themselves.
+    """Returns a network whose activations keep mean 0 and variance 1 by themselves.
 
     - inputs: standardised with the mean and variance of `data`
     - initial weights: LeCun's, normal
@@ -139,19 +138,17 @@ def self_normalizing_network(
     - normalisation: none
     - regularisation: early stopping (`training` brings it), alpha dropout if needed
 
-    The proof asks for all of it: standardised inputs, LeCun's weights, dense layers one
-    behind another, and neither batch norm nor ordinary dropout, nor penalties on the
-    weights.
+    The proof requires all of it: standardised inputs, LeCun's weights, a chain of dense
+    layers, and no batch norm, ordinary dropout or penalties on the weights.
 
     Args:
-        units: units of each hidden layer.
-        n_classes: how many classes to tell apart, by softmax; `None` for one number
-            without activation.
+        units: number of units in each hidden layer.
+        n_classes: number of classes, for a softmax; `None` for one linear output.
         data: the training inputs, as for `deep_network`.
-        input_shape: of one example, in place of `data`; the inputs must then be
+        input_shape: shape of one example, in place of `data`; the inputs must then be
             standardised already.
-        alpha_dropout: rate after each hidden layer; 0.05 or 0.1 are usual.
-        name: of the model.
+        alpha_dropout: dropout rate after each hidden layer; 0.05 or 0.1 are usual.
+        name: name of the model.
 
     Returns:
         An ordinary model, not compiled. It can be saved and loaded without this
@@ -193,7 +190,7 @@ def self_normalizing_network(
     return keras.Sequential([*stack, last_layer(n_classes)], name=name)
 
 
-def _memory(data: Any) -> float:
-    """Of the averages of batch norm: the more data, the longer."""
+def _momentum(data: Any) -> float:
+    """The momentum of batch norm: higher for more data."""
     rows = 10_000 if data is None else len(data)
     return 0.9 if rows < 10_000 else 0.99 if rows <= 1_000_000 else 0.999

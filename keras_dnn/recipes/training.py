@@ -1,10 +1,10 @@
-"""Optimizer, schedule and stopping for a network, and why."""
+"""Optimizer, schedule and stopping for a network, with reasons."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
@@ -12,45 +12,49 @@ from keras_dnn import _arguments
 from keras_dnn._result import Result
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler
-from keras_dnn.models import rebuild
-from keras_dnn.optimizers import AdamW, Nadam, Nesterov, RMSProp
+from keras_dnn.models.rebuild import rebuild
+from keras_dnn.optimizers import AdamW, Nadam, Nesterov, Optimizer, RMSProp
 from keras_dnn.tuning import RangeTest, find_learning_rate
 
-OPTIMIZERS: dict[str, tuple[Any, float, str]] = {
+Rule: TypeAlias = Literal["nesterov", "nadam", "rmsprop", "adamw"]
+Schedule: TypeAlias = Literal["1-cycle", "performance"]
+
+OPTIMIZERS: dict[Rule, tuple[type[Optimizer], float, str]] = {
     "nesterov": (
         Nesterov,
         0.02,
-        "Momentum with a look ahead, and one number kept for each weight, not two.",
+        "Momentum with a look-ahead; it stores one number per weight, not two.",
     ),
     "nadam": (
         Nadam,
         0.002,
-        "A step of its own for each weight, and Nesterov's look ahead.",
+        "An adaptive step for each weight, with Nesterov's look-ahead.",
     ),
     "rmsprop": (
         RMSProp,
         0.001,
-        "A step of its own for each weight, by the size of its recent gradients.",
+        "An adaptive step for each weight, by the size of its recent gradients.",
     ),
     "adamw": (
         AdamW,
         0.002,
-        "A step of its own for each weight, and weights that decay a little.",
+        "An adaptive step for each weight, with weight decay.",
     ),
 }
-"""Rules, rates that rarely diverge, and what speaks for each."""
+"""Update rules, learning rates that rarely diverge, and the merits of each rule."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training(Result):
-    """Settings to train with; `print` them to see why.
+    """Settings for training; `print` them with their reasons.
 
     Attributes:
-        optimizer: for `compile`.
-        callbacks: for `fit`.
-        learning_rate: the highest, at the top of the cycle or at the beginning.
-        range_test: what it was read from; `None` if it was given or is a default.
-        reasons: why each was chosen, by what it is.
+        optimizer: the optimizer for `compile`.
+        callbacks: the callbacks for `fit`.
+        learning_rate: the highest rate, at the peak of the cycle or at the beginning.
+        range_test: the test that found the rate; `None` if it was given or is a
+            default.
+        reasons: the reason for each setting, by its name.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -64,10 +68,10 @@ class Training(Result):
         return "\n".join(f"{what:{width}}  {why}" for what, why in self.reasons.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives the settings as plain numbers and texts, ready for JSON.
+        """Returns the settings as plain numbers and strings, ready for JSON.
 
         Returns:
-            A dict with an entry for each attribute; of callbacks, the names of their
+            A dict with an entry for each attribute; for callbacks, the names of their
             classes.
         """
         return {
@@ -86,38 +90,38 @@ def training(
     *,
     loss: Any = None,
     max_learning_rate: float | None = None,
-    optimizer: str = "nesterov",
-    schedule: str = "1-cycle",
+    optimizer: Rule = "nesterov",
+    schedule: Schedule = "1-cycle",
     monitor: str | None = "val_loss",
     patience: int = 10,
     batch_size: int = 32,
     seed: int | None = None,
 ) -> Training:
-    """Returns an optimizer and callbacks for a network, and why each was chosen.
+    """Returns an optimizer and callbacks for a network, with the reason for each.
 
-    With data, the rate is read from a range test on a copy of the model, the last one
-    before the minimum at which the loss still falls well: the model and the random
-    state stay as they are.
+    With data, a range test on a copy of the model finds the rate: for 1-cycle the last
+    rate before the minimum at which the loss still falls steeply. The model and the
+    random state are unchanged.
 
-    A cycle is cut off by nothing, for its last steps are the best: early stopping means
-    here that the weights of the best epoch come back at the end. With
-    `schedule="performance"`, for a training whose length is not known, the rate goes
-    down when the metric stops improving, and training ends when that no longer helps.
+    A cycle is never cut short, since its last steps are the best: early stopping means
+    here that the weights of the best epoch are restored at the end. With
+    `schedule="performance"`, for a training of unknown length, the rate is reduced when
+    the metric stops improving, and training ends when that no longer helps.
 
     Args:
-        model: the network, built; it need not be compiled.
+        model: the built network; it need not be compiled.
         x: training inputs for the range test, as for `fit`; `None` for no test.
-        y: their targets, if `x` does not hold them.
-        loss: for the range test.
+        y: their targets, if `x` does not contain them.
+        loss: the loss for the range test.
         max_learning_rate: the highest rate, if it is known.
         optimizer: `"nesterov"`, `"nadam"`, `"rmsprop"` or `"adamw"`.
         schedule: `"1-cycle"` or `"performance"`.
-        monitor: the metric that is to improve; `None` where `fit` gets no
-            `validation_data`, for no stopping.
-        patience: how many epochs without improvement end the training, with
+        monitor: the metric that should improve; `None` for no stopping, if `fit` gets
+            no `validation_data`.
+        patience: number of epochs without improvement that end the training, with
             `schedule="performance"`.
-        batch_size: of the range test; the same as for `fit`.
-        seed: of the range test's order of examples.
+        batch_size: batch size of the range test; use that of `fit`.
+        seed: seed of the order of examples in the range test.
 
     Returns:
         A `Training`.
@@ -140,8 +144,8 @@ def training(
         >>> list(t.reasons)
         ['optimizer', 'learning rate', 'schedule']
     """
-    _arguments.choice("optimizer", optimizer, tuple(OPTIMIZERS))
-    _arguments.choice("schedule", schedule, ("1-cycle", "performance"))
+    _arguments.choice("optimizer", optimizer, get_args(Rule))
+    _arguments.choice("schedule", schedule, get_args(Schedule))
     patience = _arguments.count("patience", patience, least=2)
     if schedule == "performance" and monitor is None:
         raise ValueError(
@@ -151,31 +155,31 @@ def training(
         raise ValueError("loss must be given with x. Received: loss=None")
     if x is not None and max_learning_rate is not None:
         raise ValueError(
-            "max_learning_rate must be None where x is given, which is for finding it. "
+            "max_learning_rate must be None where x is given, which is to find it. "
             f"Received: max_learning_rate={max_learning_rate}"
         )
-    rule, usual, merit = OPTIMIZERS[optimizer]
-    found = None
+    rule, default, merit = OPTIMIZERS[optimizer]
+    range_test = None
     if max_learning_rate is not None:
         rate = _arguments.number("max_learning_rate", max_learning_rate, bounds="()")
         why = f"{rate:.3g}, as given."
     elif x is not None:
-        found = _range_test(model, rule, loss, x, y, batch_size, seed)
-        rate, why = _read(found, usual, "slide" if schedule == "1-cycle" else "valley")
+        range_test = _range_test(model, rule, loss, x, y, batch_size, seed)
+        suggestion = "slide" if schedule == "1-cycle" else "valley"
+        rate, why = _read(range_test, default, suggestion)
     else:
-        rate = usual
+        rate = default
         why = (
-            f"{rate:.3g}, which rarely diverges with this rule. Give x, y and loss to "
-            "have it found."
+            f"{rate:.3g}, which rarely diverges with this rule. Pass x, y and loss for "
+            "a range test."
         )
     reasons = {"optimizer": f"{rule.__name__}. {merit}", "learning rate": why}
     callbacks: list[keras.callbacks.Callback] = []
     if schedule == "1-cycle":
         callbacks.append(OneCycleScheduler(rate))
         reasons["schedule"] = (
-            "1-cycle. The rate climbs to its highest and comes down over the whole of "
-            "fit while the momentum does the opposite: fast in the middle, exact at "
-            "the end."
+            "1-cycle. During fit the rate rises to its peak and falls again while the "
+            "momentum does the opposite: fast in the middle, exact at the end."
         )
         start = rate / 10
     else:
@@ -185,27 +189,27 @@ def training(
         )
         reasons["schedule"] = (
             f"Performance. The rate halves after {max(patience // 3, 1)} epochs in "
-            f"which {monitor} has not improved: it needs no length to be known."
+            f"which {monitor} has not improved; the length need not be known."
         )
         start = rate
     if monitor is not None:
-        whole = schedule == "1-cycle"
+        complete = schedule == "1-cycle"
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 monitor,
-                patience=sys.maxsize if whole else patience,
+                patience=sys.maxsize if complete else patience,
                 restore_best_weights=True,
             )
         )
         reasons["early stopping"] = (
-            f"The weights of the epoch with the best {monitor} come back at the end. "
+            f"The weights of the epoch with the best {monitor} are restored. "
             + (
-                "The cycle itself is not cut off: its last steps are its best."
-                if whole
-                else f"After {patience} epochs without a better one training ends."
+                "The cycle is not cut short, since its last steps are the best."
+                if complete
+                else f"Training ends after {patience} epochs without improvement."
             )
         )
-    return Training(rule(start), callbacks, rate, found, reasons)
+    return Training(rule(start), callbacks, rate, range_test, reasons)
 
 
 def _range_test(
@@ -219,11 +223,12 @@ def _range_test(
         )
 
 
-def _read(found: RangeTest, usual: float, rule: str) -> tuple[float, str]:
-    if found.suggestion is None:
-        return usual, (
-            f"{usual:.3g}, a usual one: the range test suggests none, as "
-            f"{found.reason}."
+def _read(range_test: RangeTest, default: float, rule: str) -> tuple[float, str]:
+    """The rate that a range test suggests, or else the default, and why."""
+    if range_test.suggestion is None:
+        return default, (
+            f"{default:.3g}, the default: the range test suggests none, since "
+            f"{range_test.reason}."
         )
-    rate = found.suggestions[rule]
-    return rate, f"{rate:.3g}, by the rule {rule!r} of a range test on this data."
+    rate = range_test.suggestions[rule]
+    return rate, f"{rate:.3g}, by the rule {rule!r} of a range test on these data."

@@ -1,4 +1,4 @@
-"""The two networks: every row of the notes' table, and what they do to a signal."""
+"""The two networks: every default, and how they transform a signal."""
 
 import subprocess
 import sys
@@ -70,7 +70,7 @@ def test_self_normalizing_network_follows_the_table():
     ("depth", "option", "norms"),
     [(1, None, 0), (2, None, 0), (3, None, 3), (2, True, 2), (5, False, 0)],
 )
-def test_batch_norm_if_deep_or_asked_for(depth, option, norms):
+def test_batch_norm_is_used_if_deep_or_requested(depth, option, norms):
     model = deep_network([4] * depth, data=x, batch_norm=option)
     assert len(hidden(model, keras.layers.BatchNormalization)) == norms
     assert all(layer.use_bias is not bool(norms) for layer in hidden(model))
@@ -80,7 +80,7 @@ def test_batch_norm_if_deep_or_asked_for(depth, option, norms):
     ("rows", "momentum"),
     [(9_999, 0.9), (10_000, 0.99), (1_000_000, 0.99), (1_000_001, 0.999)],
 )
-def test_averages_of_batch_norm_are_as_long_as_the_data(rows, momentum):
+def test_momentum_of_batch_norm_depends_on_the_amount_of_data(rows, momentum):
     data = np.broadcast_to(np.float32([[1.0], [2.0]])[:1], (rows, 1))
     model = deep_network([2] * 3, data=data)
     assert {n.momentum for n in hidden(model, keras.layers.BatchNormalization)} == {
@@ -92,13 +92,13 @@ def test_averages_of_batch_norm_are_as_long_as_the_data(rows, momentum):
     ("activation", "initializer"),
     [("relu", "HeNormal"), ("tanh", "GlorotNormal"), ("gelu", "HeNormal")],
 )
-def test_initial_weights_go_with_the_activation(activation, initializer):
+def test_initial_weights_suit_the_activation(activation, initializer):
     model = deep_network([4], data=x, activation=activation)
     assert type(hidden(model)[0].kernel_initializer).__name__ == initializer
 
 
 @both
-def test_every_layer_draws_its_own_weights(make):
+def test_layers_have_different_weights(make):
     model = make([6, 6, 6], input_shape=(6,))
     first, second, third = (layer.get_weights()[0] for layer in hidden(model))
     assert not np.allclose(first, second)
@@ -109,13 +109,13 @@ def test_every_layer_draws_its_own_weights(make):
 
 
 @both
-def test_columns_are_standardised_one_by_one(make):
+def test_columns_are_standardised_separately(make):
     out = standardised(make([4], data=x), x)
     expected = (x - x.mean(axis=0)) / x.std(axis=0)
     np.testing.assert_allclose(out, expected, atol=1e-4)
 
 
-def test_a_column_that_never_changes_becomes_zero():
+def test_a_constant_column_becomes_zero():
     data = x.copy()
     data[:, 1] = 0.1
     out = standardised(deep_network([4], data=data), data)
@@ -126,27 +126,27 @@ def test_a_column_that_never_changes_becomes_zero():
     )
 
 
-def test_channels_are_standardised_one_by_one_and_pixels_alike():
-    pictures = generator.integers(0, 256, (50, 5, 4, 3)).astype("uint8")
-    pictures[..., 1] //= 8
-    model = deep_network([4], n_classes=2, data=pictures)
-    flat = pictures.reshape(-1, 3).astype("float64")
-    expected = (pictures - flat.mean(axis=0)) / flat.std(axis=0)
-    np.testing.assert_allclose(standardised(model, pictures), expected, atol=1e-5)
-    assert model.predict(pictures, verbose=0).shape == (50, 2)
-    grey = pictures[..., 0]
+def test_channels_are_standardised_separately_and_pixels_together():
+    images = generator.integers(0, 256, (50, 5, 4, 3)).astype("uint8")
+    images[..., 1] //= 8
+    model = deep_network([4], n_classes=2, data=images)
+    flat = images.reshape(-1, 3).astype("float64")
+    expected = (images - flat.mean(axis=0)) / flat.std(axis=0)
+    np.testing.assert_allclose(standardised(model, images), expected, atol=1e-5)
+    assert model.predict(images, verbose=0).shape == (50, 2)
+    grey = images[..., 0]
     model = deep_network([4], n_classes=2, data=grey)
     expected = (grey - grey.mean()) / grey.std()
     np.testing.assert_allclose(standardised(model, grey), expected, atol=1e-5)
 
 
-def test_a_shape_takes_the_place_of_data():
+def test_a_shape_replaces_data():
     model = deep_network([4], n_classes=2, input_shape=(5, 5, 1))
     assert [type(layer).__name__ for layer in model.layers[:2]] == ["Flatten", "Dense"]
     assert model.input_shape == (None, 5, 5, 1)
 
 
-# What they do --------------------------------------------------------------------
+# Training and signals ------------------------------------------------------------
 
 
 def test_the_signal_keeps_its_size_through_fifty_layers():
@@ -189,7 +189,7 @@ def test_learns(make):
 
 @both
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_spares_the_inputs_and_the_output(make, policy):
+def test_inputs_and_outputs_are_precise_in_half_precision(make, policy):
     keras.config.set_dtype_policy(policy)
     try:
         model = make([8] * 3, n_classes=3, data=1e6 * x)
@@ -225,11 +225,11 @@ def test_loads_in_a_process_without_this_package(make, tmp_path):
 @pytest.mark.parametrize(
     ("units", "options", "word"),
     [
-        ([], {"data": x}, "units must hold a number for each hidden layer"),
+        ([], {"data": x}, "units must have a number for each hidden layer"),
         ([0], {"data": x}, "units must be a positive integer"),
         (5, {"data": x}, "units must be a list"),
-        ([4], {}, "data or input_shape must be given"),
-        ([4], {"data": x, "input_shape": (3,)}, "and not both"),
+        ([4], {}, "Either data or input_shape must be given"),
+        ([4], {"data": x, "input_shape": (3,)}, "not both"),
         ([4], {"input_shape": (None,)}, "input_shape must be a positive integer"),
         ([4], {"data": x[0]}, "data must be an array of numbers"),
         ([4], {"data": [["a"]]}, "data must be an array of numbers"),

@@ -1,4 +1,4 @@
-"""Optimizer, schedule and stopping: what they are, and that they do as they say."""
+"""Optimizer, schedule and stopping: which they are and what they do in `fit`."""
 
 import json
 
@@ -20,7 +20,7 @@ def network(**options):
     return deep_network([16, 16], n_classes=3, data=x, **options)
 
 
-def test_one_cycle_with_the_momentum_against_it():
+def test_one_cycle_with_opposite_momentum():
     t = training(network(), max_learning_rate=0.04)
     assert type(t.optimizer).__name__ == "Nesterov"
     assert float(t.optimizer.learning_rate) == pytest.approx(0.004)
@@ -31,7 +31,7 @@ def test_one_cycle_with_the_momentum_against_it():
     assert t.range_test is None
 
 
-def test_is_used_with_compile_and_fit_as_it_is():
+def test_settings_work_in_compile_and_fit():
     model = network()
     t = training(model, max_learning_rate=0.04)
     model.compile(optimizer=t.optimizer, loss=LOSS, metrics=["accuracy"])
@@ -49,13 +49,13 @@ def test_is_used_with_compile_and_fit_as_it_is():
     assert log.momenta.min() == pytest.approx(0.85)
     assert t.callbacks[0].coverage == 1.0
     assert history["val_accuracy"][-1] > 0.9
-    # Once more: a cycle of its own.
+    # Another `fit` has another cycle.
     model.fit(x, y, epochs=2, validation_data=(x, y), callbacks=t.callbacks, verbose=0)
     assert t.callbacks[0].coverage == 1.0
 
 
 class Scripted(keras.callbacks.Callback):
-    """Says what the validation loss is."""
+    """Sets the validation loss."""
 
     def __init__(self, losses):
         super().__init__()
@@ -66,7 +66,7 @@ class Scripted(keras.callbacks.Callback):
         self.weights.append(self.model.get_weights())
 
 
-def test_one_cycle_is_not_cut_off_and_gives_back_the_best_weights():
+def test_one_cycle_is_completed_and_restores_the_best_weights():
     model = network()
     t = training(model, max_learning_rate=0.04, patience=2)
     model.compile(optimizer=t.optimizer, loss=LOSS)
@@ -87,7 +87,7 @@ def test_performance_halves_the_rate_and_ends():
     script = Scripted([1.0] * 20)
     log = StepLogger()
     model.fit(x, y, epochs=20, callbacks=[script, *t.callbacks, log], verbose=0)
-    # One that improves, and six that do not; after each two of these, half.
+    # One epoch improves, six do not; after every two of these the rate halves.
     assert len(script.weights) == 7
     rates = log.learning_rates[::16]
     assert rates == pytest.approx(np.array([4, 4, 4, 2, 2, 1, 1]) * 0.01)
@@ -100,7 +100,7 @@ def draws(again=True):
     return np.asarray(initial).tolist(), np.asarray(keras.random.normal((3,))).tolist()
 
 
-def test_rate_is_the_slide_of_a_range_test_or_its_valley():
+def test_rate_is_the_slide_or_the_valley_of_a_range_test():
     model = network()
     before = model.get_weights()
     expected = draws()
@@ -118,7 +118,7 @@ def test_rate_is_the_slide_of_a_range_test_or_its_valley():
     assert flat.learning_rate == pytest.approx(test.suggestions["valley"], rel=1e-6)
 
 
-def test_a_flat_range_test_leaves_the_usual_rate_and_says_so():
+def test_after_a_flat_range_test_the_rate_is_the_default():
     model = network()
     t = training(model, x, generator.permutation(y), loss=lambda y, p: 0.0 * p[:, 0])
     assert t.learning_rate == training(model).learning_rate
@@ -138,7 +138,7 @@ def test_every_optimizer_of_the_table_learns(name):
     assert type(t.optimizer).__name__ in t.reasons["optimizer"]
 
 
-def test_text_tells_why_and_dict_is_ready_for_json():
+def test_text_gives_reasons_and_dict_is_ready_for_json():
     t = training(network(), x, y, loss=LOSS, seed=1)
     assert [line.split("  ")[0] for line in str(t).splitlines()] == list(t.reasons)
     found = json.loads(json.dumps(t.to_dict()))
