@@ -1,7 +1,7 @@
 """Types that hints use all over the package."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
 
@@ -15,3 +15,6 @@ HyperparameterValue: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], Tensor]
 )
 """What an optimizer accepts for a number that may change during training."""
+
+Every: TypeAlias = Literal["epoch"] | int
+"""How often a callback evaluates something: once an epoch, or every so many batches."""

@@ -12,7 +12,7 @@ from keras_dnn._batches import first_batch
 from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn._typing import Tensor
+from keras_dnn._typing import Every, Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._probe.histogram import SIZE, counts_and_edges, histogram
 from keras_dnn.diagnostics._units import dead_fraction, saturated_fraction
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 
 class ActivationStatistics(keras.callbacks.Callback):
-    """Records how the outputs of each layer are distributed on a held batch.
+    """Records how the outputs of each layer are distributed on one fixed batch.
 
-    It looks when training begins, and then at the end of each epoch or every so many
-    batches: one compiled forward pass in inference mode, after which the model is as
-    before, random states included. Layers in nested models and inside other layers are
-    seen as well; those that only move values about (`Flatten`, `Dropout`) and cells of
-    recurrent layers are left out. What a shared layer gives in its several places is
-    taken together.
+    It takes a snapshot when training begins and then after each epoch, or after every
+    so many batches: one compiled forward pass in inference mode, which leaves the model
+    as it was, random states included. Layers inside nested models and other layers are
+    recorded too. Layers that only rearrange values or do nothing in inference mode
+    (`Flatten`, `Dropout`) and the cells of recurrent layers are left out. The outputs
+    of all calls of a shared layer are taken together.
 
-    A unit is an entry of the last axis, or a channel. It is *dead* if it gives exactly
-    zero on the whole sample, and *saturated* if nine tenths of what it gives lie where
-    its activation's slope is below 5 % of the steepest (the two ends of a sigmoid or
+    A unit is an entry of the last axis, or a channel. It is *dead* if it outputs
+    exactly zero for the whole batch, and *saturated* if nine tenths of its outputs lie
+    where its activation's slope is below 5% of the steepest (both ends of a sigmoid or
     tanh, the negative end of an ELU or SELU).
 
     Calling `fit` again adds to the record; another model starts a new one.
 
     Args:
-        data: the batch to look at: what the model takes as `x`, a tuple `(x, y)` of
-            which `y` is not needed, or a `tf.data.Dataset` or `keras.utils.PyDataset`,
-            whose first batch is taken.
-        every: `"epoch"`, or a count of batches. Blocks of `steps_per_execution` batches
-            are not broken up.
+        data: the batch: what the model takes as `x`, a tuple `(x, y)`, whose `y` is
+            not used, or a `tf.data.Dataset` or `keras.utils.PyDataset`, whose first
+            batch is taken.
+        every: `"epoch"`, or the number of batches between two snapshots. A block of
+            `steps_per_execution` batches is never interrupted.
 
     Attributes:
         names: the layers' paths, in the order in which they are called.
@@ -76,31 +76,33 @@ class ActivationStatistics(keras.callbacks.Callback):
         feedforward neural networks", 2010.
     """
 
-    def __init__(self, data: Any, every: str | int = "epoch") -> None:
+    def __init__(self, data: Any, every: Every = "epoch") -> None:
         super().__init__()
         self.data = data
-        self.every = every if every == "epoch" else _arguments.count("every", every)
-        self._seen_model: Any = None
-        self._forget()
+        self.every: Every = (
+            every if every == "epoch" else _arguments.count("every", every)
+        )
+        self._recorded_model: keras.Model | None = None
+        self._begin_record()
 
-    def _forget(self) -> None:
+    def _begin_record(self) -> None:
         self.names: list[str] = []
         self._batches = 0
-        self._looks: list[_Look] = []
+        self._snapshots: list[_Snapshot] = []
 
     # What fit calls -------------------------------------------------------------------
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes the first look, at the model as it was initialised."""
+        """Takes the first snapshot, of the model as it was initialised."""
         require_tensorflow("keras_dnn.callbacks.ActivationStatistics")
-        if self._seen_model is not self.model:
-            self._seen_model = self.model
-            self._forget()
+        if self._recorded_model is not self.model:
+            self._recorded_model = self.model
+            self._begin_record()
         self._x = first_batch(self.data)
         self._measure = tf.function(self._statistics)
         self._before_epoch = self._batches
         if self.model.built:
-            self._look()
+            self._take_snapshot()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Counts the batches from here."""
@@ -109,7 +111,7 @@ class ActivationStatistics(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Looks every so many batches."""
+        """Takes a snapshot after every so many batches."""
         before = self._batches
         # The last block of an epoch may be a short one.
         done = min(batch + 1, self.params["steps"] or batch + 1)
@@ -117,45 +119,45 @@ class ActivationStatistics(keras.callbacks.Callback):
         if self.every != "epoch" and (
             self._batches // int(self.every) > before // int(self.every)
         ):
-            self._look()
+            self._take_snapshot()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks once an epoch."""
+        """Takes a snapshot, unless `every` counts batches."""
         if self.every == "epoch":
-            self._look()
+            self._take_snapshot()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Lets go of the compiled function."""
+        """Frees the compiled function and the batch."""
         del self._measure, self._x
 
-    # One look -------------------------------------------------------------------------
+    # One snapshot ---------------------------------------------------------------------
 
-    def _look(self) -> None:
-        if self._looks and self._looks[-1].step == self._batches:
-            self._looks.pop()  # The model may have been given other weights.
-        # A layer that is random at inference too would draw on.
+    def _take_snapshot(self) -> None:
+        if self._snapshots and self._snapshots[-1].step == self._batches:
+            self._snapshots.pop()  # The weights may have been set since.
+        # A layer that is random in inference too would advance its random state.
         with restored(moving_variables(self.model)):
             measured = [np.asarray(value) for value in self._measure(self._x)]
-        self._looks.append(_Look(self._batches, *measured))
+        self._snapshots.append(_Snapshot(self._batches, *measured))
 
     def _statistics(self, x: Any) -> tuple[Tensor, ...]:
         """Traced once: the statistics of every layer."""
         graph = tf.compat.v1.get_default_graph()
         found: dict[int, tuple[keras.layers.Layer, list[Tensor]]] = {}
 
-        def see(layer: keras.layers.Layer, outputs: Any) -> None:
+        def keep(layer: keras.layers.Layer, outputs: Any) -> None:
             output = keras.tree.flatten(outputs)[0]
-            # What a loop gives at each turn cannot be seen from outside.
+            # The outputs inside a loop are not available outside it.
             if getattr(output, "graph", None) is graph and output.dtype.is_floating:
                 found.setdefault(id(layer), (layer, []))[1].append(output)
 
-        with watched(self.model, see):
+        with watched(self.model, keep):
             self.model(x, training=False)
         # A layer without weights may have no path.
         self.names = [layer.path or layer.name for layer, _ in found.values()]
         if not found:
             raise ValueError(
-                "The model has no layer whose outputs can be seen. "
+                "The model has no layer whose outputs can be recorded. "
                 f"Received: model={self.model.name!r}"
             )
         rows = [_of_layer(layer, outputs) for layer, outputs in found.values()]
@@ -165,27 +167,27 @@ class ActivationStatistics(keras.callbacks.Callback):
 
     @property
     def steps(self) -> np.ndarray:
-        """How many batches training had seen at each check, of shape `(checks,)`."""
-        return np.array([look.step for look in self._looks], "int64")
+        """The batches trained on before each snapshot, of shape `(snapshots,)`."""
+        return np.array([snapshot.step for snapshot in self._snapshots], "int64")
 
     @property
     def means(self) -> np.ndarray:
-        """Mean of each layer's outputs, of shape `(checks, layers)`."""
+        """Mean of each layer's outputs, of shape `(snapshots, layers)`."""
         return self._stacked("means")
 
     @property
     def stds(self) -> np.ndarray:
-        """Standard deviation of each layer's outputs, of shape `(checks, layers)`."""
+        """Standard deviation of its outputs, of shape `(snapshots, layers)`."""
         return self._stacked("stds")
 
     @property
     def dead(self) -> np.ndarray:
-        """Fraction of dead units in each layer, of shape `(checks, layers)`."""
+        """Fraction of dead units in each layer, of shape `(snapshots, layers)`."""
         return self._stacked("dead")
 
     @property
     def saturated(self) -> np.ndarray:
-        """Fraction of saturated units in each layer, of shape `(checks, layers)`.
+        """Fraction of saturated units in each layer, of shape `(snapshots, layers)`.
 
         NaN where the activation has no flat side.
         """
@@ -193,21 +195,21 @@ class ActivationStatistics(keras.callbacks.Callback):
 
     @property
     def histograms(self) -> np.ndarray:
-        """Counts of the finite outputs, of shape `(checks, layers, 64)`."""
+        """Counts of the finite outputs, of shape `(snapshots, layers, 64)`."""
         return counts_and_edges(self._stacked("histograms", SIZE))[0]
 
     @property
     def histogram_edges(self) -> np.ndarray:
-        """Edges of the histograms' bins, of shape `(checks, layers, 65)`."""
+        """Edges of the histograms' bins, of shape `(snapshots, layers, 65)`."""
         return counts_and_edges(self._stacked("histograms", SIZE))[1]
 
     def _stacked(self, name: str, *shape: int) -> np.ndarray:
-        if not self._looks:
+        if not self._snapshots:
             return np.empty((0, len(self.names), *shape))
-        return np.stack([getattr(look, name) for look in self._looks])
+        return np.stack([getattr(snapshot, name) for snapshot in self._snapshots])
 
     def plot(self) -> Figure:
-        """Draws spread, dead and saturated units over depth and time, and histograms.
+        """Draws means, dead and saturated units by layer, and histograms over time.
 
         Returns:
             The figure.
@@ -216,7 +218,7 @@ class ActivationStatistics(keras.callbacks.Callback):
             ImportError: if matplotlib is not installed.
             ValueError: if nothing was recorded yet.
         """
-        require_recorded(self._looks)
+        require_recorded(self._snapshots)
         from keras_dnn import plotting
 
         return plotting.activations(
@@ -231,8 +233,8 @@ class ActivationStatistics(keras.callbacks.Callback):
         )
 
 
-class _Look(NamedTuple):
-    """What was seen at one moment, an entry for each layer."""
+class _Snapshot(NamedTuple):
+    """Statistics at one moment, an entry for each layer."""
 
     step: int
     means: np.ndarray
@@ -243,7 +245,7 @@ class _Look(NamedTuple):
 
 
 def _of_layer(layer: keras.layers.Layer, outputs: list[Tensor]) -> tuple[Tensor, ...]:
-    """Mean, deviation, dead, saturated and histogram of one layer."""
+    """Mean, standard deviation, dead, saturated and histogram of one layer."""
     by_unit = [_by_unit(layer, output) for output in outputs]
     if len({output.shape[-1] for output in by_unit}) > 1:
         by_unit = [tf.reshape(output, (-1, 1)) for output in by_unit]
@@ -255,7 +257,7 @@ def _of_layer(layer: keras.layers.Layer, outputs: list[Tensor]) -> tuple[Tensor,
 
 
 def _by_unit(layer: keras.layers.Layer, output: Tensor) -> Tensor:
-    """Outputs as a table with a column for each unit."""
+    """The outputs as a matrix with a column for each unit."""
     y = tf.cast(output, tf.float64)
     if len(y.shape) == 1:
         return y[:, tf.newaxis]

@@ -1,4 +1,4 @@
-"""How large gradients and updates are, at every step and for every variable."""
+"""The sizes of gradients and updates, at every step and for every variable."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class GradientNorms(Probe):
     \lVert \theta_{t+1} - \theta_t \rVert_2 \,/\, \lVert \theta_t \rVert_2
     $$
 
-    of the gradients that training really used (unscaled under mixed precision, summed
-    over replicas, averaged over accumulated micro-batches, repeated embedding rows
-    added up) and of the update that was really applied (after clipping, decay,
-    momentum and constraints). It is computed inside the training step, with no second
-    backward pass. A ratio around 1e-3 is healthy as a rule of thumb.
+    of the gradients that training uses (unscaled under mixed precision, summed over
+    replicas, averaged over accumulated micro-batches, repeated embedding rows added up)
+    and of the update that was applied (after clipping, decay, momentum and
+    constraints). It is computed inside the training step, without a second backward
+    pass. As a rule of thumb, a ratio around 1e-3 is healthy.
 
     `History` gets, for each epoch, the mean (`gradient_norm`) and the largest
     (`gradient_norm_max`) global norm before clipping and, with `ratios`, the mean ratio
     of all weights taken as one vector (`update_ratio`). Calling `fit` again with the
     same optimizer adds to the record; another optimizer starts a new one. The arrays
-    are fetched when they are read, in the middle of `fit` or after, however it ended.
+    can be read while `fit` runs and afterwards, however it ended.
 
     Args:
         per_variable: whether to record each variable; if not, all are taken as one
@@ -55,9 +55,9 @@ class GradientNorms(Probe):
             each update that is a multiple of this, whatever `per_variable` says; `None`
             for none.
         csv_path: file that gets a row for each recorded step, `None` for none.
-        limit: how many steps to keep in the arrays. Whenever there are more, every
-            other one is dropped, and from then on only such are kept; a warning says
-            so. TensorBoard, the CSV file and `History` are not thinned.
+        limit: how many steps to keep in the arrays. When there are more, every other
+            one is dropped and the interval between recorded steps doubles; a warning
+            says so. TensorBoard, the CSV file and `History` get all recorded steps.
 
     Attributes:
         names: the variables' paths, in the order of the last axis of all arrays.
@@ -106,15 +106,12 @@ class GradientNorms(Probe):
         self._board = None if log_dir is None else TensorBoardWriter(log_dir)
         self._csv = None if csv_path is None else CsvWriter(csv_path)
         self._with_ratios = ratios
-        self._histograms = (
-            None
-            if histograms is None
-            else GradientHistograms(
-                _arguments.count("histograms", histograms), self.limit, self._board
-            )
-        )
-        self._optimizer: Any = None
-        self._in_step: NormsInStep | None = None
+        self._histograms: GradientHistograms | None = None
+        if histograms is not None:
+            _arguments.count("histograms", histograms)
+            self._histograms = GradientHistograms(histograms, self.limit, self._board)
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self._in_step: NormsInStep
         self._begin_record()
 
     def _begin_record(self) -> None:
@@ -128,7 +125,7 @@ class GradientNorms(Probe):
     # Traced into the training step ----------------------------------------------------
 
     def create(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates the rows that steps write."""
+        """Creates the buffers that steps write to."""
         self._paths = [v.path for v in variables]
         names = self._paths if self.per_variable else ["model"]
         if self._optimizer is not self.model.optimizer or names != self.names:
@@ -148,7 +145,6 @@ class GradientNorms(Probe):
 
     def before_update(self, step: TrainingStep) -> None:
         """Copies the weights for the ratio."""
-        assert self._in_step is not None
         self._in_step.before_update(step)
 
     def _on_clipping(
@@ -160,14 +156,12 @@ class GradientNorms(Probe):
         updates_now: Callable[[], Tensor | bool],
     ) -> None:
         """Keeps the gradients for the row; `after_update` knows whether they count."""
-        assert self._in_step is not None
         self._in_step.on_gradients(step, indices, gradients, clipped)
         if self._histograms is not None:
             self._histograms.count(step, indices, gradients)
 
     def after_update(self, step: TrainingStep) -> None:
         """Writes the row of this update."""
-        assert self._in_step is not None
         self._in_step.after_update(step)
         if self._histograms is not None:
             self._histograms.write(step)
@@ -198,15 +192,12 @@ class GradientNorms(Probe):
             self._board.close()
 
     def _fetch(self) -> None:
-        if self._in_step is not None:
-            self._in_step.rows.fetch()
+        for rows in self._open_rows:
+            rows.fetch()
 
     def _receive(self, rows: np.ndarray) -> None:
-        assert self._in_step is not None
-        one_vector = np.ones(1, bool)
-        arrays = GradientArrays.of(
-            rows, self._in_step.has_gradient if self.per_variable else one_vector
-        )
+        has_gradient = self._in_step.has_gradient
+        arrays = GradientArrays.of(rows, has_gradient if self.per_variable else True)
         if self._board is not None:
             self._board.write(arrays, self.names, self._with_ratios)
         if self._csv is not None:

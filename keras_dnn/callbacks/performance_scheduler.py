@@ -12,13 +12,13 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._keras.losses import direction_of
 from keras_dnn._keras.optimizers import parts_of
+from keras_dnn._typing import Every
 from keras_dnn.callbacks._evaluation import evaluated
 from keras_dnn.callbacks._learning_rate import ReducibleRate
 from keras_dnn.callbacks._plateau import Plateau
 from keras_dnn.callbacks._resuming import Resumable
 
 Mode: TypeAlias = Literal["auto", "min", "max"]
-Every: TypeAlias = Literal["epoch"] | int
 
 
 class PerformanceScheduler(Resumable):

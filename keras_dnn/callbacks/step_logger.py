@@ -1,4 +1,4 @@
-"""What each step used and what it cost."""
+"""The learning rate, momentum and loss of every step."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class StepLogger(Probe):
-    """Records the rate, the momentum and the loss of every step of `fit`.
+    """Records the learning rate, the momentum and the loss of every step of `fit`.
 
-    The loss is the batch's own, where Keras's progress bar and logs show the mean of
-    the epoch so far. The rate is the one that the step used, where
-    `optimizer.learning_rate` read after a step is the next one's. There is one row for
-    each batch, also with `steps_per_execution` and in accumulation. Of a
-    `MultiOptimizer`, rate and momentum are those of its first optimizer. Calling `fit`
-    again adds to the record.
+    The loss is that of the batch; Keras's progress bar and logs show the mean of the
+    epoch so far. The learning rate is the one that the step used;
+    `optimizer.learning_rate`, read after a step, is that of the next one. There is one
+    row for each batch, also with `steps_per_execution` and under gradient accumulation.
+    The learning rate and momentum of a `MultiOptimizer` are those of its first
+    optimizer. Calling `fit` again adds to the record.
 
     Example:
         >>> import keras, numpy as np
@@ -52,7 +52,7 @@ class StepLogger(Probe):
     # Traced into the training step ----------------------------------------------------
 
     def create(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates the rows that steps write."""
+        """Creates the buffer that steps write to."""
         self._open(self._rows)
 
     def on_loss(self, loss: Tensor) -> None:
@@ -66,7 +66,7 @@ class StepLogger(Probe):
 
     @property
     def steps(self) -> np.ndarray:
-        """The batches, counted from 0."""
+        """The number of each batch, counted from 0."""
         return np.arange(len(self._rows.rows))
 
     @property
@@ -76,7 +76,7 @@ class StepLogger(Probe):
 
     @property
     def momenta(self) -> np.ndarray:
-        """The momentum, or beta_1 where the optimizer has that; NaN without either."""
+        """The momentum, or beta_1 if the optimizer has that; NaN if it has neither."""
         return self._rows.rows[:, 1]
 
     @property
@@ -85,7 +85,7 @@ class StepLogger(Probe):
         return self._rows.rows[:, 2]
 
     def plot(self) -> Figure:
-        """Draws the losses over the steps, and rate and momentum below.
+        """Draws the losses over the steps, and learning rate and momentum below.
 
         Returns:
             The figure.

@@ -11,7 +11,7 @@ import numpy as np
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored, same_randomness
-from keras_dnn.callbacks._probe.norms import aside, entries
+from keras_dnn.callbacks._probe.norms import entries, rare_branch
 from keras_dnn.callbacks._probe.training_step import TrainingStep
 from keras_dnn.callbacks.probe import Probe
 from keras_dnn.diagnostics.training_history import NonfiniteStep, Origin
@@ -93,7 +93,7 @@ class FirstNonfiniteStep(Probe):
 
             return tf.cond(bad, record, lambda: tf.constant(0))
 
-        tf.cond(suspect & ~state["bad"], aside(inspect), lambda: tf.constant(0))
+        tf.cond(suspect & ~state["bad"], rare_branch(inspect), lambda: tf.constant(0))
 
     def find(self, batches: Iterable[Any]) -> NonfiniteStep | None:
         """Gives the first step that was not finite, if there was one.

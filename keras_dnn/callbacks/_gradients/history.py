@@ -23,7 +23,7 @@ class GradientArrays(NamedTuple):
     global_ratios: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray, has_gradient: np.ndarray) -> Self:
+    def of(cls, rows: np.ndarray, has_gradient: np.ndarray | bool) -> Self:
         """The arrays in rows of: step, then four norms of each variable.
 
         Args:
@@ -45,7 +45,7 @@ class GradientArrays(NamedTuple):
     @classmethod
     def empty(cls, variables: int) -> Self:
         """Arrays without steps."""
-        return cls.of(np.empty((0, 1 + 4 * variables)), np.ones(variables, bool))
+        return cls.of(np.empty((0, 1 + 4 * variables)), True)
 
     @classmethod
     def joined(cls, pieces: Sequence[GradientArrays]) -> Self:

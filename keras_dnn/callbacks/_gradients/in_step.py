@@ -9,7 +9,13 @@ import numpy as np
 
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._probe.norms import Difference, Vector, aside, length, norms
+from keras_dnn.callbacks._probe.norms import (
+    Difference,
+    Vector,
+    length,
+    norms,
+    rare_branch,
+)
 from keras_dnn.callbacks._probe.record import StepRows, step_variable
 from keras_dnn.callbacks._probe.training_step import TrainingStep
 
@@ -140,7 +146,7 @@ class NormsInStep:
         if self.every == 1:
             return measure()
         nothing = tf.zeros(shape, tf.float64)
-        return tf.cond(self._due(step), aside(measure), lambda: nothing)
+        return tf.cond(self._due(step), rare_branch(measure), lambda: nothing)
 
 
 def _measured(seen: _Seen, step: TrainingStep) -> Tensor:

@@ -1,4 +1,4 @@
-"""Histograms that are counted inside a graph."""
+"""Histograms that are counted inside the graph."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from keras_dnn._typing import Tensor
 
 BINS = 64
 SIZE = 2 + BINS
-"""How many numbers tell a histogram."""
+"""Numbers that describe one histogram: two ends, then the counts."""
 
 
 def histogram(values: Tensor) -> Tensor:
-    """The least and the largest finite value, and counts in bins between them.
+    """The least and the largest finite value, and the counts in bins between them.
 
-    Where all are the same, or there are none, the bins are those of a width of 1.
+    If all values are equal, or none is finite, the bins together are 1 wide.
     """
     values = tf.cast(tf.reshape(values, [-1]), tf.float64)
     finite = tf.math.is_finite(values)
@@ -26,9 +26,9 @@ def histogram(values: Tensor) -> Tensor:
     middle = tf.where(none, tf.zeros_like(low), low)
     wide = low < high
     low, high = tf.where(wide, low, middle - 0.5), tf.where(wide, high, middle + 0.5)
-    # Halves, for the whole width may be infinite.
-    share = (values / 2 - low / 2) / (high / 2 - low / 2)
-    place = tf.cast(tf.where(finite, share, 0.0) * BINS, tf.int32)
+    # Halved first, because the difference of the ends may be infinite.
+    fraction = (values / 2 - low / 2) / (high / 2 - low / 2)
+    place = tf.cast(tf.where(finite, fraction, 0.0) * BINS, tf.int32)
     counts = tf.math.unsorted_segment_sum(
         tf.cast(finite, tf.float64), tf.clip_by_value(place, 0, BINS - 1), BINS
     )
@@ -36,6 +36,6 @@ def histogram(values: Tensor) -> Tensor:
 
 
 def counts_and_edges(histograms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `histogram` gave, of shape `(..., SIZE)`, as counts and edges of bins."""
+    """Results of `histogram`, of shape `(..., SIZE)`, as counts and edges of bins."""
     low, high, counts = histograms[..., 0], histograms[..., 1], histograms[..., 2:]
     return counts.astype("int64"), np.linspace(low, high, BINS + 1, axis=-1)
