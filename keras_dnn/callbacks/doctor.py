@@ -82,8 +82,8 @@ class Doctor(Resumable):
         verbose: Literal[0, 1] = 1,
     ) -> None:
         super().__init__()
-        self.data = data
-        self.verbose = verbose
+        self.data: Any = data
+        self.verbose: Literal[0, 1] = verbose
         self._checks = selected("during", skip, thresholds)
         self._every = _arguments.count("every", every)
         self._samples = _arguments.count("samples", samples)

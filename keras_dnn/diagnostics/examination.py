@@ -83,9 +83,11 @@ class Examination:
         sample_weight: Any,
         given: tuple[Any, Any],
     ) -> None:
-        self.model = model
-        self.x, self.y, self.sample_weight = x, y, sample_weight
-        self.given = given
+        self.model: keras.Model = model
+        self.x: Any = x
+        self.y: Any = y
+        self.sample_weight: Any = sample_weight
+        self.given: tuple[Any, Any] = given
 
     @functools.cached_property
     def losses(self) -> list[OutputLoss]:
