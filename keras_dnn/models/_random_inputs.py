@@ -1,4 +1,4 @@
-"""Inputs for a model that nobody has given any."""
+"""Random inputs for a model, in place of data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_dnn._typing import Tensor
 def random_inputs(
     model: keras.Model, largest: int | None = None, rows: int = 2, size: int = 64
 ) -> Any:
-    """Normal numbers, or zeros and ones for whole-number inputs.
+    """Normal numbers, or zeros and ones for integer inputs.
 
     Args:
         model: whose inputs to make.

@@ -1,4 +1,4 @@
-"""Accuracy, against counting by hand; the pieces of a batch and the clock."""
+"""Accuracy and timing, against counting by hand; rows in batches of one size."""
 
 import numpy as np
 import pytest

@@ -80,7 +80,7 @@ kill -SEGV $$
 def test_the_converter_to_8_bits_says_why_it_ends(
     script, reason, tmp_path, monkeypatch
 ):
-    """It runs in a process of its own: a script in place of Python ends in its way."""
+    """It runs in a separate process: a script in place of Python ends as it may."""
     python = tmp_path / "python"
     python.write_text(script)
     python.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Gradient norms: a line of the whole and a row of the heat map for each variable."""
+"""Gradient norms: a line for all variables, and a row of a heat map for each."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""matplotlib: what is said where it is missing, and the look of all axes."""
+"""matplotlib: the error where it is missing, and the style of all axes."""
 
 import sys
 

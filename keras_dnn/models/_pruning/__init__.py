@@ -1,1 +1,1 @@
-"""Pruning: which weights, which of them, and the mask that keeps them at zero."""
+"""Pruning: finding kernels, selecting them, and the mask that keeps zeros."""

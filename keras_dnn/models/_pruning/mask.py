@@ -1,4 +1,4 @@
-"""The constraint that keeps pruned weights at zero while a model goes on training.
+"""The constraint that keeps pruned weights at zero while a model trains.
 
     w <- m * c(m * w)
 

@@ -1,8 +1,8 @@
-"""Converts a SavedModel to TFLite with 8 bits; a script for a process of its own.
+"""Converts a SavedModel to TFLite with 8 bits; a script, run in a separate process.
 
-The quantising converter can take the whole process down with it, on a recurrent layer
-for one. Arguments: the SavedModel, an `.npz` file with the batches to calibrate with,
-and where to write.
+The quantising converter can crash the process, for instance on a recurrent layer.
+Arguments: the SavedModel, an `.npz` file with calibration batches, and the file to
+write.
 """
 
 import sys

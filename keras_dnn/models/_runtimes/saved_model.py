@@ -67,7 +67,7 @@ class FrozenGraph(TensorFlowFunction):
             return dict(zip(names, outputs, strict=True))
 
         # A frozen function called on its own is not optimised as one inside another
-        # is: on a small network that made 13 ms of 1.
+        # is: on a small network it took 13 ms instead of 1.
         module = tf.Module()
         module.serve = tf.function(serve, input_signature=source.specs())
         folder = source.folder / "frozen"

@@ -1,4 +1,4 @@
-"""What goes into a model and comes out of it, known without the model."""
+"""The inputs and outputs of a model, described without the model."""
 
 from __future__ import annotations
 
