@@ -309,7 +309,7 @@ def evidence(ax, slug, case):
             ax.set_yscale("log")
             ax.set_xlabel("step")
         elif slug == "nan":
-            ax.set_title("Shortest vector that is divided by its length", loc="left")
+            ax.set_title("Smallest norm that outputs are divided by", loc="left")
             found, loss = curves["shortest"], floats(curves["loss"]["y"])
             # After the first NaN it means nothing.
             end = curves["loss"]["x"][np.flatnonzero(np.isfinite(loss))[-1]]
