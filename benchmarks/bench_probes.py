@@ -1,17 +1,17 @@
-"""What probes cost an epoch: an MLP, two convolutional networks, a small transformer.
+"""What probes add to an epoch of an MLP, two convolutional networks and a transformer.
 
-Every variant is a training of its own that is held between epochs: each round lets
-each of them go on for one. The first epoch, which traces the step, is not counted. The
-loop is that of `fit`.
+Each variant is a separate training that pauses between epochs; each round runs one
+epoch of every variant. The first epoch, which traces the step, is not counted. The loop
+is that of `fit`.
 
-The least that GradientNorms can cost is the memory it moves: each gradient read once
-for its norm; for the ratio each weight copied before the step, the copy read for its
-norm, and both read for that of the update: 24 bytes for each float32 parameter, 4
-without ratios. MaxNorm reads each weight for its norm and reads and writes it once, 12
-bytes. The Doctor reads each gradient once for NaN, 4 bytes, and does what GradientNorms
-does at every sixteenth step. For each network it prints how long that takes at the
-speed of a copy, next to the step, and the processor's time beside the clock's: on a
-machine with other work the former is the steadier one.
+GradientNorms costs at least the memory it moves: each gradient read once for its norm;
+for the ratio each weight copied before the step, the copy read for its norm, and both
+read for the norm of the update: 24 bytes for each float32 parameter, 4 without ratios.
+MaxNorm reads each weight for its norm and reads and writes it once, 12 bytes. The
+Doctor reads each gradient once for NaN, 4 bytes, and does what GradientNorms does at
+every sixteenth step. For each network the script prints how long that takes at the
+speed of a copy, as a fraction of the step, and both processor time and wall-clock time:
+on a busy machine processor time varies less.
 """
 
 import math
@@ -29,7 +29,7 @@ layers = keras.layers
 
 
 def mlp():
-    """The notes' network for MNIST."""
+    """A textbook network for MNIST."""
     hidden = [layers.Dense(n, activation="relu") for n in (300, 100)]
     return [keras.Input((784,)), *hidden, layers.Dense(10, activation="softmax")]
 
@@ -72,12 +72,12 @@ def transformer():
 
 
 def now():
-    """The clock, and the time of all cores together."""
+    """Wall-clock time, and processor time of all cores together."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 class Training:
-    """A training that goes on for an epoch whenever it is called."""
+    """A training that runs for one more epoch whenever it is called."""
 
     def __init__(self, model, x, y, probes):
         self.model = model
@@ -104,7 +104,7 @@ class Training:
 
 
 def variants(network, rows):
-    """A training for each variant, all of the same weights and data."""
+    """A training for each variant, all with the same weights and data."""
     rng = np.random.default_rng(0)
     probes = {
         "no probe": list,
@@ -158,9 +158,12 @@ for network, steps, rounds in (
         order.reverse()
     print(f"\n{network.__name__}, an epoch of {steps} steps of 64")
     print(Timings(tuple(epochs), seconds[1:, :, 0]))
-    print("the same in time of the processor, all cores together")
+    print("processor time, all cores together")
     print(Timings(tuple(epochs), seconds[1:, :, 1]))
     step = np.median(seconds[1:, 0, 0]) / steps
     for what, moved in (("norms", 4), ("norms and ratios", 24), ("MaxNorm", 12)):
-        share = moved * parameters(network) / bandwidth / step
-        print(f"memory that {what} move, at {bandwidth / 1e9:.0f} GB/s: {share:.3f}")
+        fraction = moved * parameters(network) / bandwidth / step
+        print(
+            f"memory that {what} move, at {bandwidth / 1e9:.0f} GB/s: "
+            f"{fraction:.3f} of the step"
+        )

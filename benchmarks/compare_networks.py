@@ -1,11 +1,11 @@
-"""Three networks seen from inside: the pictures of the guide "Seeing into training".
+"""Three networks seen from inside: the figure of the guide "Seeing into training".
 
 Not part of `make bench`: it shows what probes see, not how fast they run.
 
 Twelve dense layers of 64 units on 12,800 images of Fashion-MNIST, three epochs of
 Nesterov. They differ in activation and initial weights only: sigmoid with Glorot's
-(the gradient vanishes), ReLU with 1.2 times the spread of He's (it explodes), and ReLU
-with He's.
+(the gradient vanishes), ReLU with 1.2 times He's standard deviation (it explodes), and
+ReLU with He's.
 
     python benchmarks/compare_networks.py            about a minute on one core
 """
@@ -23,7 +23,7 @@ from keras_dnn.optimizers import Nesterov
 
 DOCS = ROOT / "docs"
 DEPTH, UNITS, IMAGES, EPOCHS, BATCH_SIZE = 12, 64, 12_800, 3, 64
-# Steps in the picture: where one network lives no longer.
+# Steps in the figure: by then one network has only NaN left.
 SHOWN = 20
 BLUE, GREY = "#2066a8", "#6b6b6b"
 EXPLODING = keras.initializers.VarianceScaling(3.0, "fan_in", "untruncated_normal", 1)
@@ -71,7 +71,7 @@ def draw(seen):
     ]
     depth = np.arange(1, len(kernels) + 1)
     for column, (name, (gradients, activations, accuracy)) in enumerate(seen.items()):
-        heat, ratio, spread = axes[:, column]
+        heat, ratio, stds = axes[:, column]
         norms = np.ma.masked_equal(gradients.norms[:SHOWN, kernels].T, 0)
         image = heat.imshow(
             np.ma.masked_invalid(norms),
@@ -89,11 +89,14 @@ def draw(seen):
         ratio.axhspan(1e-4, 1e-2, color=BLUE, alpha=0.12, lw=0)
         ratio.semilogy(depth, middle, "o-", color=BLUE)
         ratio.set_ylim(1e-9, 1e4)
-        for look, colour, when in ((0, GREY, "before training"), (-1, BLUE, "after")):
-            spread.semilogy(
-                depth, activations.stds[look], "o-", color=colour, label=when
+        for index, colour, label in (
+            (0, GREY, "before training"),
+            (-1, BLUE, "after"),
+        ):
+            stds.semilogy(
+                depth, activations.stds[index], "o-", color=colour, label=label
             )
-        spread.set_xlabel("layer")
+        stds.set_xlabel("layer")
         ratio.set_xlabel("layer")
     axes[0, 0].set_ylabel("layer")
     axes[1, 0].set_ylabel("median of update / weight")

@@ -2,8 +2,8 @@
 Gradient norms: where a deep network stops learning
 ===================================================
 
-In a stack of ten sigmoid layers the lowest learn next to nothing: the gradient shrinks
-at each layer on its way down. The heat map of
+In a stack of ten sigmoid layers the lowest ones hardly learn: the gradient shrinks at
+each layer on its way back. The heat map of
 :class:`~keras_dnn.callbacks.GradientNorms` shows it at a glance, and shows what ReLU
 with He initialisation changes.
 """
@@ -56,7 +56,7 @@ def train(activation: str, initializer: str) -> GradientNorms:
 # Sigmoid
 # -------
 # A sigmoid's slope is 0.25 at most, so each layer passes on a fraction of the gradient.
-# The rows at the top are the layers next to the input: dark, and dark all along.
+# The rows at the top are the layers next to the input. They are dark throughout.
 
 sigmoid = train("sigmoid", "glorot_uniform")
 sigmoid.plot()
@@ -64,8 +64,8 @@ sigmoid.plot()
 # %%
 # ReLU
 # ----
-# With ReLU and weights drawn for it (He et al., 2015) the lowest layer gets as much as
-# the others. Mind the scale beside the map: it spans fewer powers of ten.
+# With ReLU and He initialisation (He et al., 2015) the lowest layer gets as much as the
+# others. The scale beside the map spans fewer powers of ten.
 
 relu = train("relu", "he_normal")
 relu.plot()
@@ -73,8 +73,8 @@ relu.plot()
 # %%
 # In numbers
 # ----------
-# How much smaller the gradient of the lowest layer is than that of the tenth, and how
-# much of their weights a step changes. Around 0.001 is healthy as a rule of thumb.
+# How much smaller the gradient of the lowest layer is than that of the tenth, and what
+# fraction of its weights a step changes. As a rule of thumb, around 0.001 is healthy.
 
 for name, gradients in {"sigmoid": sigmoid, "relu": relu}.items():
     lowest, tenth = np.median(gradients.norms[:, [0, 9]], axis=0)
