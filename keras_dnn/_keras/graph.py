@@ -93,18 +93,18 @@ def is_made_like_keras(model: keras.Model) -> bool:
 
     Such a class may override methods, such as `train_step`.
     """
-    constructors = (keras.Model.__init__, Functional.__init__)
+    constructor = type(model).__init__
     if isinstance(model, keras.Sequential):
-        constructors = (keras.Sequential.__init__,)
-    return type(model).__init__ in constructors
+        return bool(constructor is keras.Sequential.__init__)
+    return constructor in (keras.Model.__init__, Functional.__init__)
 
 
 def class_of(model: keras.Model) -> type[keras.Model]:
     """What creates a model like this one from tensors, or from layers if Sequential."""
     kind: type[keras.Model] = type(model)
-    if is_made_like_keras(model) and kind is not Functional:
-        return kind
-    return keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+    if not is_made_like_keras(model) or kind is Functional:
+        kind = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+    return kind
 
 
 def output_layers(model: Any) -> list[Any]:

@@ -534,3 +534,26 @@ def test_the_picture_shows_the_record():
     assert len(shown) == len(probe.names)
     image = shown[0].images[0].get_array()
     np.testing.assert_allclose((image**2).sum(axis=0), 1.0)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_the_units_of_an_activation_behind_a_convolution_are_its_channels(data_format):
+    """An activation has no data format of its own; one channel of three is dead."""
+    x, y = data((4, 6, 2), samples=8, outputs=1)
+    if data_format == "channels_first":
+        x = x.transpose(0, 3, 1, 2)
+    model = keras.Sequential(
+        [
+            keras.Input(x.shape[1:]),
+            layers.Conv2D(3, 1, data_format=data_format),
+            layers.ReLU(name="relu"),
+            layers.GlobalAveragePooling2D(data_format=data_format),
+            layers.Dense(1),
+        ]
+    )
+    model.layers[0].bias.assign([-100.0, 50.0, 50.0])
+    model.compile("sgd", "mse", jit_compile=False)
+    probe = ActivationStatistics(x)
+    fit(model, x, y, [probe])
+    found = dict(zip(probe.names, probe.dead[0], strict=True))
+    assert found["relu"] == pytest.approx(1 / 3)
