@@ -163,3 +163,37 @@ def test_text_gives_reasons_and_dict_is_ready_for_json():
 def test_bad_arguments_are_refused(options, word):
     with pytest.raises(ValueError, match=word):
         training(network(), **options)
+
+
+class Twice(keras.layers.Layer):
+    """Not registered, as in most notebooks."""
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, *args, **kwargs):
+        return super().compute_loss(*args, **kwargs) * 0.0 + 7.0
+
+
+def models_that_are_hard_to_copy():
+    layers, inputs = keras.layers, keras.Input((6,))
+    head = layers.Dense(3, "softmax")
+    inner = keras.Sequential([inputs, layers.Dense(8, "relu"), Twice()])
+    double = layers.Lambda(lambda t: 2 * t)
+    return {
+        "lambda": keras.Sequential([inputs, double, head]),
+        "nested": keras.Sequential([inputs, inner, layers.Dense(3, "softmax")]),
+        "own loss": OwnLoss(inputs, layers.Dense(3, "softmax")(inputs)),
+    }
+
+
+@pytest.mark.parametrize("name", ["lambda", "nested", "own loss"])
+def test_a_range_test_runs_on_a_copy_of_any_model(name):
+    model = models_that_are_hard_to_copy()[name]
+    before = model.get_weights()
+    found = training(model, x, y, loss=LOSS, batch_size=64, seed=0).range_test
+    assert (np.asarray(found.losses) == 7.0).all() == (name == "own loss")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
