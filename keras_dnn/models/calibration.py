@@ -1,4 +1,4 @@
-"""Calibration: whether a classifier is right as often as it says.
+"""Calibration: whether a classifier is right as often as its confidence says.
 
 C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural
 networks", 2017; G. W. Brier, "Verification of forecasts expressed in terms of
@@ -8,7 +8,7 @@ probability", 1950.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +18,10 @@ from keras_dnn.models.monte_carlo import MCPrediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 SMALLEST = float(np.finfo(np.float64).eps)
-"""What the logarithm takes for a smaller probability, as scikit-learn does."""
+"""Smaller probabilities count as this one in the logarithm, as in scikit-learn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Calibration(Result):
     """How far the confidence of a classifier is from its accuracy.
 
     Attributes:
-        expected_calibration_error: mean distance of confidence and accuracy over the
-            bins, weighted by how many inputs they hold.
-        maximum_calibration_error: the largest distance in a bin that is not empty.
+        expected_calibration_error: mean difference between confidence and accuracy
+            over the bins, weighted by the number of inputs in each.
+        maximum_calibration_error: the largest difference in a bin that is not empty.
         brier_score: mean squared distance of the probabilities from the one-hot label,
-            summed over the classes (0 to 2, as in Brier 1950; of two classes it is
+            summed over the classes (0 to 2, as in Brier 1950; for two classes it is
             twice the square of the error in one of them).
         negative_log_likelihood: mean of the negative natural logarithm of the
-            probability of the true class, taken as 2.2e-16 where it is smaller.
-        accuracy: share of inputs whose most probable class is the true one.
+            probability of the true class, which counts as 2.2e-16 where it is smaller.
+        accuracy: fraction of inputs whose most probable class is the true one.
         mean_confidence: mean probability of the most probable class.
-        bin_edges: of shape `(bins + 1,)`; a bin holds its upper edge.
+        bin_edges: of shape `(bins + 1,)`; a bin includes its upper edge.
         bin_confidences: mean confidence in each bin, NaN where it is empty.
         bin_accuracies: accuracy in each bin, NaN where it is empty.
         bin_counts: inputs in each bin.
@@ -57,10 +58,10 @@ class Calibration(Result):
 
     def __str__(self) -> str:
         gap = self.mean_confidence - self.accuracy
-        side = "more" if gap > 0 else "less"
+        direction = "more" if gap > 0 else "less"
         return (
             f"accuracy {self.accuracy:.4f}, confidence {self.mean_confidence:.4f} "
-            f"({abs(gap):.4f} {side}) on {self.bin_counts.sum()} inputs\n"
+            f"({abs(gap):.4f} {direction}) on {self.bin_counts.sum()} inputs\n"
             f"expected calibration error {self.expected_calibration_error:.4f}, "
             f"maximum {self.maximum_calibration_error:.4f}\n"
             f"Brier score {self.brier_score:.4f}, "
@@ -82,7 +83,9 @@ class Calibration(Result):
         return plotting.reliability({"model": bins})
 
 
-def calibration(y: Any, prediction: Any, *, bins: int = 15) -> Calibration:
+def calibration(
+    y: ArrayLike, prediction: MCPrediction | ArrayLike, *, bins: int = 15
+) -> Calibration:
     r"""Compares how sure a classifier is with how often it is right.
 
     With bins $B$ of equal width over the confidence, the probability of the most
@@ -93,22 +96,24 @@ def calibration(y: Any, prediction: Any, *, bins: int = 15) -> Calibration:
     \left| \mathrm{acc}(B_b) - \mathrm{conf}(B_b) \right|
     $$
 
-    The expected calibration error depends on the number of bins, and an equally unsure
-    answer to everything can have none at all. The Brier score and the negative
-    log-likelihood need no bins and are lowest for the true probabilities.
+    The expected calibration error depends on the number of bins, and is 0 for a
+    classifier that answers everything with the frequencies of the classes. The Brier
+    score and the negative log-likelihood need no bins and are lowest for the true
+    probabilities.
 
     Args:
         y: true classes: integers of shape `(n,)` or `(n, 1)`, or one-hot rows.
-        prediction: an `MCPrediction` of one output, or probabilities of shape
-            `(n, classes)`, or, of the second of two classes, `(n,)` or `(n, 1)`.
-        bins: into how many bins to divide the confidence.
+        prediction: an `MCPrediction` of one output, or probabilities: of shape
+            `(n, classes)`, or `(n,)` or `(n, 1)` for the second of two classes.
+        bins: number of bins into which the confidence is divided.
 
     Returns:
         A `Calibration`.
 
     Raises:
-        ValueError: if these are not labels and probabilities, their lengths differ,
-            there are none, or `bins` is not positive.
+        ValueError: if `y` does not hold labels, `prediction` does not hold
+            probabilities, their lengths differ, they are empty, or `bins` is not
+            positive.
 
     Example:
         >>> from keras_dnn.models import calibration
@@ -155,15 +160,16 @@ def calibration(y: Any, prediction: Any, *, bins: int = 15) -> Calibration:
     )
 
 
-def _probabilities(prediction: Any) -> np.ndarray:
+def _probabilities(prediction: MCPrediction | ArrayLike) -> np.ndarray:
     """Probabilities in float64, a row per input and a column per class."""
     if isinstance(prediction, MCPrediction):
-        prediction = prediction.mean
-        if isinstance(prediction, list):
+        mean = prediction.mean
+        if isinstance(mean, list):
             raise ValueError(
                 "prediction must be of one output: give prediction.mean[i]. "
-                f"Received: {len(prediction)} outputs"
+                f"Received: {len(mean)} outputs"
             )
+        prediction = mean
     try:
         p = np.asarray(prediction, np.float64)
     except (TypeError, ValueError) as error:
@@ -187,13 +193,13 @@ def _probabilities(prediction: Any) -> np.ndarray:
     off = np.abs(p.sum(axis=1) - 1.0).max()
     if off > 1e-2:
         raise ValueError(
-            "prediction must hold rows that add up to 1. Received: one that is off by "
-            f"{off:.3g}"
+            "prediction must hold rows that add up to 1. Received: a row whose sum is "
+            f"off by {off:.3g}"
         )
     return p
 
 
-def _labels(y: Any, rows: int, classes: int) -> np.ndarray:
+def _labels(y: ArrayLike, rows: int, classes: int) -> np.ndarray:
     """Labels as integers of shape `(rows,)`."""
     found = np.asarray(y)
     if found.shape == (rows, classes):

@@ -1,8 +1,6 @@
-"""Dropout on or off at inference: the same weights, other layers."""
+"""Copies of a model with its dropout on, or off, at inference."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 
@@ -34,10 +32,11 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
     """Copies a model with its dropout on at inference.
 
     Each dropout layer becomes the layer of `keras_dnn.layers` that is always on; a
-    recurrent or attention layer that drops, or a block of your own that holds dropout,
-    is wrapped in `MonteCarlo`. All else, batch normalisation above all, stays in
-    inference mode. For predictions with uncertainty `mc_predict` is simpler and faster;
-    this is for a model that is to be random by itself, such as one that is exported.
+    recurrent or attention layer with dropout, or a layer of your own that contains
+    dropout, is wrapped in `MonteCarlo`. Everything else, batch normalisation above all,
+    stays in inference mode. For predictions with uncertainty, `mc_predict` is simpler
+    and faster; this is for a model that should be random by itself, such as one that is
+    to be exported.
 
     Args:
         model: a functional or Sequential model.
@@ -62,14 +61,14 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
             "model must have dropout with a rate above 0. "
             f"Received: model={getattr(model, 'name', model)!r}"
         )
-    return rebuilt(model, _switched_on, fill=_fill)
+    return rebuilt(model, _switched_on, fill=_copy_weights)
 
 
 def from_monte_carlo(model: keras.Model) -> keras.Model:
-    """Copies a model with its dropout off at inference, as Keras has it.
+    """Copies a model with its dropout off at inference, as in Keras.
 
-    The opposite of `to_monte_carlo`; a model without layers that are always on comes
-    back as a plain copy.
+    The opposite of `to_monte_carlo`; a model without layers that are always on is
+    copied as it is.
 
     Args:
         model: a functional or Sequential model.
@@ -88,38 +87,42 @@ def from_monte_carlo(model: keras.Model) -> keras.Model:
         >>> from_monte_carlo(model).predict(np.ones((1, 4)), verbose=0).tolist()
         [[1.0, 1.0, 1.0, 1.0]]
     """
-    return rebuilt(model, _switched_off, fill=_fill)
+    return rebuilt(model, _switched_off, fill=_copy_weights)
 
 
 def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer:
     if type(layer) in ALWAYS_ON:
-        return _as(ALWAYS_ON[type(layer)], layer) if rates(layer) else layer
+        return _converted(ALWAYS_ON[type(layer)], layer) if rates(layer) else layer
     if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
         return layer
     if not any(map(rates, stochastic(layer))):
         return layer
-    return MonteCarlo(_again(layer), name=layer.name, dtype=layer.dtype_policy)
+    return MonteCarlo(_new(layer), name=layer.name, dtype=layer.dtype_policy)
 
 
 def _switched_off(layer: keras.layers.Layer) -> keras.layers.Layer:
     for off, on in ALWAYS_ON.items():
         if type(layer) is on:
-            return _as(off, layer)
+            return _converted(off, layer)
     if isinstance(layer, MonteCarlo):
-        return _again(layer.layer)
+        return _new(layer.layer)
     return layer
 
 
-def _as(kind: type[keras.layers.Layer], layer: keras.layers.Layer) -> Any:
-    return kind.from_config(layer.get_config())
+def _converted(
+    kind: type[keras.layers.Layer], layer: keras.layers.Layer
+) -> keras.layers.Layer:
+    """A new layer of this class with the layer's configuration."""
+    new: keras.layers.Layer = kind.from_config(layer.get_config())
+    return new
 
 
-def _again(layer: keras.layers.Layer) -> Any:
-    return type(layer).from_config(layer.get_config())
+def _new(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return _converted(type(layer), layer)
 
 
-def _fill(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Gives the layer in the old one's place its weights, wrapped or not."""
+def _copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Copies the weights of a layer to the one that replaces it, wrapped or not."""
     old, new = (x.layer if isinstance(x, MonteCarlo) else x for x in (old, new))
     for source, target in zip(old.weights, new.weights, strict=True):
         target.assign(keras.ops.convert_to_numpy(source))

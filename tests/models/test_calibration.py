@@ -9,19 +9,19 @@ import pytest
 from keras_dnn.models import MCPrediction, calibration
 
 
-def slowly(labels, p, bins):
+def in_a_loop(labels, p, bins):
     """One input after the other, as the definitions read."""
-    n, held = len(p), [[] for _ in range(bins)]
+    n, in_bin = len(p), [[] for _ in range(bins)]
     brier = likelihood = 0.0
     for label, row in zip(labels, p, strict=True):
         confidence = max(row)
         hit = float(list(row).index(confidence) == label)
-        held[max(math.ceil(confidence * bins) - 1, 0)].append((confidence, hit))
+        in_bin[max(math.ceil(confidence * bins) - 1, 0)].append((confidence, hit))
         brier += sum((q - (c == label)) ** 2 for c, q in enumerate(row))
         likelihood -= math.log(row[label])
     gaps = [
         (len(b), abs(sum(h for _, h in b) - sum(c for c, _ in b)) / len(b))
-        for b in held
+        for b in in_bin
         if b
     ]
     return {
@@ -29,9 +29,9 @@ def slowly(labels, p, bins):
         "maximum_calibration_error": max(gap for _, gap in gaps),
         "brier_score": brier / n,
         "negative_log_likelihood": likelihood / n,
-        "accuracy": sum(h for b in held for _, h in b) / n,
-        "mean_confidence": sum(c for b in held for c, _ in b) / n,
-        "counts": [len(b) for b in held],
+        "accuracy": sum(h for b in in_bin for _, h in b) / n,
+        "mean_confidence": sum(c for b in in_bin for c, _ in b) / n,
+        "counts": [len(b) for b in in_bin],
     }
 
 
@@ -43,14 +43,14 @@ def test_equals_the_definitions(seed):
     p = generator.dirichlet(np.full(classes, generator.uniform(0.2, 3)), n)
     p = np.maximum(p, 1e-12)
     labels = generator.integers(0, classes, n)
-    found, expected = calibration(labels, p, bins=bins), slowly(labels, p, bins)
+    found, expected = calibration(labels, p, bins=bins), in_a_loop(labels, p, bins)
     assert found.bin_counts.tolist() == expected.pop("counts")
     for name, value in expected.items():
         assert getattr(found, name) == pytest.approx(value, rel=1e-12, abs=1e-14)
 
 
 def test_closed_form():
-    # Always 0.8 sure, right in 6 of 10: nothing left to chance.
+    # A confidence of 0.8 in everything, right in 6 of 10.
     p = np.tile([0.8, 0.15, 0.05], (10, 1))
     found = calibration([0] * 6 + [1] * 3 + [2], p, bins=10)
     assert found.expected_calibration_error == pytest.approx(0.2, rel=1e-12)
@@ -119,14 +119,14 @@ def test_several_outputs_are_refused():
         calibration([0], several)
 
 
-def test_text_and_picture():
+def test_text_and_figure():
     found = calibration([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6])
     assert "accuracy 0.7500, confidence 0.8000 (0.0500 more) on 4 inputs" in str(found)
-    diagram, shares = found.plot().axes
+    diagram, fractions = found.plot().axes
     np.testing.assert_allclose(
         diagram.lines[1].get_xydata(),
         np.stack([found.bin_confidences, found.bin_accuracies], 1)[
             found.bin_counts > 0
         ],
     )
-    assert sum(bar.get_height() for bar in shares.patches) == pytest.approx(1.0)
+    assert sum(bar.get_height() for bar in fractions.patches) == pytest.approx(1.0)

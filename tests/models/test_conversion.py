@@ -1,4 +1,4 @@
-"""`to_monte_carlo` and `from_monte_carlo`: other layers, the same weights."""
+"""`to_monte_carlo` and `from_monte_carlo`: different layers, the same weights."""
 
 import keras
 import numpy as np
@@ -101,7 +101,7 @@ def test_the_copy_is_saved_and_trains(tmp_path):
     np.testing.assert_array_equal(plain, expected)
 
 
-def test_what_is_always_on_already_stays():
+def test_layers_that_are_always_on_already_stay():
     stack = [keras.Input((5, 4)), MonteCarlo(layers.LSTM(4, dropout=0.3))]
     model = keras.Sequential([*stack, layers.Dropout(0.2), MCDropout(0.2)])
     copy = to_monte_carlo(model)
