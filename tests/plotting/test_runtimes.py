@@ -4,9 +4,11 @@ import matplotlib as mpl
 import numpy as np
 
 from keras_dnn import plotting
+from keras_dnn.plotting._matplotlib import GREY, ORANGE
+from tests.plotting.drawn import colour, labels, texts, ticks
 
 
-def test_what_is_drawn():
+def test_times_differences_and_accuracies():
     figure = plotting.candidates(
         ["model.predict", "TFLite float32", "TFLite int8"],
         [80.0, 2.0, 0.5],
@@ -30,4 +32,30 @@ def test_what_is_drawn():
         "90.00%",
         "89.50%",
     ]
-    mpl.pyplot.close(figure)
+
+
+def test_without_accuracies_and_tolerance_neither_is_drawn():
+    figure = plotting.candidates(["a", "b"], [3.0, 1.5], [0.0, 0.1], [True, False])
+    times, errors = figure.axes
+    assert texts(times) == ["3 ms, 1×", "1.5 ms, 2×"]
+    assert not errors.texts
+    assert not errors.lines
+    # None is used: within the tolerance in grey, beyond it in orange.
+    assert [colour(bar) for bar in times.patches] == [GREY, ORANGE]
+
+
+def test_no_difference_has_a_place_on_the_logarithmic_axis():
+    figure = plotting.candidates(["a"], [3.0], [0.0], [True], tolerance=0.0)
+    _, errors = figure.axes
+    assert errors.collections[0].get_offsets()[0, 0] == 1e-8
+    assert errors.lines[0].get_xdata()[0] == 1e-8
+    assert (errors.get_xscale(), figure.axes[0].get_xscale()) == ("log", "log")
+
+
+def test_the_axes_are_labelled_and_the_reference_is_on_top():
+    figure = plotting.candidates(["a", "b"], [3.0, 1.5], [0.0, 0.1], [True, True])
+    times, errors = figure.axes
+    assert labels(times) == ("milliseconds per call", "")
+    assert labels(errors) == ("difference / standard deviation", "")
+    assert ticks(times.yaxis) == ["a", "b"]
+    assert times.yaxis_inverted()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_dnn import plotting
+from tests.plotting.drawn import labels, legend
 
 GROUPS = {
     "right": np.array([0.05, 0.15, 0.15, 0.35]),
@@ -53,6 +54,21 @@ def test_the_entropy_of_classes_and_its_parts():
     assert names == ["right (2)", "wrong (1)"]
 
 
+def test_without_labels_there_is_one_group():
+    expected, mutual = np.array([[0.1, 0.5]]), np.array([[0.0, 1.0]])
+    histogram, parts = plotting.predicted_classes(expected, mutual).axes
+    (drawn,) = outlines(histogram)
+    assert drawn == pytest.approx({0.1: 0.5, 1.45: 0.5})
+    (points,) = parts.collections
+    np.testing.assert_allclose(points.get_offsets(), [[0.1, 0.0], [0.5, 1.0]])
+    assert histogram.get_legend() is None
+    assert labels(histogram) == ("entropy of the prediction (nats)", "fraction")
+    assert labels(parts) == (
+        "expected entropy: due to the data (nats)",
+        "mutual information (nats)",
+    )
+
+
 def test_numbers_in_their_order():
     mean, std, y = np.array([3.0, 1.0]), np.array([0.5, 0.1]), np.array([2.5, 1.5])
     (ax,) = plotting.predicted_numbers(mean, std, y).axes
@@ -61,6 +77,18 @@ def test_numbers_in_their_order():
     np.testing.assert_allclose(truth.get_ydata(), [1.5, 2.5])
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert sorted(set(np.round(band, 6))) == pytest.approx([0.8, 1.2, 2.0, 4.0])
+
+
+def test_without_true_numbers_only_predictions_are_drawn():
+    (ax,) = plotting.predicted_numbers(np.arange(3.0), np.ones(3)).axes
+    assert len(ax.lines) == 1
+    assert legend(ax) == ["mean ± 2 std"]
+    assert labels(ax) == ("inputs, sorted by prediction", "prediction")
+
+
+def test_refuses_true_numbers_of_another_count():
+    with pytest.raises(ValueError, match=r"y must hold 3 numbers.*\(2,\)"):
+        plotting.predicted_numbers(np.arange(3.0), np.ones(3), np.ones(2))
 
 
 def test_no_groups_make_an_empty_figure():
