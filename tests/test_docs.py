@@ -4,6 +4,7 @@ A page is one namespace, its blocks in their order; a docstring is one by itself
 Both start empty: an example imports what it uses, so that it can be pasted.
 """
 
+import re
 from pathlib import Path
 
 import keras
@@ -94,6 +95,19 @@ DOCSTRINGS = docstrings()
 def test_a_docstring_runs(document: Document) -> None:
     for example in document:
         example.evaluate()
+
+
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING.md", "docs/guides/how_it_works_inside.md"]
+)
+def test_the_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([\w/]+\.py)`", text))
+    # `my_rule.py` is yet to be written; a name without a folder stands beside another.
+    named = {p for p in paths if "/" in p and not re.search("my_|a/", p)}
+    roots = (ROOT, ROOT / "keras_dnn", ROOT / "keras_dnn" / "callbacks")
+    assert len(named) > 5
+    assert not {p for p in named if not any((root / p).exists() for root in roots)}
 
 
 def test_a_wrong_example_fails() -> None:
