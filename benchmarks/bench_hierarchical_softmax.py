@@ -1,14 +1,14 @@
-"""One training step over 100,000 classes: HierarchicalSoftmax against Dense + softmax.
+"""A training step over 100,000 classes: HierarchicalSoftmax or Dense with softmax.
 
-Both are Keras models that `train_on_batch` trains, 512 units wide, on batches of 256,
-with the same optimizer on both sides. Uniform targets are the worst case: 256 of them
-lie in more than half of all clusters. Words in a text follow Zipf's law and lie in few.
+Both are Keras models trained with `train_on_batch`, 512 units wide, on batches of 256,
+with the same optimizer. Uniform targets are the worst case: 256 of them are in more
+than half of all clusters. Words in a text follow Zipf's law and are in few.
 
 The dense layer is bound by arithmetic: three products of 256 × 512 × 100,000. The
 hierarchical one is bound by memory: of each cluster that occurs in the batch the
 weights are read for the logits and for the gradient of the inputs, their gradient is
 written, and the update reads it and reads and writes the weights. That is six times the
-bytes of these weights; what is above it are copies, and the start of operations.
+bytes of these weights; the rest is copies and the overhead of operations.
 
     python benchmarks/bench_hierarchical_softmax.py
 """
@@ -30,7 +30,7 @@ from keras_dnn.layers import HierarchicalCrossentropy, HierarchicalSoftmax
 
 CLASSES, UNITS, BATCH = 100_000, 512, 256
 DENSE, OURS = "Dense", "HierarchicalSoftmax"
-QUIET, FEWER = "no probabilities in training", "√V clusters"
+NO_PROBABILITIES, FEWER = "no probabilities in training", "√V clusters"
 GOAL = 8
 
 
@@ -43,7 +43,7 @@ def model(name, optimizer):
         head = HierarchicalSoftmax(
             CLASSES,
             clusters=317 if name == FEWER else None,
-            probabilities_in_training=name != QUIET,
+            probabilities_in_training=name != NO_PROBABILITIES,
         )
         loss = HierarchicalCrossentropy()
     network = keras.Sequential([keras.Input((UNITS,)), head])
@@ -76,7 +76,7 @@ class Case(NamedTuple):
     law: str
     optimizer: object
     what: str
-    names: tuple = (DENSE, OURS, QUIET, FEWER)
+    names: tuple = (DENSE, OURS, NO_PROBABILITIES, FEWER)
     rounds: int = 7
 
 
@@ -87,14 +87,14 @@ CASES = (
         "Zipf",
         lambda: optimizers.Adam(sparse="lazy"),
         'keras_dnn\'s Adam(sparse="lazy")',
-        (DENSE, OURS, QUIET),
+        (DENSE, OURS, NO_PROBABILITIES),
         3,
     ),
 )
 
 
-def same_answer():
-    """The cheap loss is the expensive one."""
+def check_loss():
+    """Asserts that the loss is that of the whole distribution."""
     network = model(OURS, "sgd")
     x, y = (part[0] for part in batches("uniform", 1))
     p = network.predict(x, batch_size=BATCH, verbose=0)
@@ -133,15 +133,15 @@ def measure(case, bandwidth, multiplications):
         f"limit of {DENSE} {1e3 * arithmetic:.0f} ms (arithmetic), "
         f"{arithmetic / timings.medians[0]:.0%} of its time; "
         f"limit of ours {1e3 * moved:.0f} ms (memory, {distinct:.0f} clusters), "
-        f"{moved / timings.medians[case.names.index(QUIET)]:.0%} without probabilities"
+        f"{moved / timings.medians[case.names.index(NO_PROBABILITIES)]:.0%} without probabilities"
     )
 
 
 def memory(name):
-    """Megabytes that a model and its training take, alone."""
+    """Megabytes that a model and its training take, without TensorFlow itself."""
     data = batches("uniform", 2)
     tf.matmul(tf.ones((BATCH, UNITS)), tf.ones((UNITS, 8))).numpy()
-    # TensorFlow keeps what random weights once took: more than a step takes.
+    # TensorFlow never frees the memory of random weights, which is more than a step's.
     for initializer in (keras.initializers.GlorotUniform, GlorotUniform):
         initializer.__call__ = lambda self, shape, dtype=None: tf.zeros(shape)
     before = resident()
@@ -153,7 +153,7 @@ def memory(name):
 
 def resident():
     """The most megabytes that this process has had."""
-    # Not `getrusage`, which begins with those of the process that started this one.
+    # Not `getrusage`, which starts from the memory of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s*(\d+)", status).group(1)) / 1024
 
@@ -163,13 +163,13 @@ if __name__ == "__main__":
         print(memory(sys.argv[2]))
         sys.exit()
     print(machine())
-    same_answer()
+    check_loss()
     speeds = copy_bandwidth(), multiplications_per_second()
     print(f"{speeds[0] / 1e9:.1f} GB and {speeds[1] / 1e9:.0f} G products a second")
     for case in CASES:
         measure(case, *speeds)
-    print("\nmemory of training, weights of 205 MB among it, uniform targets, SGD")
-    for name in (DENSE, OURS, QUIET, FEWER):
+    print("\nmemory of training, including 205 MB of weights; uniform targets, SGD")
+    for name in (DENSE, OURS, NO_PROBABILITIES, FEWER):
         found = subprocess.run(
             [sys.executable, __file__, "--memory", name],
             stdout=subprocess.PIPE,

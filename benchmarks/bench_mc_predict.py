@@ -1,9 +1,10 @@
-"""A hundred Monte Carlo samples: mc_predict against the loops people write.
+"""A hundred Monte Carlo samples: mc_predict compared with loops over the model.
 
-The limit is arithmetic: multiplications of the deterministic part once, of the random
-part once a sample, at the speed of a large matrix product; and a random number of
-sixteen bits for each unit that may be dropped. Coherent masks need hardly any of these.
-Memory is bounded by the rows that are run at once; 20,000 images show it.
+The limit is arithmetic: the multiplications of the deterministic part once, those of
+the random part once for each sample, at the speed of a large matrix product; and a
+random number of sixteen bits for each unit that may be dropped. Coherent masks need
+hardly any of these. Memory is bounded by the rows that are run at once, which is
+measured on 20,000 images.
 """
 
 import resource
@@ -28,7 +29,7 @@ class Work(NamedTuple):
     once: int
     """Multiplications before the first dropout."""
     each_sample: int
-    """Multiplications behind it."""
+    """Multiplications after it."""
     masks: int
     """Units that may be dropped."""
 
@@ -42,7 +43,7 @@ CONVOLUTIONAL = Work(
 
 
 class AlwaysOn(layers.Dropout):
-    """As the books have it."""
+    """The layer that textbooks show."""
 
     def call(self, inputs):
         return super().call(inputs, training=True)
@@ -64,7 +65,7 @@ def dense_network(dropout=layers.Dropout):
 
 
 def convolutional_network(dropout=layers.Dropout):
-    """Dropout behind the convolutions: most of the work is the same in each sample."""
+    """Dropout after the convolutions: most of the work is the same in each sample."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -83,7 +84,7 @@ def convolutional_network(dropout=layers.Dropout):
 
 
 class Case(NamedTuple):
-    """One comparison; the goals are how many times faster than each loop."""
+    """One comparison; a goal is how many times faster than a loop it should be."""
 
     build: object
     work: Work
@@ -195,7 +196,7 @@ def measure(case, multiplications, draws):
 
 
 def memory(rows):
-    """Megabytes beyond the input at the height of a call, in a process of its own."""
+    """Megabytes beyond the input at the peak of a call, in a process of its own."""
     model = convolutional_network()
     x = np.random.default_rng(0).normal(size=(rows, 28, 28, 1)).astype("float32")
     mc_predict(model, x[:32], 2)

@@ -1,17 +1,17 @@
-"""Words of the Bible: what the guide "Many classes" reports.
+"""Words of the Bible: the accuracies that the guide "Many classes" reports.
 
 Not part of `make bench`: it compares how well networks learn, not how fast they run.
 
-A network sees six words and gives the next one of some 12,800, as a distribution: an
-embedding, a hidden layer, and softmax over all words or a hierarchical one. The
-clusters of the latter are made by the words that stand before a word, by the frequency
-of words, or by the alphabet. Every tenth verse is held out. All else is the same,
-nothing is tuned: three epochs, one seed. The verses held out are looked at after each
-half epoch, and what is compared is the lowest perplexity of each.
+A network sees six words and predicts the next of some 12,800, as a distribution: an
+embedding, a hidden layer, and a softmax over all words or a hierarchical one. The
+clusters of the latter are made from the words that precede a word, by the frequency of
+words, or by the alphabet. Every tenth verse is held out. Everything else is the same,
+and nothing is tuned: three epochs, one seed. The held-out verses are evaluated after
+each half epoch, and the lowest perplexities are compared.
 
     python benchmarks/compare_hierarchical_softmax.py           in ten minutes
-    python benchmarks/compare_hierarchical_softmax.py --quick   a try-out in `runs/`
-    python benchmarks/compare_hierarchical_softmax.py --draw    the picture anew
+    python benchmarks/compare_hierarchical_softmax.py --quick   a short trial in `runs/`
+    python benchmarks/compare_hierarchical_softmax.py --draw    redraws the figure
 """
 
 import os
@@ -36,7 +36,7 @@ FULL, BEFORE = "full softmax", "by the words before"
 FREQUENCY, ALPHABET = "by frequency", "by the alphabet"
 
 # Of Okabe and Ito's palette, which colour-blind readers can tell apart.
-LOOKS = {
+STYLES = {
     FULL: ("#000000", "-"),
     BEFORE: ("#009E73", "-."),
     FREQUENCY: ("#0072B2", "--"),
@@ -45,7 +45,7 @@ LOOKS = {
 
 
 def examples(verses, number):
-    """Six words and the next, for each word of each verse; 0 stands for its ends."""
+    """Six words and the next, for each word of each verse; 0 marks its ends."""
     contexts, following = [], []
     for verse in verses:
         line = [0] * CONTEXT + [number[word] for word in verse] + [0]
@@ -66,27 +66,27 @@ def data(full):
 
 
 def clusters_by_words_before(before, words, n_classes, features=500):
-    """How often a word follows each of the most frequent ones decides its cluster."""
+    """Clusters of words that follow each of the most frequent words equally often."""
     frequent = np.argsort(-np.bincount(before, minlength=n_classes))[:features]
     feature = np.full(n_classes, -1)
     feature[frequent] = np.arange(features)
     known = feature[before] >= 0
     counts = np.zeros((n_classes, features))
     np.add.at(counts, (words[known], feature[before[known]]), 1)
-    shares = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-    return halved(shares, round(np.log2(4 * np.sqrt(n_classes))))
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return halved(np.sqrt(fractions), round(np.log2(4 * np.sqrt(n_classes))))
 
 
 def halved(rows, times):
-    """Cuts in two, across the direction in which it varies most, again and again."""
+    """Clusters from repeated halving, along the direction of the largest variance."""
     groups = [np.arange(len(rows))]
     for _ in range(times):
-        cut = []
+        halves = []
         for group in groups:
             centred = rows[group] - rows[group].mean(axis=0)
             direction = np.linalg.svd(centred, full_matrices=False)[2][0]
-            cut += np.array_split(group[np.argsort(centred @ direction)], 2)
-        groups = cut
+            halves += np.array_split(group[np.argsort(centred @ direction)], 2)
+        groups = halves
     clusters = np.empty(len(rows), int)
     for number, group in enumerate(groups):
         clusters[group] = number
@@ -119,7 +119,7 @@ def network(name, n_classes, x, y):
 
 
 class Clock(keras.callbacks.Callback):
-    """The middle time of a training step."""
+    """Measures the time of each training step."""
 
     def on_train_begin(self, logs=None):
         self.seconds = []
@@ -156,7 +156,7 @@ def train(name, n_classes, training, held_out):
 
 def compare(quick):
     n_classes, training, held_out = data(full=not quick)
-    trained = {name: train(name, n_classes, training, held_out) for name in LOOKS}
+    trained = {name: train(name, n_classes, training, held_out) for name in STYLES}
     lowest = {name: min(run["perplexity"]) for name, run in trained.items()}
     return {
         "setting": {
@@ -182,7 +182,7 @@ def compare(quick):
 
 def draw(results, folder):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
-    for place, (name, (colour, line)) in enumerate(LOOKS.items()):
+    for place, (name, (colour, line)) in enumerate(STYLES.items()):
         run = results["runs"][name]
         words = np.array(run["words"]) / 1000
         left.plot(words, run["perplexity"], line, color=colour, marker="o", label=name)
@@ -194,10 +194,12 @@ def draw(results, folder):
             ha="center",
             va="bottom",
         )
-    left.set(xlabel="thousand words seen", ylabel="perplexity of verses held out")
+    left.set(xlabel="thousand words seen", ylabel="perplexity of held-out verses")
     left.legend(frameon=False)
-    right.set(ylabel="milliseconds a training step")
-    right.set_xticks(range(len(LOOKS)), [name.replace(" ", "\n", 1) for name in LOOKS])
+    right.set(ylabel="milliseconds per training step")
+    right.set_xticks(
+        range(len(STYLES)), [name.replace(" ", "\n", 1) for name in STYLES]
+    )
     figure.savefig(folder / "many_classes.png", dpi=130)
     plt.close(figure)
 

@@ -1,17 +1,19 @@
-"""What a network does not know: the numbers and pictures of the guide of that name.
+"""What a network does not know: the numbers and figures of the guide of that name.
 
-Not part of `make bench`: it shows what uncertainty is worth, not how fast it comes.
+Not part of `make bench`: it shows what uncertainty is worth, not how fast it is
+computed.
 
-A small convolutional network with dropout before its head, three seeds, on 30,000
-images of Fashion-MNIST, and on 3,000 for so long that it is too sure of itself. How it
-answers the test set, with dropout off and with a hundred Monte Carlo samples: accuracy,
-calibration, accuracy where the least sure are rejected. Then images of a kind that it
-never saw, letters and noise: how well each measure of uncertainty tells them from
-clothes. Last, how many stratified samples are worth a hundred independent ones. Nothing
-is tuned; the images of the test set are looked at once, at the end.
+A small convolutional network with dropout around its hidden dense layer is trained with
+three seeds: on 30,000 images of Fashion-MNIST, and on 3,000 for long enough to make it
+overconfident. Its predictions for the test set, with dropout off and with a hundred
+Monte Carlo samples, give accuracy, calibration, and accuracy where the least certain
+are rejected. Then come images of a kind that it never saw, letters and noise: how well
+does each measure of uncertainty separate them from clothes? Last, how many stratified
+samples are worth a hundred independent ones. Nothing is tuned; the test set is
+evaluated once, at the end.
 
     python benchmarks/compare_uncertainty.py            about ten minutes on one core
-    python benchmarks/compare_uncertainty.py --quick    a try-out in `runs/`
+    python benchmarks/compare_uncertainty.py --quick    a short trial in `runs/`
 """
 
 import argparse
@@ -39,10 +41,10 @@ BATCH_SIZE = 128
 SEEDS = (11, 12, 13)
 SAMPLES = 100
 KEPT = (0.95, 0.9, 0.8, 0.5)
-"""Shares of the test set on which the accuracy of the surest is reported."""
+"""Fractions of the test set, the most certain, whose accuracy is reported."""
 
 FONTS = ("Sans", "Sans-Bold", "Sans-Oblique", "SansMono", "Serif", "Serif-Italic")
-"""Of DejaVu, which comes with matplotlib."""
+"""Fonts of the DejaVu family, which comes with matplotlib."""
 
 
 def network():
@@ -81,7 +83,7 @@ def letters():
 
 
 def noise(count):
-    """Pixels of one even distribution, each for itself."""
+    """Independent pixels, uniformly distributed."""
     generator = np.random.default_rng(1)
     return generator.uniform(size=(count, 28, 28, 1)).astype("float32")
 
@@ -106,24 +108,24 @@ def entropy(p):
     return -np.sum(p * np.log(np.maximum(p, 1e-30)), axis=-1)
 
 
-def surest(uncertainty, right):
-    """The accuracy on the surest shares of the inputs."""
+def accuracy_of_the_most_certain(uncertainty, right):
+    """The accuracy on the most certain fractions of the inputs."""
     order = np.argsort(uncertainty, kind="stable")
     return {
-        f"{share:g}": float(right[order[: round(share * len(order))]].mean())
-        for share in (*KEPT, 1.0)
+        f"{kept:g}": float(right[order[: round(kept * len(order))]].mean())
+        for kept in (*KEPT, 1.0)
     }
 
 
 def separation(known, foreign):
-    """AUROC: how often a foreign input has more of a measure than a known one."""
+    """AUROC: how often a foreign input scores higher in a measure than a known one."""
     ordered = np.sort(known)
     below, up_to = (np.searchsorted(ordered, foreign, s) for s in ("left", "right"))
     return float((below + up_to).mean() / 2 / len(known))
 
 
-def judged(y, p, uncertainty):
-    """What is reported of one way to answer."""
+def report_on(y, p, uncertainty):
+    """The report on one set of predictions."""
     found = calibration(y, p)
     return {
         "accuracy": found.accuracy,
@@ -131,12 +133,14 @@ def judged(y, p, uncertainty):
         "expected_calibration_error": found.expected_calibration_error,
         "negative_log_likelihood": found.negative_log_likelihood,
         "brier_score": found.brier_score,
-        "accuracy_of_the_surest": surest(uncertainty, p.argmax(1) == y),
+        "accuracy_of_the_most_certain": accuracy_of_the_most_certain(
+            uncertainty, p.argmax(1) == y
+        ),
     }
 
 
 def measures(model, x):
-    """Each measure of uncertainty that could be taken, and both answers."""
+    """The predictions with dropout off and on, and each measure of uncertainty."""
     plain = model.predict(x, batch_size=500, verbose=0).astype("float64")
     drawn = sampled(model, x)
     return (
@@ -175,23 +179,23 @@ def errors_of_samples(model, x, repeats):
     return found
 
 
-def answers(seed, count, epochs, clothes, foreign):
-    """What one network says, and what is reported of it."""
+def run(seed, count, epochs, clothes, foreign):
+    """Trains a network and reports on its predictions."""
     (x, y), (x_test, y_test) = clothes
     model = train(seed, x[:count], y[:count], epochs)
     plain, drawn, known = measures(model, x_test)
-    strange = {name: measures(model, a) for name, a in foreign.items()}
+    unfamiliar = {name: measures(model, a) for name, a in foreign.items()}
     right = {"off": plain.argmax(1) == y_test, "on": drawn.mean.argmax(1) == y_test}
     report = {
-        "dropout off": judged(y_test, plain, known["off: entropy"]),
-        "dropout on": judged(y_test, drawn.mean, known["on: entropy"]),
+        "dropout off": report_on(y_test, plain, known["off: entropy"]),
+        "dropout on": report_on(y_test, drawn.mean, known["on: entropy"]),
         "confidence_on_foreign": {
             name: {"off": off.max(1).mean(), "on": on.mean.max(1).mean()}
-            for name, (off, on, _) in strange.items()
+            for name, (off, on, _) in unfamiliar.items()
         },
         "auroc_of_foreign": {
             name: {m: separation(known[m], values[m]) for m in values}
-            for name, (_, _, values) in strange.items()
+            for name, (_, _, values) in unfamiliar.items()
         },
         "auroc_of_errors": {
             m: separation(v[right[m.partition(":")[0]]], v[~right[m.partition(":")[0]]])
@@ -199,8 +203,8 @@ def answers(seed, count, epochs, clothes, foreign):
         },
     }
     print(count, seed, report, flush=True)
-    strange = {name: values for name, (_, _, values) in strange.items()}
-    return report, model, (plain, drawn, known, strange)
+    unfamiliar = {name: values for name, (_, _, values) in unfamiliar.items()}
+    return report, model, (plain, drawn, known, unfamiliar)
 
 
 def compare(quick, folder):
@@ -215,7 +219,7 @@ def compare(quick, folder):
         how = (count // 10, 2) if quick else (count, epochs)
         runs = []
         for seed in seeds:
-            report, model, seen[name] = answers(seed, *how, clothes, foreign)
+            report, model, seen[name] = run(seed, *how, clothes, foreign)
             runs.append(report)
         found[name] = {
             "mean": keras.tree.map_structure(lambda *v: digits(np.mean(v)), *runs),
@@ -250,7 +254,7 @@ def digits(number):
 
 def draw(names, x, y, seen, folder):
     large, small = TRAININGS
-    plain, drawn, known, strange = seen[large]
+    plain, drawn, known, unfamiliar = seen[large]
     right = drawn.mean.argmax(1) == y
     captions = [
         names[label] if hit else f"{names[label]},\nnot {names[guess]}"
@@ -258,10 +262,10 @@ def draw(names, x, y, seen, folder):
     ]
 
     def groups(measure):
-        """Clothes by whether they were recognised, and what is none."""
+        """Clothes by whether they were recognised, and images of other things."""
         clothes = known[measure]
         return {"clothes, right": clothes[right], "clothes, wrong": clothes[~right]} | {
-            name: values[measure] for name, values in strange.items()
+            name: values[measure] for name, values in unfamiliar.items()
         }
 
     bins = {
@@ -295,7 +299,7 @@ def draw(names, x, y, seen, folder):
 
 def main():
     parser = argparse.ArgumentParser(description="Measures what uncertainty is worth.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
+    parser.add_argument("--quick", action="store_true", help="a short trial in runs/")
     given = parser.parse_args()
     folder = ROOT / "runs" / "compare_uncertainty" if given.quick else ROOT / "docs"
     numbers = folder / "_data" / "uncertainty.json"
