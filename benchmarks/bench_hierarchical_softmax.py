@@ -129,11 +129,12 @@ def measure(case, bandwidth, multiplications):
     width = HierarchicalSoftmax(CLASSES).levels.width
     distinct = np.mean([len(np.unique(row // width)) for row in y])
     moved = 6 * 4 * distinct * width * UNITS / bandwidth
+    without = timings.medians[case.names.index(NO_PROBABILITIES)]
     print(
         f"limit of {DENSE} {1e3 * arithmetic:.0f} ms (arithmetic), "
         f"{arithmetic / timings.medians[0]:.0%} of its time; "
         f"limit of ours {1e3 * moved:.0f} ms (memory, {distinct:.0f} clusters), "
-        f"{moved / timings.medians[case.names.index(NO_PROBABILITIES)]:.0%} without probabilities"
+        f"{moved / without:.0%} without probabilities"
     )
 
 
