@@ -34,15 +34,15 @@ TENSORFLOW_NOISE := All log messages before absl|(port|cudart_stub|cuda_platform
 .PHONY: help
 help: ## Show this list
 	@echo "make TARGET [PYTHON=python3.12] [PART=callbacks] [PYTEST_ARGS='-k nesterov']"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.installed-plot ## Train a network on Fashion-MNIST; pictures go to runs/demo
 	@$(RUN) examples/train_fashion_mnist.py \
 		2> >(grep --line-buffered -vE '$(TENSORFLOW_NOISE)' >&2)
 
-TESTS = $(RUN) -m pytest --numprocesses $(WORKERS) --dist loadscope --durations 20 \
-	tests/$(PART) $(PYTEST_ARGS)
+TESTS = $(RUN) -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder \
+	--durations 20 tests/$(PART) $(PYTEST_ARGS)
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run the tests, or those of one PART
@@ -50,7 +50,11 @@ test: $(VENV)/.installed-dev ## Run the tests, or those of one PART
 
 .PHONY: quick
 quick: $(VENV)/.installed-dev ## Run the fast tests and a slow one of each capability
-	@$(TESTS) -m "quick or not slow"
+	@$(TESTS) --quick
+
+.PHONY: durations
+durations: $(VENV)/.installed-dev ## Run the tests and record how long each takes
+	@$(TESTS) --record-durations
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check format, style, types and who imports whom

@@ -13,6 +13,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+pytest_plugins = ["tests.durations"]
+
 _iterate = tf.data.Dataset.__iter__
 
 
