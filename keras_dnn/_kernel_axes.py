@@ -190,8 +190,12 @@ def channel_axis(layer: Any, rank: int) -> int:
     """
     while not hasattr(layer, "data_format") and isinstance(layer, SAME_SHAPE):
         layer = source_of(layer)
-    is_first = getattr(layer, "data_format", None) == "channels_first"
-    return 1 if is_first else rank - 1
+    return 1 if has_channels_first(layer) else rank - 1
+
+
+def has_channels_first(layer: Any) -> bool:
+    """Whether the data format of a layer itself puts the channels first."""
+    return getattr(layer, "data_format", None) == "channels_first"
 
 
 def _rank(kernel: Any) -> int:

@@ -1,4 +1,4 @@
-"""What each layer of a model gives, seen without changing the model."""
+"""The outputs of each layer of a model, observed without changing it."""
 
 from __future__ import annotations
 

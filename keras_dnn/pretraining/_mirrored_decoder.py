@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import graph_of
+from keras_dnn._kernel_axes import has_channels_first
 from keras_dnn._layer_kinds import (
     ACTIVATIONS,
     AVERAGE_POOLINGS,
@@ -116,7 +117,7 @@ def _check(layer: Any) -> None:
             reason = "has causal padding"
     elif type(layer) in UPSAMPLING_OF and layer.pool_size != layer.strides:
         reason = "has overlapping windows"
-    if getattr(layer, "data_format", None) == "channels_first":
+    if has_channels_first(layer):
         reason = "has its channels first"
     if reason:
         raise ValueError(

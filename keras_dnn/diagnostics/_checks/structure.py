@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_dnn._keras.graph import Graph, graph_of
 from keras_dnn._keras.layers import own_weights, sublayers
+from keras_dnn._layer_kinds import DROPOUTS
 from keras_dnn.diagnostics._output_loss import CROSSENTROPIES
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
@@ -164,8 +165,8 @@ def self_normalisation(examination: Examination, check: Check) -> Iterator[Findi
             )
             break
     for part in sublayers(examination.model):
-        plain = isinstance(part, layers.Dropout | layers.GaussianDropout)
-        if plain and rates(part) and not isinstance(part, layers.AlphaDropout):
+        drops = isinstance(part, DROPOUTS) and rates(part)
+        if drops and not isinstance(part, layers.AlphaDropout):
             yield check.finding(
                 "warning",
                 "Dropout changes the mean and variance that SELU keeps.",

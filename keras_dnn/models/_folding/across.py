@@ -1,7 +1,7 @@
 r"""Layers that a scale and a shift can be carried across.
 
-For such a layer P, P(s·x + t) = s'·P(x) + t': `across` gives s' and t' of s and t, and
-`back_across` the other way round.
+For such a layer P, P(s·x + t) = s'·P(x) + t'. `across` computes s' and t' from s and t,
+and `back_across` s and t from s' and t'.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def back_across(node: Node, affine: Affine) -> Affine:
 
 
 def commutes(node: Node) -> bool:
-    """Whether an affine may be carried across this call at all."""
+    """Whether an affine may be carried across a call of this kind at all."""
     kinds = (*REARRANGEMENTS, *MEANS, *MAXIMA, *PADDINGS)
     return _is_identity(node) or type(node.operation) in kinds
 

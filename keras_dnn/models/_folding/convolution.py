@@ -82,13 +82,13 @@ class Convolution(Linear):
         )
 
     def _places(self, shift: Array) -> tuple[int, ...]:
-        """How long the axes are on which the response must be worked out.
+        """The lengths of the axes on which the response must be computed.
 
-        Where all places get the same, one of them is enough.
+        If all places get the same input, one place is enough.
         """
         layer = self.node.operation
         uniform = all(n == 1 for n in shift.shape[:-1])
-        if uniform and self._is_the_same_everywhere():
+        if uniform and self._is_uniform():
             sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
             return tuple((size - 1) * rate + 1 for size, rate in sizes)
         shape = list(self.node.data.shape[1:])
@@ -100,7 +100,8 @@ class Convolution(Linear):
             )
         return tuple(shape)
 
-    def _is_the_same_everywhere(self) -> bool:
+    def _is_uniform(self) -> bool:
+        """Whether the same input at all places gives the same output at all places."""
         layer = self.node.operation
         if self._axes.is_transposed:
             return False

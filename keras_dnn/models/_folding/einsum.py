@@ -47,14 +47,14 @@ class Einsum(Linear):
         return dataclasses.replace(self, kernel=self.kernel * factor)
 
     def _over_kernel(self, scale: Array, letters: str, kernel: str) -> Array:
-        """A scale of axes of input or output, with the axes of the kernel."""
+        """A scale along axes of input or output, as an array with the kernel's axes."""
         for axis, length in enumerate(scale.shape):
             if length > 1 and letters[axis] not in kernel:
                 name = self.node.operation.name
                 raise Inexact(f"it scales axis {axis + 1}, not the channels of {name}")
-        kept = [x for x, n in zip(letters, scale.shape, strict=True) if n > 1]
-        order = [x for x in kernel if x in kept]
-        factor = np.transpose(scale.squeeze(), [kept.index(x) for x in order])
+        varying = [x for x, n in zip(letters, scale.shape, strict=True) if n > 1]
+        order = [x for x in kernel if x in varying]
+        factor = np.transpose(scale.squeeze(), [varying.index(x) for x in order])
         lengths = dict(zip(order, factor.shape, strict=True))
         return factor.reshape([lengths.get(x, 1) for x in kernel])
 
