@@ -1,4 +1,4 @@
-"""Where an activation function is flat, told by what it gives."""
+"""How steep an activation is, as a function of its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ activations = keras.activations
 
 SELU_FLOOR = 1.0507009873554805 * 1.6732632423543772
 
-# The slope at output y, as a share of the steepest one on that side.
+# The slope at output y, divided by the steepest one on that side.
 SLOPES: dict[Any, Callable[[Tensor], Tensor]] = {
     activations.sigmoid: lambda y: 4.0 * y * (1.0 - y),
     activations.tanh: lambda y: 1.0 - tf.square(y),
@@ -30,7 +30,7 @@ SLOPES: dict[Any, Callable[[Tensor], Tensor]] = {
 def slope_at(layer: keras.layers.Layer) -> Callable[[Tensor], Tensor] | None:
     """A function from a layer's outputs to slopes; `None` if it has no flat side.
 
-    The zeros of a ReLU are not counted here: they are what "dead" says.
+    The zeros of a ReLU are not flat in this sense: units that output them are dead.
     """
     if isinstance(layer, keras.layers.ELU):
         floor = float(layer.alpha)
@@ -38,7 +38,7 @@ def slope_at(layer: keras.layers.Layer) -> Callable[[Tensor], Tensor] | None:
     if isinstance(layer, keras.layers.ReLU) and layer.max_value is not None:
         ceiling = float(layer.max_value)
         return lambda y: _inside(y, -1.0, ceiling)
-    # A gate stands between the activation of these and what they give.
+    # A gate changes what the activation of these layers outputs.
     gated = isinstance(layer, keras.layers.LSTM | keras.layers.GRU)
     return None if gated else SLOPES.get(getattr(layer, "activation", None))
 

@@ -25,6 +25,24 @@ class Cause(NamedTuple):
     origin: Origin
 
 
+class Snapshot(NamedTuple):
+    """Variables that hold the first step that was not finite, once there is one.
+
+    Attributes:
+        taken: whether there was one.
+        step: its index.
+        loss: its loss, that of the latest step until then.
+        gradients: for each variable, whether its gradient was not finite.
+        weights: what the variables were before the step.
+    """
+
+    taken: tf.Variable
+    step: tf.Variable
+    loss: tf.Variable
+    gradients: tf.Variable
+    weights: list[tf.Variable]
+
+
 class FirstNonfiniteStep(Probe):
     """Keeps the weights of the first step whose loss or gradients are not finite.
 
@@ -35,7 +53,7 @@ class FirstNonfiniteStep(Probe):
     def __init__(self) -> None:
         super().__init__()
         self._known_optimizer: Any = None
-        self._state: dict[str, Any] = {}
+        self._snapshot: Snapshot | None = None
         self._found: NonfiniteStep | None = None
 
     def create(self, variables: Sequence[keras.Variable]) -> None:
@@ -43,19 +61,18 @@ class FirstNonfiniteStep(Probe):
             self._known_optimizer = self.model.optimizer
             self._found = None
         self._variables = list(variables)
-        self._state = {
-            "step": self.add_variable((), "int64"),
-            "bad": self.add_variable((), "bool"),
-            "loss": self.add_variable((), "float32"),
-            "gradients": self.add_variable((len(variables),), "bool"),
-            "weights": [self.add_variable(v.shape, v.dtype) for v in variables],
-        }
+        self._snapshot = Snapshot(
+            taken=self.add_variable((), "bool"),
+            step=self.add_variable((), "int64"),
+            loss=self.add_variable((), "float32"),
+            gradients=self.add_variable((len(variables),), "bool"),
+            weights=[self.add_variable(v.shape, v.dtype) for v in variables],
+        )
 
     def on_loss(self, loss: Tensor) -> None:
-        if self._state:
-            recorded = self._state["loss"]
-            now = tf.cast(loss, tf.float32)
-            recorded.assign(tf.where(self._state["bad"], recorded, now))
+        if self._snapshot is not None:
+            taken, _, recorded, *_ = self._snapshot
+            recorded.assign(tf.where(taken, recorded, tf.cast(loss, tf.float32)))
 
     def _on_clipping(
         self,
@@ -66,34 +83,36 @@ class FirstNonfiniteStep(Probe):
         updates_now: Callable[[], Tensor | bool],
     ) -> None:
         # Also those of an update that the optimizer will leave out.
-        state = self._state
+        snapshot = self._snapshot
+        assert snapshot is not None  # `create` was called before the trace.
         dense = [entries(g) for g in gradients]
         # The sum of squares reads each gradient once; where it overflows, each entry is
         # inspected.
         total = tf.add_n([tf.cast(tf.nn.l2_loss(g), tf.float32) for g in dense])
-        suspect = ~tf.math.is_finite(total + 0.0 * state["loss"])
+        suspect = ~tf.math.is_finite(total + 0.0 * snapshot.loss)
 
         def inspect() -> Tensor:
             flags = tf.stack([~tf.reduce_all(tf.math.is_finite(g)) for g in dense])
-            bad = tf.reduce_any(flags) | ~tf.math.is_finite(state["loss"])
+            bad = tf.reduce_any(flags) | ~tf.math.is_finite(snapshot.loss)
 
             def record() -> Tensor:
-                state["step"].assign(tf.cast(self.model.optimizer.iterations, tf.int64))
-                state["gradients"].assign(
+                snapshot.step.assign(tf.cast(self.model.optimizer.iterations, tf.int64))
+                snapshot.gradients.assign(
                     tf.tensor_scatter_nd_update(
                         tf.zeros((len(self._variables),), tf.bool),
                         [[i] for i in indices],
                         flags,
                     )
                 )
-                for copy, v in zip(state["weights"], self._variables, strict=True):
+                for copy, v in zip(snapshot.weights, self._variables, strict=True):
                     copy.assign(tf.convert_to_tensor(v.value))
-                state["bad"].assign(True)
+                snapshot.taken.assign(True)
                 return tf.constant(0)
 
             return tf.cond(bad, record, lambda: tf.constant(0))
 
-        tf.cond(suspect & ~state["bad"], rare_branch(inspect), lambda: tf.constant(0))
+        wanted = suspect & ~snapshot.taken
+        tf.cond(wanted, rare_branch(inspect), lambda: tf.constant(0))
 
     def find(self, batches: Iterable[Any]) -> NonfiniteStep | None:
         """Gives the first step that was not finite, if there was one.
@@ -101,10 +120,10 @@ class FirstNonfiniteStep(Probe):
         Args:
             batches: inputs to find the layer with.
         """
-        if self._found is None and self._state and bool(self._state["bad"].numpy()):
-            step = int(self._state["step"].numpy())
-            loss = float(self._state["loss"].numpy())
-            cause = self._cause(batches, loss)
+        snapshot = self._snapshot
+        if self._found is None and snapshot is not None and snapshot.taken.numpy():
+            step, loss = int(snapshot.step.numpy()), float(snapshot.loss.numpy())
+            cause = self._cause(snapshot, batches)
             self._found = (
                 NonfiniteStep(step, loss, None, "data")
                 if cause is None
@@ -112,9 +131,9 @@ class FirstNonfiniteStep(Probe):
             )
         return self._found
 
-    def _cause(self, batches: Iterable[Any], loss: float) -> Cause | None:
-        flags = self._state["gradients"].numpy()
-        weights = [copy.numpy() for copy in self._state["weights"]]
+    def _cause(self, snapshot: Snapshot, batches: Iterable[Any]) -> Cause | None:
+        flags = snapshot.gradients.numpy()
+        weights = [copy.numpy() for copy in snapshot.weights]
         paths = [v.path for v in self._variables]
         for path, weight in zip(paths, weights, strict=True):
             if not np.isfinite(np.asarray(weight, "float64")).all():
@@ -123,12 +142,13 @@ class FirstNonfiniteStep(Probe):
             found = self._replayed(x, weights) if _all_finite(x) else None
             if found is not None:
                 return found
-        if np.isfinite(loss) and flags.any():
+        if np.isfinite(snapshot.loss.numpy()) and flags.any():
             layer = _layer_of(paths[np.flatnonzero(flags)[-1]])
             own = [_layer_of(path) == layer for path in paths]
             # Bad inputs, which a ReLU above may hide, spoil the gradient of the kernel
             # alone; a bad gradient from above spoils that of the bias too.
-            if not own[0] or flags[own].all():
+            is_lowest = own[0]
+            if not is_lowest or flags[own].all():
                 return Cause(layer, "gradient")
         return None
 
