@@ -1,4 +1,4 @@
-"""Every rule a second time, in NumPy float64, as its paper writes it.
+"""A second implementation of every rule, in NumPy float64, as in its paper.
 
 A rule is a function of a gradient `g`, the weight's slots `s`, the number `t` of the
 update (from 0) and the hyperparameters, each a `Value`; it returns what is added to
@@ -14,19 +14,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Value:
-    """A hyperparameter at update `t`, and what update `t` takes for the next one's."""
+    """A hyperparameter at update `t`, and what update `t` assumes for the next one."""
 
     now: Callable
     ahead: Callable
 
 
 def moving(function):
-    """What a schedule promises: the next value is known."""
+    """A schedule: the next value is known."""
     return Value(function, lambda t: function(t + 1))
 
 
 def settable(function):
-    """A number that someone sets: the next value is taken to be the present one."""
+    """A number that can be set: the next value is assumed to be the current one."""
     return Value(function, function)
 
 
@@ -53,9 +53,9 @@ def momentum(g, s, t, *, learning_rate, momentum, dampening=0.0):
 
 
 def nesterov(g, s, t, *, learning_rate, momentum, dampening=0.0):
-    stride = learning_rate.now(t) * (1 - dampening) * g
-    s.m = momentum.now(t) * s.m - stride
-    return momentum.ahead(t) * s.m - stride
+    step = learning_rate.now(t) * (1 - dampening) * g
+    s.m = momentum.now(t) * s.m - step
+    return momentum.ahead(t) * s.m - step
 
 
 # Duchi et al., 2011
@@ -76,14 +76,14 @@ def rmsprop(g, s, t, *, learning_rate, rho, epsilon, momentum=None, centered=Fal
     s.square = rho * s.square + (1 - rho) * g**2
     s.mean = rho * s.mean + (1 - rho) * g
     variance = s.square - s.mean**2 if centered else s.square
-    stride = learning_rate.now(t) * g / np.sqrt(variance + epsilon)
+    step = learning_rate.now(t) * g / np.sqrt(variance + epsilon)
     if momentum is None:
-        return -stride
-    s.m = momentum.now(t) * s.m + stride
+        return -step
+    s.m = momentum.now(t) * s.m + step
     return -s.m
 
 
-# Kingma and Ba, 2015, with the order of the computation at the end of its section 2;
+# Kingma and Ba, 2015, in the order of the end of its section 2;
 # amsgrad by Reddi et al., 2018
 
 
@@ -139,7 +139,7 @@ def adadelta(g, s, t, *, learning_rate, rho, epsilon):
 
 
 class Slots(SimpleNamespace):
-    """What a rule remembers of a weight: zero at first."""
+    """What a rule keeps for a weight: zero at first."""
 
     def __getattr__(self, name):
         return 0.0

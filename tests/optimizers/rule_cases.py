@@ -1,4 +1,4 @@
-"""The rules and their variants, each with its equal in Keras and in NumPy."""
+"""The rules and their variants, each with its counterpart in Keras and in NumPy."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -75,7 +75,7 @@ RULES = {
     "adamax": rule("AdaMax", "Adamax", numpy_rules.adamax, **ADAM),
     "adadelta": rule("Adadelta", "Adadelta", numpy_rules.adadelta, **ADADELTA),
 }
-# What another of `RULES` spells in a second way, or a part of one.
+# Second spellings of rules in `RULES`, and variants that are part of one.
 OTHER_SPELLINGS = {
     "sgd-momentum": rule("SGD", "SGD", numpy_rules.momentum, **VELOCITY),
     "sgd-nesterov": rule("SGD", "SGD", numpy_rules.nesterov, AHEAD, **VELOCITY),
@@ -91,7 +91,7 @@ OTHER_SPELLINGS = {
 }
 
 
-# Numbers that float32 holds, so that nothing depends on what Keras rounds.
+# Exact in float32, so that nothing depends on what Keras rounds.
 EXACT = {
     "learning_rate": 2**-5,
     "momentum": 0.875,
@@ -109,7 +109,7 @@ def exact(rule):
 
 
 def hyperparameters(rule):
-    """The names of what can move in a rule, in a fixed order."""
+    """The names of the hyperparameters of a rule, in a fixed order."""
     return [
         *(n for n in rule.numbers if n in MOVING - {"weight_decay"}),
         "weight_decay",
@@ -125,7 +125,7 @@ MIXED = [(3, 2), (32769,), (), (2, 16385), (2,)]
 
 
 def random_training(shapes, steps, seed=1):
-    """First weights, and gradients with a first axis for the steps, about one long."""
+    """Initial weights, and standard normal gradients whose first axis is the steps."""
     rng = np.random.default_rng(seed)
     start = [rng.normal(size=shape) for shape in shapes]
     return start, [rng.normal(size=(steps, *shape)) for shape in shapes]
@@ -197,7 +197,7 @@ def assert_equal(actual, expected, rtol=1e-12):
 
 @keras.saving.register_keras_serializable(package="rule_cases")
 class Zigzag(keras.optimizers.schedules.LearningRateSchedule):
-    """Times 1, 3/4, 1/2, 5/8 of `top`, and again."""
+    """1, 3/4, 1/2 and 5/8 times `top`, repeated."""
 
     factors = (1.0, 0.75, 0.5, 0.625)
 

@@ -7,7 +7,7 @@ from tests.optimizers.rule_cases import Zigzag, after, assert_equal, trained
 
 
 def test_bias_correction_makes_every_step_as_long_as_the_rate():
-    """Of a constant gradient every corrected average is that gradient."""
+    """Every corrected average of a constant gradient is that gradient."""
     betas = {"beta_1": Zigzag(0.875), "beta_2": Zigzag(0.96875)}
     optimizer = Adam(0.25, **betas, epsilon=0.0)
     gradients = np.tile([0.5, -2.0, 1e-3], (12, 1))

@@ -14,7 +14,7 @@ def test_weights_without_a_gradient_decay_exponentially():
 
 
 def test_decay_does_not_depend_on_the_size_of_the_gradient():
-    # Of a constant gradient every step of Adam is as long as the rate.
+    # With a constant gradient every step of Adam is as long as the rate.
     gradients = np.tile([1e-3, 1.0, 1e3], (10, 1))
     betas = {"beta_1": 0.875, "beta_2": 0.96875}  # exact in float32
     optimizer = AdamW(0.25, weight_decay=0.5, **betas, epsilon=0.0)

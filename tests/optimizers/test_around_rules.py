@@ -1,4 +1,4 @@
-"""What surrounds a rule: clips, decay, averages, accumulation, missing gradients."""
+"""The steps around a rule: clips, decay, averages, accumulation, missing gradients."""
 
 import functools
 
@@ -36,7 +36,7 @@ AROUND = [(3, 2), (32769,), (2,)]
 def keras_trajectory_in(surrounding, name):
     rule, arguments = RULES[name], exact(RULES[name]) | SURROUNDINGS[surrounding]
     start, gradients = random_training(AROUND, 40)
-    # Of the large weight's gradients some are shorter than the bound, too.
+    # Some gradients of the large weight are below the bound.
     gradients[1] *= np.geomspace(1e-3, 1, 40)[:, None]
     expected = rule.in_numpy(start, gradients, **arguments)
     gradients = [g * arguments.get("loss_scale_factor", 1) for g in gradients]
@@ -51,7 +51,9 @@ def keras_trajectory_in(surrounding, name):
 @each_rule
 @pytest.mark.parametrize("surrounding", SURROUNDINGS)
 @pytest.mark.parametrize("fused", [False, True], ids=["ops", "fused"])
-def test_surrounded_rule_is_that_of_keras_and_of_numpy(surrounding, name, fused):
+def test_rule_with_what_is_around_it_is_that_of_keras_and_numpy(
+    surrounding, name, fused
+):
     rule, arguments = RULES[name], exact(RULES[name]) | SURROUNDINGS[surrounding]
     start, gradients, theirs, numpys = keras_trajectory_in(surrounding, name)
     actual = trained(rule.ours(**arguments, fused=fused), start, gradients)
@@ -63,7 +65,7 @@ def test_surrounded_rule_is_that_of_keras_and_of_numpy(surrounding, name, fused)
 
 
 def gaps(rest):
-    """Steps of gradients: the last never has one, the weights `rest` sometimes."""
+    """Gradients by step: none for the last weight, at times none for those in `rest`."""
     start, gradients = random_training([(3, 2), (32769,), (2,), (32770,), (4,)], 8)
     return start, [
         [
@@ -77,7 +79,7 @@ def gaps(rest):
 @each_rule
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("mode", ["fused", "eager"])
-def test_weights_without_gradients_rest_as_in_keras(name, mode):
+def test_weights_without_gradients_are_unchanged_as_in_keras(name, mode):
     rule = RULES[name]
     arguments = exact(rule) | {"weight_decay": 0.125, "global_clipnorm": 9.0}
     training = gaps(rest=(0, 3))
@@ -90,7 +92,7 @@ def test_weights_without_gradients_rest_as_in_keras(name, mode):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("name", ["nesterov", "adam"])
-def test_averages_of_weights_without_gradients_move_as_in_keras(name):
+def test_averages_of_weights_without_gradients_are_updated_as_in_keras(name):
     rule = RULES[name]
     average = {"use_ema": True, "ema_momentum": 0.75, "ema_overwrite_frequency": 3}
     training = gaps(rest=(0, 1))
@@ -101,7 +103,7 @@ def test_averages_of_weights_without_gradients_move_as_in_keras(name):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("name", ["nesterov", "adam"])
-def test_weights_without_gradients_rest_under_accumulation(name):
+def test_weights_without_gradients_are_unchanged_under_accumulation(name):
     rule = RULES[name]
     start, gradients = random_training(AROUND, 12)
     gradients = [gradients[0], None, None]

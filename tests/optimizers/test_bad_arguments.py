@@ -1,4 +1,4 @@
-"""Bad values: a ValueError that names the argument and shows what it received."""
+"""Bad values raise a ValueError that names the argument and shows the value."""
 
 import re
 
@@ -19,7 +19,7 @@ NOT_AT_LEAST_ZERO = [None, *NOT_NUMBERS, *NEGATIVE]
 
 NUMBERS = {
     "learning_rate": NOT_AT_LEAST_ZERO,
-    # None is its default, but for AdamW.
+    # None is its default, except for AdamW.
     "weight_decay": [*NOT_NUMBERS, *NEGATIVE],
     "momentum": NOT_BELOW_ONE,
     "rho": NOT_BELOW_ONE,
@@ -99,7 +99,7 @@ def test_switch_that_is_no_boolean_is_named_and_shown(name, argument, value):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_two_clips_are_one_too_many(name):
+def test_only_one_clip_is_allowed(name):
     with pytest.raises(ValueError, match=r"clipnorm=1\.0, clipvalue=0\.5"):
         getattr(keras_dnn.optimizers, name)(clipnorm=1.0, clipvalue=0.5)
 
@@ -118,7 +118,7 @@ def test_variable_in_place_of_a_number_is_refused(name, argument):
 
 @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
 @pytest.mark.parametrize(("name", "argument"), PAIRS)
-def test_bad_number_is_refused_in_mid_training_and_the_old_one_stays(
+def test_bad_number_is_refused_during_training_and_the_old_one_stays(
     name, argument, built
 ):
     optimizer = RULES[name].ours(**{argument: 0.5})

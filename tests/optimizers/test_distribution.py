@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.optimizers.rule_cases import RULES
 
 SOME = ["nesterov", "adam"]
-# Two packed weights and one that stands alone.
+# Two packed weights and one that is not packed.
 SHAPES = [(4, 3), (33_000,), (3,)]
 STEPS = 6
 
@@ -34,14 +34,14 @@ def flat(arrays):
 
 
 def state(optimizer, weights):
-    """The weights and everything that the optimizer remembers, by name."""
+    """The weights and all variables of the optimizer, by name."""
     named = {v.path.split("/")[-1]: v for v in optimizer.variables}
     named |= {f"weight {i}": w for i, w in enumerate(weights)}
     return {name: v.numpy() for name, v in named.items()}
 
 
 def training(bad_step=None):
-    """First weights; for each step and replica its gradients."""
+    """Initial weights, and gradients for each step and replica."""
     rng = np.random.default_rng(1)
     start = [rng.normal(size=shape) for shape in SHAPES]
     gradients = [rng.normal(size=(STEPS, 2, *shape)) for shape in SHAPES]
@@ -175,7 +175,7 @@ def test_fit_on_two_replicas_is_fit_on_one_device(two_replicas, name):
         "ema_momentum": 0.75,
         "ema_overwrite_frequency": 2,
     }
-    # Of the last batch in 20 rows each replica takes two.
+    # Of the last batch of 20 rows each replica gets two.
     model = distributed(two_replicas, lambda: ours(name, **arguments))
     actual = fitted(model, rows=20)
     expected = linear_model(ours(name, **arguments), run_eagerly=True)
@@ -183,7 +183,7 @@ def test_fit_on_two_replicas_is_fit_on_one_device(two_replicas, name):
 
 
 @pytest.mark.parametrize(("name", "rows"), [("nesterov", 19), ("adam", 17)])
-def test_an_odd_last_batch_weighs_as_in_keras(two_replicas, name, rows):
+def test_an_odd_last_batch_has_the_same_weight_as_in_keras(two_replicas, name, rows):
     ends = []
     for make in (RULES[name].ours, RULES[name].theirs):
         model = distributed(two_replicas, lambda make=make: make(learning_rate=0.05))
@@ -203,17 +203,17 @@ def test_loss_scaling_on_two_replicas(two_replicas, name, dtype):
     actual = fitted(distributed(two_replicas, make, dtype=dtype))
     expected = fitted(linear_model(make(), dtype=dtype))
     assert np.abs(expected[:4] - 1).max() > 0.1
-    # A sum of float16 is rounded at another place.
+    # Sums in float16 are rounded at other places.
     assert_equal(actual, expected, 1e-11 if dtype == "float64" else 2e-3)
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_saved_on_two_replicas_and_trained_on_with_one_device(
+def test_saved_on_two_replicas_and_continued_on_one_device(
     two_replicas, name, tmp_path
 ):
     arguments = {
         "weight_decay": 0.1,
-        # After three steps one batch waits.
+        # After three steps one batch is accumulated.
         "gradient_accumulation_steps": 2,
         "use_ema": True,
         "ema_overwrite_frequency": 2,
@@ -236,7 +236,7 @@ def test_saved_on_two_replicas_and_trained_on_with_one_device(
 @pytest.mark.parametrize(
     "impossible", [{"steps_per_execution": 2}, {"jit_compile": True}], ids=label
 )
-def test_what_keras_cannot_do_under_a_strategy_is_said(two_replicas, impossible):
+def test_what_keras_cannot_do_under_a_strategy_is_an_error(two_replicas, impossible):
     arguments = {"jit_compile": False, **impossible}
     with two_replicas.scope():
         model = linear_model(ours("adam"), **arguments)

@@ -57,7 +57,7 @@ def test_equations_of_each_rule_are_printed_in_their_order(name, explained):
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_head_names_the_class_and_counts_the_updates(name, explained):
+def test_first_line_names_the_class_and_counts_the_updates(name, explained):
     optimizer = SPELLINGS[name].ours()
     assert explained(optimizer)[0] == f"{SPELLINGS[name].name} after 0 updates"
     assert explained(after(optimizer, 3))[0].endswith(" after 3 updates")
@@ -71,7 +71,7 @@ def test_each_letter_is_listed_with_its_value_and_its_argument(name, explained):
         assert f"{LETTERS[argument]} = {EXACT[argument]:.6g}, {argument}" in lines
 
 
-# `EXACT` has some numbers twice; these all differ.
+# `EXACT` has some numbers twice; these are all different.
 DISTINCT = {argument: 0.5 + i / 32 for i, argument in enumerate(LETTERS)}
 
 
@@ -135,7 +135,7 @@ SURROUNDINGS = {
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("surrounding", SURROUNDINGS)
-def test_what_surrounds_the_rule_is_printed_around_it(surrounding, name, explained):
+def test_steps_around_the_rule_are_printed_around_it(surrounding, name, explained):
     arguments, line = SURROUNDINGS[surrounding]
     optimizer = RULES[name].ours(**arguments)
     lines = explained(optimizer)

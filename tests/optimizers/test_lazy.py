@@ -1,4 +1,4 @@
-"""`sparse="lazy"`: the rows that a gradient doesn't name rest."""
+"""`sparse="lazy"`: rows that a gradient does not name stay unchanged."""
 
 import functools
 
@@ -14,7 +14,7 @@ EACH = RULES | OTHER_SPELLINGS
 SOME = ["sgd", "nesterov", "adagrad", "adamw", "nadam"]
 CLIPS = [{"clipnorm": 3.0}, {"global_clipnorm": 5.0}, {"clipvalue": 0.7}]
 STEPS = 8
-# A packed table, one that stands alone, and a dense weight between them.
+# A packed table, one that is not packed, and a dense weight between them.
 SHAPES = [(20, 3), (4,), (9000, 4)]
 NAMED = 6
 
@@ -23,7 +23,7 @@ def label(arguments):
     return "-".join(f"{k}={v}" for k, v in arguments.items()) or "plain"
 
 
-# Float32 holds these numbers, so Keras's rounding of floats is out of the way.
+# Exact in float32, so that Keras's rounding of floats does not matter.
 NUMBERS = {
     "learning_rate": 2.0**-4,
     "momentum": 0.875,
@@ -50,7 +50,7 @@ def assert_equal(actual, expected, rtol=1e-11):
 
 @functools.cache
 def training(steps=STEPS, seed=1):
-    """First weights; for each step a table's rows, some repeated, and gradients."""
+    """Initial weights; for each step the rows named, some repeated, and gradients."""
     rng = np.random.default_rng(seed)
     start = [rng.normal(size=shape) for shape in SHAPES]
     rows = rng.integers(0, 10, size=(steps, 2, NAMED))
@@ -91,7 +91,7 @@ def trained(optimizer, mode="graph", steps=STEPS):
 
 
 def first_gradient_is_not_first_step(g, s, t, **hyperparameters):
-    """AdaGrad, whose `t` only says whether the slot has its first value."""
+    """AdaGrad, where `t` only tells whether the slot has its initial value."""
     t = 1 if "total" in vars(s) else 0
     return numpy_rules.adagrad(g, s, t, **hyperparameters)
 
@@ -103,7 +103,7 @@ def summed(rows, values, shape):
 
 
 def in_numpy(name, *, accumulation=1, clip=None, weight_decay=None):
-    """The last weights; each row of a table is a weight of its own."""
+    """The last weights; each row of a table is a separate weight."""
     start, rows, gradients = training()
     rule = EACH[name]
     if weight_decay is None:
@@ -139,7 +139,7 @@ def in_numpy(name, *, accumulation=1, clip=None, weight_decay=None):
     equation = rule.reference
     if equation is numpy_rules.adagrad:
         equation = first_gradient_is_not_first_step
-    # Only the last row of the trajectory is wanted, and most rows never move.
+    # Only the last row of the trajectory is needed, and most rows never change.
     trajectory = numpy_rules.train(
         equation,
         [start[1], *start[0], *start[2]],
@@ -191,7 +191,7 @@ def test_the_rows_are_summed_and_then_clipped(name, clip):
 
 @pytest.mark.parametrize("clip", [{}, CLIPS[1], CLIPS[2]], ids=label)
 @pytest.mark.parametrize("name", SOME)
-def test_an_accumulated_update_moves_the_rows_that_any_batch_named(name, clip):
+def test_an_accumulated_update_changes_the_rows_that_any_batch_named(name, clip):
     optimizer = lazy(name, gradient_accumulation_steps=2, weight_decay=0.25, **clip)
     trajectory, _ = trained(optimizer)
     for even, odd in zip(trajectory[1:-1:2], trajectory[2::2], strict=True):
@@ -242,8 +242,8 @@ def test_naming_every_row_is_the_dense_rule(name, shape):
 @pytest.mark.parametrize("rows", [2, 9000], ids=["packed", "alone"])
 @pytest.mark.parametrize("last", ["a number", "the row"])
 @pytest.mark.parametrize("name", ["nesterov", "adam"])
-def test_a_named_row_moves_also_where_its_gradient_is_zero(name, last, rows, arguments):
-    """Momentum carries it on and decay shrinks it, as in the dense rule."""
+def test_a_named_row_changes_even_if_its_gradient_is_zero(name, last, rows, arguments):
+    """Momentum moves it and decay shrinks it, as in the dense rule."""
 
     def trained(sparse):
         optimizer = lazy(name, sparse=sparse, weight_decay=0.5, **arguments)
@@ -261,7 +261,7 @@ def test_a_named_row_moves_also_where_its_gradient_is_zero(name, last, rows, arg
 
 
 def pooled(size, optimizer, **compile_arguments):
-    """A network on the mean of an input's embeddings, after an epoch."""
+    """Weights of a network on averaged embeddings, before and after an epoch."""
     rng = np.random.default_rng(6)
     tokens, labels = rng.integers(0, 8, size=(24, 3)), rng.normal(size=(24, 1))
     model = keras.Sequential(

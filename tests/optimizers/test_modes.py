@@ -1,4 +1,4 @@
-"""Every rule in every way of training that Keras offers."""
+"""Every rule in every mode of training that Keras has."""
 
 import functools
 
@@ -13,7 +13,7 @@ SOME = ["nesterov", "adam"]
 each_rule = pytest.mark.parametrize("name", RULES)
 some_rules = pytest.mark.parametrize("name", SOME)
 
-# 8 batches; the numbers are exact in float32, which Keras feeds.
+# 8 batches, exact in float32, to which Keras converts data.
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(32, 4)).astype("float32").astype("float64")
 Y = np.sin(X.sum(axis=1, keepdims=True)).astype("float32").astype("float64")
@@ -23,7 +23,7 @@ LOSS = keras.losses.MeanSquaredError(dtype="float64")
 
 def rate(name):
     if name in ("sgd", "momentum", "nesterov"):
-        return 1e-4  # As large as the wide layer bears.
+        return 1e-4  # The wide layer diverges at more.
     return 1.0 if name == "adadelta" else 0.02
 
 
@@ -44,7 +44,7 @@ def assert_equal(actual, expected, rtol=1e-9):
 
 
 def network(units=8200, dtype="float64", **dense):
-    """Its first kernel is large enough to stand alone; the rest is packed."""
+    """Its first kernel is too large to be packed; the other weights are packed."""
     model = keras.Sequential(
         [
             keras.Input((4,)),
@@ -117,7 +117,7 @@ def test_fit_is_training_step_by_step(name, mode):
     actual = fitted(model, callbacks=[note])
     assert_equal(actual, step_by_step(name))
     assert int(model.optimizer.iterations) == 8
-    # A last block of two of three steps is traced on its own.
+    # The last two steps are traced separately from blocks of three.
     assert len(set(noted[:2])) == 1
     if "steps_per_execution" not in mode:
         assert len(set(noted)) == 1
@@ -143,7 +143,7 @@ def test_other_modes_are_training_step_by_step_too(name, mode):
     ("name", "jit_compile"),
     [(name, None) for name in RULES] + [(name, True) for name in SOME],
 )
-def test_a_loop_of_one_s_own_in_a_graph(name, jit_compile):
+def test_a_custom_training_loop_in_a_graph(name, jit_compile):
     model, optimizer = network(), ours(name)
     optimizer.build(model.trainable_variables)
     step = tf.function(
@@ -166,7 +166,7 @@ def test_an_optimizer_may_be_built_in_its_first_step(name):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @some_rules
-def test_a_second_fit_goes_on_where_the_first_stopped(name, jit_compile):
+def test_a_second_fit_continues_where_the_first_stopped(name, jit_compile):
     once, twice = (compiled(ours(name), jit_compile=jit_compile) for _ in range(2))
     fitted(twice)
     np.testing.assert_array_equal(fitted(twice), fitted(once, epochs=2))
@@ -180,7 +180,7 @@ class Stumble(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @some_rules
-def test_training_goes_on_after_an_exception(name, jit_compile):
+def test_training_continues_after_an_exception(name, jit_compile):
     model = compiled(ours(name), jit_compile=jit_compile)
     with pytest.raises(InterruptedError):
         fitted(model, callbacks=[Stumble()])
@@ -191,7 +191,7 @@ def test_training_goes_on_after_an_exception(name, jit_compile):
     assert_equal(actual, flat(twin.get_weights()))
 
 
-# Few and few bits
+# Low precision
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_mixed_precision_is_that_of_keras(name, policy, jit_compile):
         moves.append(fitted(model) - start)
         scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
         assert scaled == (policy == "mixed_float16")
-    # A last bit of the weight may turn a bit of the low precision over.
+    # A last bit of the weight may change how it rounds in low precision.
     largest = np.abs(moves[1]).max()
     assert largest > 3e-4
     np.testing.assert_allclose(*moves, rtol=5e-3, atol=2e-3 * largest)
@@ -260,7 +260,9 @@ SHORT, POSITIVE = keras.constraints.MaxNorm(0.8), keras.constraints.NonNeg()
     [(name, SHORT, POSITIVE, False) for name in RULES]
     + [(name, POSITIVE, SHORT, True) for name in SOME],
 )
-def test_constraints_bind_small_and_large_weights(name, kernels, biases, jit_compile):
+def test_constraints_apply_to_small_and_large_weights(
+    name, kernels, biases, jit_compile
+):
     dense = {"kernel_constraint": kernels, "bias_constraint": biases}
     arguments = {"weight_decay": 0.1, "clipnorm": 0.5}
     model = network(**dense)

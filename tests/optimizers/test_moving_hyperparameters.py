@@ -1,4 +1,4 @@
-"""Hyperparameters that move: schedules, callables and numbers set on the way."""
+"""Hyperparameters that move: schedules, callables and numbers set during training."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ from tests.optimizers.rule_cases import (
     trained,
 )
 
-# One weight alone beside packed ones, without the length of `MIXED`.
+# One unpacked weight and packed ones, fewer than in `MIXED`.
 SHAPES = [(3, 2), (32769,), ()]
 STEPS = 12
 each_rule = pytest.mark.parametrize("name", RULES)
@@ -103,7 +103,7 @@ def test_callable_is_read_at_every_step(name, argument, eager):
 
 @each_hyperparameter
 @pytest.mark.parametrize("eager", [False, True], ids=["graph", "eager"])
-def test_number_set_between_steps_counts_at_once_without_a_new_trace(
+def test_number_set_between_steps_is_used_at_once_without_retracing(
     name, argument, eager
 ):
     rule, training = RULES[name], random_training(PACKED, STEPS)
@@ -175,7 +175,7 @@ def fit_training():
     ("name", "jit_compile"),
     [*((name, False) for name in RULES), ("nesterov", True), ("nadam", True)],
 )
-def test_numbers_set_in_mid_fit_count_from_the_next_step_without_a_new_trace(
+def test_numbers_set_during_fit_are_used_from_the_next_step_without_retracing(
     name, jit_compile
 ):
     rule = RULES[name]
@@ -246,7 +246,7 @@ def test_what_was_absent_at_first_cannot_be_set_later(name, argument, built):
 
 @each_rule
 @pytest.mark.parametrize("kind", ["set", "schedule"])
-def test_saved_training_goes_on_as_if_it_had_not_stopped(name, kind, tmp_path):
+def test_saved_training_continues_as_if_it_had_not_stopped(name, kind, tmp_path):
     rule = RULES[name]
     zigzags = everything(rule)
     tops = {argument: EXACT[argument] for argument in zigzags}

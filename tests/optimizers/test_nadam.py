@@ -21,7 +21,7 @@ def test_keeps_the_product_of_the_momenta_it_used():
             mu_next * m / (1 - so_far * mu_next) + (1 - mu) / (1 - so_far)
         )
         expected.append([weight])
-    # Keras has its 0.96 in float32.
+    # Keras rounds 0.96 to float32.
     assert_equal(actual, expected, rtol=1e-7)
 
 

@@ -1,4 +1,4 @@
-"""Nesterov is the textbook look-ahead, damped or not, and trains in `fit`."""
+"""Nesterov is the textbook look-ahead, with or without dampening."""
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ def test_is_the_textbook_look_ahead(learning_rate, momentum):
     def value(hyperparameter, t):
         if isinstance(hyperparameter, Schedule):
             return float(hyperparameter.values(t))
-        # Keras keeps floats in float32.
+        # Keras rounds floats to float32.
         return float(np.float32(hyperparameter))
 
     gradient = quadratic()
@@ -64,8 +64,8 @@ def test_dampening_equal_to_momentum_averages_the_steps_exponentially():
     g = np.concatenate([each.reshape(steps, -1) for each in gradients], axis=1)
     weights = numpy_rules.flat(start)
     for t in range(steps):
-        shares = (1 - beta) * beta ** np.arange(t, -1.0, -1)
-        average = shares @ g[: t + 1]
+        coefficients = (1 - beta) * beta ** np.arange(t, -1.0, -1)
+        average = coefficients @ g[: t + 1]
         weights = weights - rate * (beta * average + (1 - beta) * g[t])
         assert_equal(actual[t], weights)
 
@@ -79,7 +79,7 @@ def test_steps_from_look_ahead_to_look_ahead():
     for t in range(12):
         optimizer.apply([weight.value * curvature], [weight])
         if t == 0:
-            # The first gradient was taken at the first weights, before any velocity.
+            # The first gradient is that of the initial weights, with no velocity yet.
             m = -rate.at(0) * curvature * theta
         else:
             m = beta.at(t) * m - rate.at(t) * curvature * (theta + beta.at(t) * m)
@@ -89,8 +89,8 @@ def test_steps_from_look_ahead_to_look_ahead():
 
 # In `fit`
 
-# Keras feeds float32 and takes losses in it unless told otherwise; the data can bear
-# the first, and the loss is told.
+# Keras converts data and losses to float32. The data are exact in it, and the loss has
+# a dtype of its own.
 X = np.random.default_rng(6).normal(size=(48, 4)).round(2)
 X, Y = (a.astype("float32").astype("float64") for a in (X, X @ [[1], [-2], [0.5], [3]]))
 LOSS = keras.losses.MeanSquaredError(dtype="float64")
@@ -148,7 +148,7 @@ def test_fit_with_schedules_follows_the_numpy_rule():
 
 def test_weights_are_the_average_after_a_fit_with_ema():
     model = linear_model(Nesterov(0.0625, 0.875, use_ema=True, ema_momentum=0.8))
-    # Keras puts the averages in when `fit` ends.
+    # Keras writes the averages to the weights when `fit` ends.
     expected = fitted_reference(
         learning_rate=numpy_rules.settable(lambda t: 0.0625),
         momentum=numpy_rules.settable(lambda t: 0.875),

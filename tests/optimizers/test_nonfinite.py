@@ -1,4 +1,4 @@
-"""`nonfinite="skip"` leaves out what would spoil the weights."""
+"""`nonfinite="skip"` skips updates that would make the weights NaN."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.optimizers.rule_cases import RULES
 
 SOME = ["sgd", "nesterov", "adam"]
-# Two packed weights and one that stands alone.
+# Two packed weights and one that is not packed.
 SHAPES = [(4, 3), (33_000,), (3,)]
 BAD = [np.nan, np.inf, -np.inf]
 
@@ -26,7 +26,7 @@ def good_gradients(steps=4, seed=1):
     return [[rng.normal(size=shape) for shape in SHAPES] for _ in range(steps)]
 
 
-def spoilt(step, weight, value):
+def broken(step, weight, value):
     """The gradients with one number, the last of a weight, replaced."""
     step = [g.copy() for g in step]
     step[weight].flat[-1] = value
@@ -53,7 +53,7 @@ def trained(optimizer, steps, mode="eager"):
         states.append({f"weight {i}": w.numpy() for i, w in enumerate(weights)})
         for v in optimizer.variables:
             name = v.path.split("/")[-1]
-            # Which variable counts the skipped steps is no business of a test.
+            # The count of skipped steps differs.
             if "skipped" not in name:
                 states[-1][name] = v.numpy()
     return states
@@ -70,7 +70,7 @@ def assert_same_state(actual, expected):
 def test_training_is_that_without_the_bad_steps(name, mode):
     optimizer, twin = (skipping(name, weight_decay=0.1) for _ in range(2))
     a, b, c, d = good_gradients()
-    bad = [spoilt(b, i, value) for i, value in enumerate(BAD)]
+    bad = [broken(b, i, value) for i, value in enumerate(BAD)]
     actual = trained(optimizer, [bad[0], a, b, bad[1], bad[2], c, d], mode)
     expected = trained(twin, [a, b, c, d], mode)
     assert_same_state(actual[-1], expected[-1])
@@ -96,10 +96,10 @@ def test_training_is_that_without_the_bad_steps(name, mode):
 )
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_nothing_hides_a_bad_step(name, mode, arguments):
+def test_a_bad_step_is_always_found(name, mode, arguments):
     optimizer, twin = (skipping(name, **arguments) for _ in range(2))
     a, b, c, d = good_gradients()
-    bad = [spoilt(b, i, value) for i, value in enumerate(BAD)]
+    bad = [broken(b, i, value) for i, value in enumerate(BAD)]
     actual = trained(optimizer, [a, *bad, b, c, d], mode)[-1]
     assert_same_state(actual, trained(twin, [a, b, c, d], mode)[-1])
     assert int(optimizer.skipped_steps) == 3
@@ -107,26 +107,26 @@ def test_nothing_hides_a_bad_step(name, mode, arguments):
 
 @pytest.mark.parametrize("mode", ["eager", "xla"])
 @pytest.mark.parametrize("name", ["adam"])
-def test_a_schedule_rests_in_a_bad_step(name, mode):
+def test_a_schedule_does_not_advance_in_a_bad_step(name, mode):
     def make():
         schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
         return RULES[name].ours(learning_rate=schedule, nonfinite="skip")
 
     a, b, c, _ = good_gradients()
-    actual = trained(make(), [a, spoilt(a, 0, np.nan), b, c], mode)[-1]
+    actual = trained(make(), [a, broken(a, 0, np.nan), b, c], mode)[-1]
     assert_same_state(actual, trained(make(), [a, b, c], mode)[-1])
 
 
 @pytest.mark.parametrize("clip", [{}, {"clipvalue": 0.5}], ids=label)
 @pytest.mark.parametrize("bad_batch", [0, 1, 2])
 @pytest.mark.parametrize("name", SOME)
-def test_an_accumulated_update_with_a_bad_batch_is_left_out(name, bad_batch, clip):
-    """The good batches beside it go with it: the update is the unit."""
+def test_an_accumulated_update_with_a_bad_batch_is_skipped(name, bad_batch, clip):
+    """The good batches of the same update are lost with it."""
     arguments = {"gradient_accumulation_steps": 3, "weight_decay": 0.1, **clip}
     optimizer, twin = (skipping(name, **arguments) for _ in range(2))
     good = good_gradients(9)
     steps = list(good)
-    steps[3 + bad_batch] = spoilt(steps[3 + bad_batch], 1, np.inf)
+    steps[3 + bad_batch] = broken(steps[3 + bad_batch], 1, np.inf)
     actual = trained(optimizer, steps, "graph")
     expected = trained(twin, good[:3] + good[6:], "graph")
     assert_same_state(actual[5], expected[2])
@@ -156,10 +156,10 @@ def test_a_bad_row_of_a_sparse_gradient_skips_the_step(name, rows, sparse):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_bad_step_spoils_the_weights_without_it(name):
+def test_without_it_a_bad_step_makes_the_weights_nan(name):
     a, b, *_ = good_gradients()
     optimizer = RULES[name].ours()
-    end = trained(optimizer, [a, spoilt(a, 0, np.nan), b])[-1]
+    end = trained(optimizer, [a, broken(a, 0, np.nan), b])[-1]
     assert np.isnan(end["weight 0"]).any()
     assert int(optimizer.iterations) == 3
 
@@ -184,12 +184,12 @@ def fitted(optimizer, x, y, **compile_arguments):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("name", SOME)
-def test_fit_goes_on_as_if_the_bad_batch_were_not_there(name, jit_compile):
-    spoilt_x = X.copy()
-    spoilt_x[17, 2] = np.nan
+def test_fit_continues_as_if_the_bad_batch_did_not_exist(name, jit_compile):
+    broken_x = X.copy()
+    broken_x[17, 2] = np.nan
     bad = slice(16, 24)
     optimizer, twin = (skipping(name, clipvalue=1.0) for _ in range(2))
-    actual = fitted(optimizer, spoilt_x, Y, jit_compile=jit_compile)
+    actual = fitted(optimizer, broken_x, Y, jit_compile=jit_compile)
     expected = fitted(
         twin, np.delete(X, bad, 0), np.delete(Y, bad, 0), run_eagerly=True
     )

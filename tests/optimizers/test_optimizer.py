@@ -1,4 +1,4 @@
-"""What every rule inherits, tried on the simplest of them."""
+"""What every rule inherits, tested on the simplest rule."""
 
 import keras
 import numpy as np
@@ -83,7 +83,7 @@ def fit_one_weight(optimizer, steps, act=lambda batch: None, **compile_arguments
     return recorder
 
 
-def strides(recorder):
+def moves(recorder):
     return -np.diff(recorder.weights, prepend=0.0)
 
 
@@ -145,7 +145,7 @@ def test_no_gradient_at_all_is_an_error():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_number_set_in_mid_fit_counts_from_the_next_step_without_a_new_trace(
+def test_number_set_during_fit_is_used_from_the_next_step_without_retracing(
     jit_compile,
 ):
     optimizer = Descent(0.5)
@@ -154,11 +154,11 @@ def test_number_set_in_mid_fit_counts_from_the_next_step_without_a_new_trace(
         optimizer.learning_rate = 0.5 / 2 ** (batch + 1)
 
     recorder = fit_one_weight(optimizer, 6, act, jit_compile=jit_compile)
-    np.testing.assert_array_equal(strides(recorder), 0.5 ** np.arange(1, 7))
+    np.testing.assert_array_equal(moves(recorder), 0.5 ** np.arange(1, 7))
     assert recorder.traces[0] == recorder.traces[-1] > 0
 
 
-def test_momentum_and_weight_decay_set_in_mid_fit_count_from_the_next_step():
+def test_momentum_and_weight_decay_set_during_fit_are_used_from_the_next_step():
     optimizer = Nesterov(0.5, momentum=0.0, weight_decay=0.0)
 
     def act(batch):
@@ -183,7 +183,7 @@ def test_callable_is_read_at_every_step():
     recorder = fit_one_weight(
         Descent(lambda: rate), 4, lambda batch: rate.assign(rate / 2)
     )
-    np.testing.assert_array_equal(strides(recorder), [0.5, 0.25, 0.125, 0.0625])
+    np.testing.assert_array_equal(moves(recorder), [0.5, 0.25, 0.125, 0.0625])
 
 
 def test_callable_momentum_is_read_at_every_step():
@@ -191,24 +191,24 @@ def test_callable_momentum_is_read_at_every_step():
     optimizer = Nesterov(0.5, momentum=lambda: beta)
     recorder = fit_one_weight(optimizer, 2, lambda batch: beta.assign(0.5))
     # m = -0.5, then 0.5 m - 0.5 = -0.75 and half of it ahead.
-    np.testing.assert_array_equal(strides(recorder), [0.5, 0.375 + 0.5])
+    np.testing.assert_array_equal(moves(recorder), [0.5, 0.375 + 0.5])
 
 
 def test_schedule_is_read_at_every_step():
     recorder = fit_one_weight(Descent(Listed([0.5, 0.25, 1.0, 2.0])), 4)
-    np.testing.assert_array_equal(strides(recorder), [0.5, 0.25, 1.0, 2.0])
+    np.testing.assert_array_equal(moves(recorder), [0.5, 0.25, 1.0, 2.0])
 
 
 def test_schedule_of_keras_works_too():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
     recorder = fit_one_weight(Descent(schedule), 3)
-    np.testing.assert_array_equal(strides(recorder), [0.5, 0.5, 0.25])
+    np.testing.assert_array_equal(moves(recorder), [0.5, 0.5, 0.25])
 
 
 def test_schedules_count_updates_under_accumulation():
     optimizer = Descent(Listed([0.5, 0.25, 1.0]), gradient_accumulation_steps=2)
     recorder = fit_one_weight(optimizer, 6)
-    np.testing.assert_array_equal(strides(recorder), [0, 0.5, 0, 0.25, 0, 1.0])
+    np.testing.assert_array_equal(moves(recorder), [0, 0.5, 0, 0.25, 0, 1.0])
 
 
 def test_momentum_schedule_counts_updates_under_accumulation():
@@ -216,7 +216,7 @@ def test_momentum_schedule_counts_updates_under_accumulation():
     optimizer = Nesterov(1.0, momentum=beta, gradient_accumulation_steps=2)
     recorder = fit_one_weight(optimizer, 4)
     # m = -1, a quarter ahead; then m = 0.25 m - 1 = -1.25, three quarters ahead.
-    np.testing.assert_array_equal(strides(recorder), [0, 1.25, 0, 1.9375])
+    np.testing.assert_array_equal(moves(recorder), [0, 1.25, 0, 1.9375])
 
 
 def test_iterations_counts_updates_under_accumulation():
@@ -242,7 +242,7 @@ def test_a_number_reads_back_as_it_was_set(name):
     assert optimizer.get_config()[name] == pytest.approx(0.7, abs=tolerance)
 
 
-def test_a_schedule_reads_as_its_value_at_the_present_update():
+def test_a_schedule_reads_as_its_value_at_the_current_update():
     optimizer = Nesterov(0.1, momentum=Listed([0.5, 0.25, 0.75]))
     assert float(optimizer.momentum) == 0.5
     step(optimizer, [variable()])
@@ -252,7 +252,7 @@ def test_a_schedule_reads_as_its_value_at_the_present_update():
 # Weight decay
 
 
-def test_weight_decay_takes_its_share_of_the_rate():
+def test_weight_decay_is_multiplied_by_the_learning_rate():
     optimizer = Descent(0.5, weight_decay=0.25)
     assert step(optimizer, [variable(2.0)], 1.0) == [2.0 - 0.5 * 0.25 * 2.0 - 0.5]
 
@@ -275,7 +275,7 @@ def test_weight_decay_moves(weight_decay):
     assert step(optimizer, weights, 0.0) == [3.0 if moves else 2.0]
 
 
-def test_weight_decay_spares_what_is_excluded():
+def test_excluded_variables_have_no_weight_decay():
     kernel = keras.Variable(8.0, dtype="float64", name="kernel")
     bias = keras.Variable(8.0, dtype="float64", name="bias")
     optimizer = Descent(1.0, weight_decay=0.5)
@@ -283,7 +283,7 @@ def test_weight_decay_spares_what_is_excluded():
     assert step(optimizer, [kernel, bias], 0.0, 0.0) == [4.0, 8.0]
 
 
-def test_weight_decay_spares_what_is_excluded_in_fit():
+def test_excluded_variables_have_no_weight_decay_in_fit():
     optimizer = Descent(1.0, weight_decay=0.5)
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(1, bias_initializer="ones")]
@@ -303,7 +303,7 @@ def test_gradients_are_averaged_before_they_are_clipped():
     optimizer = Descent(1.0, gradient_accumulation_steps=2, clipvalue=1.0)
     weights = [variable(0.0)]
     assert step(optimizer, weights, 4.0) == [0.0]
-    # The mean is 0.5; were each clipped first it would be (1 - 1) / 2 = 0.
+    # The mean is 0.5; if each were clipped first it would be (1 - 1) / 2 = 0.
     assert step(optimizer, weights, -3.0) == [-0.5]
     assert step(optimizer, weights, 4.0) == [-0.5]
     assert step(optimizer, weights, 4.0) == [-1.5]
@@ -318,7 +318,7 @@ def test_repeated_rows_of_a_sparse_gradient_are_summed_before_they_are_clipped()
         tf.constant([0, 0, 2]),
         tf.constant([3, 1]),
     )
-    # Row 0 is 6 and the norm 10; with the rows apart it would be less.
+    # Row 0 is 6 and the norm 10; without the sum it would be less.
     Descent(1.0, global_clipnorm=1.0).apply([rows], [table])
     np.testing.assert_allclose(table.numpy(), [[-0.6], [0], [-0.8]], rtol=1e-12)
 
@@ -341,7 +341,7 @@ def test_configuration_round_trip():
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-def test_a_saved_model_goes_on_in_the_middle_of_an_accumulation(cut, tmp_path):
+def test_a_saved_model_continues_in_the_middle_of_an_accumulation(cut, tmp_path):
     def model_after(steps):
         model = keras.Sequential(
             [

@@ -1,4 +1,4 @@
-"""Every rule against Keras's class and against NumPy in float64."""
+"""Every rule is compared with Keras's class and with NumPy in float64."""
 
 import functools
 import inspect
@@ -30,7 +30,7 @@ SPELLINGS = RULES | OTHER_SPELLINGS
 # As Keras
 
 
-# No float32 holds these numbers, so they show what Keras rounds.
+# Not exact in float32, so that they show what Keras rounds.
 UNEVEN = {
     "learning_rate": 0.03,
     "momentum": 0.83,
@@ -88,7 +88,7 @@ CLASSES = {
     )
     for rule in RULES.values()
 }
-# Their names promise a velocity, which Keras's SGD has only on demand.
+# Keras's SGD has no momentum by default.
 DEFAULTS = {"Momentum": {"momentum": 0.9}, "Nesterov": {"momentum": 0.9}}
 VARIANTS = {"Nesterov": {"nesterov": True}}
 
@@ -102,7 +102,7 @@ def test_defaults_are_those_of_keras(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_arguments_stand_in_the_order_of_keras(name):
+def test_arguments_have_the_order_of_keras(name):
     ours, theirs = (
         list(inspect.signature(c).parameters.values()) for c in CLASSES[name]
     )
@@ -125,7 +125,7 @@ def test_weights_that_are_all_large_follow_the_numpy_rule(name):
 below_one = st.floats(0, 0.984375, width=32)
 RANGES = dict.fromkeys(MOVING, below_one) | {
     "learning_rate": st.floats(2**-10, 0.5, width=32),
-    # Below, rounding in what is left of the past outweighs a small square.
+    # Below, rounding errors of the past outweigh a small square.
     "rho": st.floats(0.25, 0.984375, width=32),
     "beta_2": st.floats(0.25, 0.984375, width=32),
     "epsilon": st.floats(1e-7, 0.1),
@@ -155,7 +155,7 @@ others = st.fixed_dictionaries(
     deadline=None,
     max_examples=2,
     derandomize=True,
-    phases=[Phase.generate],  # A failure is legible; shrinking it takes minutes.
+    phases=[Phase.generate],  # Shrinking takes minutes.
     suppress_health_check=[HealthCheck.differing_executors],
 )
 def test_random_numbers_follow_the_numpy_rule(name, data):

@@ -1,4 +1,4 @@
-"""A saved optimizer goes on as if nothing had happened."""
+"""A loaded optimizer continues as if it had not been saved."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ BATCH, CUT, STEPS = 4, 5, 12
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(STEPS * BATCH, 4))
 Y = np.sin(X.sum(axis=1, keepdims=True))
-# Of the steps before the cut, one of `nonfinite="skip"` is skipped.
+# With `nonfinite="skip"` one of the steps before the cut is skipped.
 X_BAD = X.copy()
 X_BAD[6] = np.nan
 
@@ -66,7 +66,7 @@ CASES = {
 
 
 def model_of(case):
-    """A network with one large kernel; what is spared the decay depends on the case."""
+    """A network with one large kernel; what does not decay depends on the case."""
     model = keras.Sequential(
         [
             keras.Input((4,)),
@@ -120,9 +120,9 @@ for saved in sorted(folder.glob("*.keras")):
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
-    """A case's model, trained on here, and its state after training on elsewhere.
+    """A case's model, trained further here, and its state after the same elsewhere.
 
-    One process, new to them all, goes on with each.
+    One new process continues the training of all of them.
     """
     folder = tmp_path_factory.mktemp("saved")
     cases, models = list(CASES), {}
@@ -155,7 +155,7 @@ def resumed(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_training_goes_on_in_a_new_process_bit_for_bit(case, resumed):
+def test_training_continues_in_a_new_process_bit_for_bit(case, resumed):
     model, state = resumed(case)
     variables = model.weights + model.optimizer.variables
     for variable, value in zip(variables, state, strict=True):
@@ -179,7 +179,7 @@ def no_loss(y, y_hat):
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 @pytest.mark.parametrize("by", ["names", "variables"])
-def test_what_is_spared_weight_decay_is_spared_after_loading(name, by, tmp_path):
+def test_exclusion_from_weight_decay_is_saved(name, by, tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     optimizer = EACH[name].ours(learning_rate=0.5, weight_decay=0.5)
     kernel = model.layers[0].kernel
@@ -224,7 +224,7 @@ def test_configuration_round_trips(case):
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_configuration_holds_what_was_given(name):
+def test_configuration_has_the_arguments_given(name):
     given = {
         **{n: 0.375 for n in EACH[name].numbers if n != "epsilon"},
         **EACH[name].variant,

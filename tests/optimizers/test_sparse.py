@@ -17,7 +17,7 @@ CLIPS = [
     {"clipvalue": 0.01},
 ]
 SOME = ["sgd", "adagrad", "adam"]
-# Slots and epsilon count in few steps.
+# With these, slots and epsilon matter after few steps.
 NUMBERS = {"learning_rate": 0.05, "beta_2": 0.75, "rho": 0.75, "epsilon": 1e-3}
 
 
@@ -108,7 +108,7 @@ def test_embeddings_train_like_their_one_hot_twins(rule, clip):
     assert_equal(actual, one_hot_twin(rule, tuple(clip.items())))
 
 
-def test_every_clip_of_these_tests_bites():
+def test_every_clip_of_these_tests_has_an_effect():
     ends = [one_hot_twin("nesterov", tuple(clip.items())) for clip in CLIPS]
     for i, end in enumerate(ends):
         for other in ends[:i]:
@@ -226,7 +226,7 @@ def shapes_in_graph(graph):
 
 
 def big_tensors(optimizer, shape=(20_000, 4)):
-    """Operations that make a number for each row of the table in a sparse step."""
+    """Operations of a sparse step whose output is as long as the table."""
     weight = keras.Variable(np.ones(shape, "float32"))
     other = keras.Variable(np.ones(3, "float32"))
     optimizer.build([weight, other])
@@ -270,7 +270,7 @@ def test_the_search_for_big_tensors_finds_those_of_a_dense_rule():
 
 @pytest.mark.parametrize("clip", CLIPS, ids=label)
 @pytest.mark.parametrize("rule", ["sgd", "adagrad"])
-def test_rows_without_gradient_rest_to_the_bit(rule, clip):
+def test_rows_without_gradient_are_unchanged_bit_for_bit(rule, clip):
     optimizer = made(rule, **clip)
     start = np.random.default_rng(4).normal(size=(11_000, 4))
     weight = keras.Variable(start, dtype="float64")

@@ -1,4 +1,4 @@
-"""The curves a second time: their formulas in NumPy float64, and random arguments."""
+"""A second implementation of the curves in NumPy float64, and random arguments."""
 
 import contextlib
 import math
@@ -38,7 +38,7 @@ def step(t, initial_learning_rate, drop_every, factor=0.1):
 
 
 def cosine(t, initial_learning_rate, decay_steps, alpha=0.0):
-    # (1 + cos 2φ) / 2, which next to the end loses all its digits, is cos² φ.
+    # (1 + cos 2φ) / 2 loses all its digits near the end; cos² φ does not.
     wave = np.cos(np.pi / 2 * np.minimum(t / decay_steps, 1)) ** 2
     return initial_learning_rate * np.where(
         t < decay_steps, alpha + (1 - alpha) * wave, alpha
@@ -50,7 +50,7 @@ def piecewise(t, boundaries, values):
 
 
 def times(t, length, staircase):
-    """How many times `length` has passed; whole times are counted in integers."""
+    """How many periods have passed; complete ones are counted in integers."""
     return (t // length).astype("float64") if staircase else t / length
 
 
@@ -60,7 +60,7 @@ class Curve(NamedTuple):
     arguments: object  # a Hypothesis strategy
 
     def steps(self, arguments):
-        """Where it could go wrong: around boundaries, and far out."""
+        """Critical steps: around boundaries, and very large ones."""
         lengths = arguments.get("boundaries") or [
             v for k, v in arguments.items() if k in ("decay_steps", "drop_every")
         ]
@@ -83,7 +83,7 @@ def curve(cls, formula, **arguments):
 rates = st.just(0.0) | st.floats(1e-6, 10)
 whole = st.integers(1, 10**6)
 lengths = whole | st.floats(0.5, 1e6)
-shares = st.floats(1e-3, 1)
+fractions = st.floats(1e-3, 1)
 boundaries = st.lists(st.integers(1, 2**26), min_size=1, max_size=5, unique=True)
 pieces = boundaries.flatmap(
     lambda steps: st.fixed_dictionaries(
@@ -106,13 +106,16 @@ CURVES = {
         staircase=st.just(True),
     ),
     "exponential": curve(
-        schedules.ExponentialDecay, exponential, decay_steps=lengths, decay_rate=shares
+        schedules.ExponentialDecay,
+        exponential,
+        decay_steps=lengths,
+        decay_rate=fractions,
     ),
     "exponential stairs": curve(
         schedules.ExponentialDecay,
         exponential,
         decay_steps=whole,
-        decay_rate=shares,
+        decay_rate=fractions,
         staircase=st.just(True),
     ),
     "inverse time": curve(
@@ -124,13 +127,13 @@ CURVES = {
     "inverse square root": curve(
         schedules.InverseSquareRootDecay, inverse_square_root, decay_steps=lengths
     ),
-    "step": curve(schedules.StepDecay, step, drop_every=whole, factor=shares),
+    "step": curve(schedules.StepDecay, step, drop_every=whole, factor=fractions),
     "cosine": curve(
         schedules.CosineDecay, cosine, decay_steps=lengths, alpha=st.floats(0, 1)
     ),
     "piecewise": Curve(schedules.PiecewiseConstant, piecewise, pieces),
 }
-# One of each, with lengths whose reciprocals a compiler must not take.
+# One of each, with lengths for which multiplying by the reciprocal is not exact.
 FIXED = {
     "power": {"initial_learning_rate": 0.3, "decay_steps": 49, "power": 0.7},
     "power stairs": {
@@ -164,7 +167,7 @@ def fixed(name):
 
 
 def assert_close(actual, expected, err_msg=""):
-    """Equality to a rounding of float32."""
+    """Asserts equality up to one rounding of float32."""
     assert actual.dtype == np.float32
     np.testing.assert_allclose(
         actual, expected, rtol=EPS, atol=TINY, err_msg=str(err_msg)

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-# The loss is the one weight that its row picks, so each step's gradient is 1 there
-# and the weights end as the rates, with a minus.
+# The loss of a row is one weight, so the gradient there is 1 at its step, and the
+# weights end as the negative rates.
 COUNT = 12
 
 

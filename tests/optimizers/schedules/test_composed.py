@@ -28,7 +28,7 @@ theirs = keras.optimizers.schedules
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
-# What they are, a second time
+# A second implementation
 
 
 class Node(NamedTuple):
@@ -44,8 +44,8 @@ def leaf(schedule):
 def warmup(node, steps, start):
     def values(t):
         first = node.values(np.zeros_like(t))
-        climb = start + (first - start) * t / steps
-        return np.where(t < steps, climb, node.values(np.maximum(t - steps, 0)))
+        rising = start + (first - start) * t / steps
+        return np.where(t < steps, rising, node.values(np.maximum(t - steps, 0)))
 
     return Node(Warmup(node.schedule, steps, start), values)
 
@@ -109,7 +109,7 @@ def test_trees_of_schedules_are_what_their_formulas_say(node):
 
 
 def everything():
-    """Each kind in each other, around our schedules and around Keras's."""
+    """Each composition inside each other, of our schedules and of Keras's."""
     cosine, cycle = leaf(CosineDecay(0.7, 60, 0.1)), leaf(OneCycle(0.9, 80))
     keras_cosine = leaf(theirs.CosineDecay(0.7, 60, 0.1))
     polynomial = leaf(theirs.PolynomialDecay(0.5, 70, 0.05))

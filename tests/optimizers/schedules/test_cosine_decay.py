@@ -22,7 +22,7 @@ def test_defaults():
 @given(
     st.floats(1e-6, 10),
     st.integers(1, 10**9) | st.floats(0.5, 1e9),
-    # Times a rate, smaller ones are subnormal, which TensorFlow makes zeros.
+    # Smaller ones times a rate are subnormal, which TensorFlow rounds to zero.
     st.just(0.0) | st.floats(1e-30, 1),
 )
 @settings(deadline=None, max_examples=50, derandomize=True)

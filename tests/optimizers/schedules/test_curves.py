@@ -1,4 +1,4 @@
-"""Schedules of one formula against that formula in NumPy float64, and against Keras."""
+"""Schedules of one formula are compared with that formula in NumPy float64."""
 
 from fractions import Fraction
 
@@ -63,7 +63,7 @@ def test_follows_its_formula_in_a_graph(mode, dtype):
     ids=str,
 )
 @every_mode
-def test_stairs_fall_exactly_at_the_multiples_of_their_length(mode, length):
+def test_staircases_fall_exactly_at_multiples_of_their_length(mode, length):
     exact = Fraction(str(length))
     schedules = [
         PowerDecay(1.0, float(length), staircase=True),

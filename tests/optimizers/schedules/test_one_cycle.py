@@ -89,7 +89,7 @@ def test_last_phase_is_exact_relative_to_itself():
     )
 
 
-def test_meets_its_knots_exactly(variant):
+def test_reaches_its_knots_exactly(variant):
     for total in LENGTHS:
         xs, ys = rate_knots(total, **variant)
         np.testing.assert_array_equal(
@@ -184,7 +184,7 @@ def test_single_steps_differ_beyond_2_to_the_24():
 
 
 @pytest.mark.parametrize("step", [10**7, 2**24 + 1, 2**31 - 1, 2**40])
-def test_last_value_stays_for_ever(variant, step):
+def test_last_value_stays(variant, step):
     rate = one_cycle(100, **variant)
     assert rate.values(step) == np.float32(MAX / (D0 * D1))
     assert rate.momentum().values(step) == np.float32(0.95)

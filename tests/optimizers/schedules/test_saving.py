@@ -1,4 +1,4 @@
-"""Every schedule comes back from its configuration, and from a file elsewhere."""
+"""Every schedule is restored from its configuration, and in another process."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ STEPS = np.concatenate([np.arange(200), [10**7]])
 
 
 def schedules():
-    """One of each with no argument left at its default, and some in each other."""
+    """One of each, with no argument at its default, and some inside each other."""
     cycle = OneCycle(0.9, 80, initial_divisor=7.0, anneal="cosine", name="cycle")
     cosine = CosineDecay(0.7, 60, 0.1, name="cosine")
     keras_cosine = theirs.CosineDecay(0.7, 60, 0.1)
@@ -76,7 +76,7 @@ def test_round_trip_through_serialisation_as_text(name):
 
 @keras.saving.register_keras_serializable(package="somebody")
 class Tripled(theirs.LearningRateSchedule):
-    """A schedule of the user's, which holds one of ours."""
+    """A schedule of the user that contains one of ours."""
 
     def __init__(self, schedule):
         self.schedule = schedule
@@ -92,7 +92,7 @@ class Tripled(theirs.LearningRateSchedule):
         return cls(keras.saving.deserialize_keras_object(config["schedule"]))
 
 
-def test_holds_a_schedule_of_the_user_and_is_held_by_one():
+def test_contains_a_schedule_of_the_user_and_is_contained_in_one():
     schedule = Warmup(Tripled(Scaled(ExponentialDecay(0.5, 10), 0.5)), 5)
     again = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(schedule)
@@ -152,7 +152,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-def test_trains_on_from_a_keras_file_in_another_process(tmp_path):
+def test_training_continues_from_a_keras_file_in_another_process(tmp_path):
     made = schedules()
     for i, schedule in enumerate(made.values()):
         model = keras.Sequential(

@@ -36,7 +36,7 @@ def test_restarts_each_schedule_exactly_at_its_boundary(mode, boundaries):
     if two == one + 1:
         where[3] = (2, 0)
     expected = [np.float32(parts[i](np.int64(t))) for i, t in where]
-    # Powers of one step differ in the last digit from those of many.
+    # The power of a single step may differ in its last digit from those of many.
     np.testing.assert_allclose(values, expected, rtol=2 * EPS)
 
 

@@ -1,4 +1,4 @@
-"""The count of steps foretold against the steps that `fit` took."""
+"""`steps_in` counts the steps that `fit` makes."""
 
 import keras
 import numpy as np
@@ -86,7 +86,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("kind", ARRAYS)
 @pytest.mark.parametrize("batch_size", [None, 8])
-def test_foretells_the_steps_of_fit_on_arrays(kind, batch_size):
+def test_counts_the_steps_of_fit_on_arrays(kind, batch_size):
     inputs, make = ARRAYS[kind]
     model = model_of(SGD(), inputs())
     x = make(50)
@@ -120,7 +120,7 @@ def test_foretells_the_steps_of_fit_on_arrays(kind, batch_size):
         *("asserted", "PyDataset", "PyDataset by len"),
     ],
 )
-def test_foretells_the_steps_of_fit_on_data_in_batches(data, batches):
+def test_counts_the_steps_of_fit_on_data_in_batches(data, batches):
     model = model_of(SGD(), one())
     model.fit(data(), epochs=3, shuffle=False, verbose=0)
     assert steps_in(3, data()) == 3 * batches
@@ -129,8 +129,8 @@ def test_foretells_the_steps_of_fit_on_data_in_batches(data, batches):
 
 @pytest.mark.parametrize("every", [1, 2, 3, 4, 40])
 @pytest.mark.parametrize("cls", [SGD, keras.optimizers.SGD], ids=["ours", "Keras's"])
-def test_foretells_the_updates_of_an_accumulating_fit(cls, every):
-    # 5 batches in an epoch: what an epoch leaves over counts in the next one.
+def test_counts_the_updates_of_a_fit_with_accumulation(cls, every):
+    # 5 batches in an epoch: an unfinished update continues in the next epoch.
     arguments = {} if every == 1 else {"gradient_accumulation_steps": every}
     model = model_of(cls(**arguments), one())
     model.fit(zeros(20), zeros(20), 4, epochs=3, verbose=0)

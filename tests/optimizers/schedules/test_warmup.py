@@ -13,9 +13,9 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 49, 93, 2**24 + 1])
 @every_mode
-def test_meets_its_schedule_exactly(mode, length):
+def test_reaches_its_schedule_exactly(mode, length):
     inner = ExponentialDecay(0.7, 10)
-    # From so far up, 9 + (0.7 - 9) is not 0.7 to the last digit of float32.
+    # Starting this high, 9 + (0.7 - 9) is not exactly 0.7 in float32.
     schedule = Warmup(inner, length, start=9.0)
     steps = tf.constant([0, length - 1, length, length + 1, length + 2, length + 50])
     values = MODES[mode](schedule)(steps).numpy()
