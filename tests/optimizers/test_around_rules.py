@@ -65,7 +65,7 @@ def test_rule_with_what_is_around_it_is_that_of_keras_and_numpy(
 
 
 def gaps(rest):
-    """Gradients by step: none for the last weight, at times none for those in `rest`."""
+    """Gradients by step: none for the last weight, sometimes for none in `rest`."""
     start, gradients = random_training([(3, 2), (32769,), (2,), (32770,), (4,)], 8)
     return start, [
         [
