@@ -11,14 +11,14 @@ WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 
 def load(full: bool = False) -> list[list[str]]:
-    """Loads the words of each verse, in small letters.
+    """Loads the words of each verse, in lower case.
 
     Args:
         full: whether to load the whole Bible: 31,102 verses, 790,000 words, 12,800 of
             them different. It is read by the program `bible`, of Debian's packages
-            `bible-kjv` and `bible-kjv-text` (`apt-get install bible-kjv`). Where that
-            is missing, a warning says so and the book that lies beside this file is
-            loaded: 678 verses, 15,000 words, 1,500 of them different.
+            `bible-kjv` and `bible-kjv-text` (`apt-get install bible-kjv`). If that is
+            missing, a warning says so and the book in `data` is loaded: 678 verses,
+            15,000 words, 1,500 of them different.
 
     Returns:
         A list of words for each verse.
@@ -36,7 +36,7 @@ def load(full: bool = False) -> list[list[str]]:
 
 
 def verses(passage: str) -> str | None:
-    """The verses of a passage, one a line; `None` where the program is missing."""
+    """The verses of a passage, one per line; `None` if the program is missing."""
     program = shutil.which("bible")
     if program is None:
         return None
@@ -47,5 +47,5 @@ def verses(passage: str) -> str | None:
         text=True,
         check=True,
     ).stdout.splitlines()
-    # Each begins with its place, such as "Mark1:1".
+    # Each line begins with its reference, such as "Mark1:1".
     return "".join(f"{line.split(' ', 1)[1]}\n" for line in lines)

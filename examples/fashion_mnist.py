@@ -34,18 +34,18 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def load(full: bool = False) -> tuple[Split, Split]:
-    """Loads Fashion-MNIST: the subset that lies beside this file, or all of it.
+    """Loads Fashion-MNIST: the subset in `data`, or all of it.
 
     Args:
         full: whether to load all 60,000 training and 10,000 test images. They are
-            looked for where Debian's package `dataset-fashion-mnist` puts them,
-            then in Keras's cache; nothing is downloaded. Where neither has them,
-            a warning says so and the subset is loaded.
+            looked for where Debian's package `dataset-fashion-mnist` installs them,
+            then in Keras's cache; nothing is downloaded. If neither has them, a
+            warning says so and the subset is loaded.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images of shape `(n, 28, 28, 1)`,
         float32 in [0, 1], and labels of shape `(n,)`, int32 in 0 to 9. The subset
-        has 6,000 and 2,000 images, equally many of each class.
+        has 6,000 and 2,000 images, the same number of each class.
     """
     arrays = _load_full() if full else None
     if arrays is None:
@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> dict[str, np.ndarray]:
     """Reads the four compressed IDX files in which the data set is published.
 
     Args:
-        folder: where they lie.
+        folder: where they are.
 
     Returns:
         uint8 arrays under `x_train`, `y_train`, `x_test` and `y_test`.

@@ -2,17 +2,17 @@
 A softmax over every word
 =========================
 
-A small network reads five words of a book and says which comes next: one class for each
-word. It is trained with a softmax over all words and with a hierarchical one, which
-computes only the clusters of words and the cluster that the next word is in.
+A small network reads five words of a book and predicts the next: each word is a class.
+It is trained with a softmax over all words, and with a hierarchical one that computes
+only the probabilities of clusters of words and those inside the next word's cluster.
 """
 
 # %%
 # Words
 # -----
-# One book of the King James Bible lies beside this script. ``load(full=True)`` reads
-# all books, where Debian's package is installed: ``apt-get install bible-kjv``. Words
-# are numbered by the alphabet; 0 stands for the two ends of a verse.
+# One book of the King James Bible comes with this script. ``load(full=True)`` reads all
+# books if Debian's package is installed: ``apt-get install bible-kjv``. Words are
+# numbered alphabetically; 0 marks the start and the end of a verse.
 
 import bible_text
 import keras
@@ -45,12 +45,12 @@ def examples(verses):
 
 x_valid, y_valid = examples(verses[::10])
 x, y = examples([verse for i, verse in enumerate(verses) if i % 10])
-print(f"{len(words)} classes, {len(x)} words to learn from, {len(x_valid)} held out")
+print(f"{len(words)} classes, {len(x)} words to train on, {len(x_valid)} to validate")
 
 # %%
 # Two output layers
 # -----------------
-# How often each word occurs puts frequent words in clusters with their like.
+# The word counts let the layer group words of similar frequency into clusters.
 
 
 def fit(head, loss):
@@ -86,19 +86,19 @@ _, full = fit(
 # %%
 # Perplexity
 # ----------
-# Among so many words that are equally probable the network is undecided, on average.
+# The number of equally probable words among which the network, on average, hesitates.
 
 epochs = np.arange(1, len(full) + 1)
 figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
 axes.plot(epochs, full, "k-o", label="full softmax")
 axes.plot(epochs, hierarchical, "C0--o", label="HierarchicalSoftmax")
-axes.set(xlabel="epoch", ylabel="perplexity of verses held out", xticks=epochs)
+axes.set(xlabel="epoch", ylabel="perplexity of validation verses", xticks=epochs)
 axes.legend()
 
 # %%
-# What comes next
-# ---------------
-# The best three words without the probabilities of all the others.
+# The next word
+# -------------
+# The three most probable words, without computing the probabilities of all the others.
 
 best = HierarchicalTopK(head, k=3)
 top = keras.Sequential([keras.Input((CONTEXT,)), *model.layers[:-1], best])

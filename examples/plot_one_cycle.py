@@ -1,19 +1,18 @@
 """
-One cycle: rate and momentum against each other
-===============================================
+One cycle: rate and momentum in opposite directions
+===================================================
 
 The 1-cycle policy raises the learning rate tenfold, brings it back, and ends very low.
-The momentum goes the other way. This page draws the forms it comes in, and why the
-momentum moves at all.
+The momentum changes in the opposite direction. This page draws its variants, and shows
+why the momentum changes at all.
 """
 
 # %%
 # Three phases, or two
 # --------------------
-# By default the rate climbs for 45 % of the training, comes back to where it began, and
-# spends the last tenth going a thousand times lower. ``final_fraction=0.0`` merges the
-# last two phases, the form of PyTorch and fastai; ``anneal="cosine"`` rounds the
-# corners.
+# By default the rate rises for 45% of the training, returns to its initial value, and
+# falls by a factor of a thousand in the last tenth. ``final_fraction=0.0`` merges the
+# last two phases, as PyTorch and fastai do; ``anneal="cosine"`` smooths the corners.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +21,7 @@ from keras_dnn.optimizers.schedules import OneCycle
 
 TOTAL_STEPS = 1000
 steps = np.arange(TOTAL_STEPS)
-forms = {
+variants = {
     "three phases": OneCycle(0.1, TOTAL_STEPS),
     "cosine": OneCycle(0.1, TOTAL_STEPS, anneal="cosine"),
     "two phases, cosine": OneCycle(
@@ -33,7 +32,7 @@ forms = {
 figure, (rates, momenta) = plt.subplots(
     2, 1, figsize=(7, 5), sharex=True, layout="constrained"
 )
-for name, rate in forms.items():
+for name, rate in variants.items():
     rates.plot(steps, rate.values(steps), label=name)
     momenta.plot(steps, rate.momentum().values(steps))
 rates.set_ylabel("learning rate")
@@ -41,36 +40,38 @@ rates.legend(frameon=False)
 momenta.set(xlabel="step", ylabel="momentum")
 
 # %%
-# The four values at which the phases meet are met exactly, and a step past the end
-# holds the last one.
+# The values at which the phases meet are reached exactly, and after the end the rate
+# keeps its last value.
 
-print(forms["three phases"].values([0, 450, 899, 999, 5000]))
+print(variants["three phases"].values([0, 450, 899, 999, 5000]))
 
 # %%
-# Why the momentum moves
-# ----------------------
-# Where the gradient stays the same, momentum :math:`\beta` adds up steps of
-# :math:`\eta` to :math:`\eta / (1 - \beta)`: at 0.95 twenty of them, at 0.85 fewer than
-# seven. So the momentum takes back a part of what the rate adds. The rate moves by a
-# factor of ten, the stride by little more than three.
+# Why the momentum changes
+# ------------------------
+# As long as the gradient stays the same, momentum :math:`\beta` turns a rate of
+# :math:`\eta` into an effective rate of :math:`\eta / (1 - \beta)`: twenty times the
+# rate at 0.95, less than seven times at 0.85. So the momentum partly compensates the
+# rate: while the rate changes by a factor of ten, the effective rate changes by little
+# more than three.
 
-rate = forms["three phases"]
+rate = variants["three phases"]
 constant = rate.values(steps) / (1 - 0.95)
-partner = rate.values(steps) / (1 - rate.momentum().values(steps))
+opposite = rate.values(steps) / (1 - rate.momentum().values(steps))
 
 _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
 ax.plot(steps, constant, label="momentum 0.95 throughout")
-ax.plot(steps, partner, label="momentum partner")
-ax.set(xlabel="step", ylabel="stride η / (1 − β)")
+ax.plot(steps, opposite, label="momentum in the opposite direction")
+ax.set(xlabel="step", ylabel="effective rate η / (1 − β)")
 ax.legend(frameon=False)
 
-print(f"constant momentum: the stride grows {constant.max() / constant[0]:.1f} times")
-print(f"momentum partner:  the stride grows {partner.max() / partner[0]:.1f} times")
+for name, effective in {"constant": constant, "opposite": opposite}.items():
+    growth = effective.max() / effective[0]
+    print(f"{name} momentum: the effective rate grows {growth:.1f} times")
 
 # %%
 # In training
 # -----------
-# Both are given to the optimizer, which reads them inside the compiled step:
+# Both are passed to the optimizer, which reads them inside the compiled step:
 #
 # .. code-block:: python
 #

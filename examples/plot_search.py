@@ -1,16 +1,16 @@
 """
-Search on the right scale, mind the borders, then compare
-=========================================================
+Search on the right scale, check the edges of the range, then compare
+=====================================================================
 
 A random search over learning rate, momentum and width of a small network on
-Fashion-MNIST, with KerasTuner. Its ranges are wrong at first, and the border alarm says
-so. Then the ranges move, then they shrink, and a test tells whether it was worth it.
+Fashion-MNIST, with KerasTuner. Its ranges are wrong at first, and ``border_alarm`` says
+so. Then the ranges are moved, then narrowed, and a test shows whether it helped.
 """
 
 # %%
 # Data
 # ----
-# 3,000 images to learn from, 2,000 to choose by. The test set is kept for the end.
+# 3,000 images to train on and 2,000 to validate on. The test set is kept for the end.
 
 import tempfile
 
@@ -36,10 +36,11 @@ x, x_test = ((images.reshape(-1, 784) - mean) / std for images in (x, x_test))
 x_train, y_train, x_valid, y_valid = x[::2], y[::2], x[1::3], y[1::3]
 
 # %%
-# A dimension for each hyperparameter
-# -----------------------------------
-# The rate by its order of magnitude, the momentum by that of its distance to 1. Each is
-# called with KerasTuner's ``hp``. These rates are too low on purpose.
+# A scale for each hyperparameter
+# -------------------------------
+# The rate is searched on a logarithmic scale, and so is the distance of the momentum
+# to 1. Each scale is called with KerasTuner's ``hp``. These rates are too low on
+# purpose.
 
 learning_rate = log_uniform("learning_rate", 1e-4, 2e-3)
 momentum = one_minus_log_uniform("momentum", 0.5, 0.95)
@@ -58,7 +59,7 @@ def build(hp):
             layers.Dense(10, activation="softmax"),
         ]
     )
-    # XLA's compiling would take longer than such a training.
+    # Compiling with XLA would take longer than this short training.
     model.compile(
         Nesterov(learning_rate(hp), momentum=momentum(hp), fused=False),
         "sparse_categorical_crossentropy",
@@ -68,8 +69,8 @@ def build(hp):
 
 
 # %%
-# What the scales do
-# ------------------
+# What a scale changes
+# --------------------
 # Of a thousand momenta between 0.9 and 0.999, how many average over more than a hundred
 # steps?
 
@@ -88,8 +89,8 @@ print(f"log of 1 - beta:  {above(one_minus_log_uniform('m', 0.9, 0.999)):.0%}")
 # %%
 # Coarse
 # ------
-# Random search is the one to begin with: it tries as many different values of each
-# hyperparameter as it has trials, where a grid tries a few again and again.
+# Start with random search: it tries as many different values of each hyperparameter as
+# it has trials, whereas a grid tries the same few again and again.
 
 folder = tempfile.TemporaryDirectory()
 
@@ -119,28 +120,29 @@ def search(name, space=None):
 coarse = search("coarse")
 alarm = border_alarm(coarse)
 print(alarm)
-picture = alarm.plot()
+figure = alarm.plot()
 
 # %%
 # Move
 # ----
-# The best rate lies at the upper end. ``alarm.space`` has the range that lies beyond,
-# and takes the place of what ``build`` asks for.
+# The best rate is at the upper edge. ``alarm.space`` holds the range beyond it, which
+# replaces the one in ``build``.
 
 moved = search("moved", alarm.space)
 alarm = border_alarm(moved)
 print(alarm)
-picture = alarm.plot()
+figure = alarm.plot()
 
 # %%
 # Fine
 # ----
-# Around the best few, each range a third as wide on its own scale. So few trials are a
-# show, and the seed was picked for it: with another the first search may see no border,
-# and the fine one may end lower. A search that is meant has dozens.
+# Around the best few trials, each range a third as wide on its own scale. So few trials
+# are only a demonstration, and the seed was chosen for it: with another, the first
+# search may not reach an edge, and the fine one may end lower. A real search has dozens
+# of trials.
 
 fine = search("fine", narrow(moved, factor=3))
-picture = border_alarm(fine).plot()
+figure = border_alarm(fine).plot()
 tuners = {"coarse": coarse, "moved": moved, "fine": fine}
 for name, tuner in tuners.items():
     best = tuner.get_best_hyperparameters()[0]
@@ -153,9 +155,9 @@ for name, tuner in tuners.items():
 # %%
 # Compare
 # -------
-# The best score of a search flatters: it was picked for being high. The test images
-# were not looked at, and McNemar's test asks only those of which one network alone is
-# right.
+# The best score of a search is too optimistic: it was selected for being high. The test
+# images were not used for that, and McNemar's test compares two networks by those
+# images that only one of them classifies correctly.
 
 
 def predictions(tuner):

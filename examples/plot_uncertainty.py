@@ -3,14 +3,14 @@ Uncertainty: what the data leaves open, what the model does not know
 ====================================================================
 
 A classifier is unsure for two reasons. The classes may overlap, and no training would
-help; or the input may lie where there was nothing to learn from. Predictions with
-dropout on tell the two apart.
+help; or the input may be unlike anything in the training data. Predictions with dropout
+on distinguish the two.
 """
 
 # %%
 # Data with an overlap and an empty region
 # ----------------------------------------
-# Two classes that overlap in the middle of the picture, and nothing else anywhere.
+# Two classes that overlap in the middle, with no data elsewhere.
 
 import keras
 import matplotlib.pyplot as plt
@@ -55,8 +55,8 @@ history = model.fit(x, y, epochs=EPOCHS, batch_size=BATCH_SIZE, verbose=0)
 # --------
 # The entropy of the mean prediction is the sum of two parts. The expected entropy is
 # high where the classes overlap: every sample says "half and half". The mutual
-# information is high where the samples contradict one another: on the way between the
-# classes too, but where there was no data.
+# information is high where the samples contradict one another: between the classes,
+# but far from the data too.
 
 side = np.linspace(-6, 6, 61)
 grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
@@ -108,11 +108,11 @@ ax.fill_between(line, mean - 2 * std, mean + 2 * std, alpha=0.25, label="mean ±
 ax.legend(frameon=False)
 
 # %%
-# Two things to know before one relies on such a band. It is the spread of the network's
-# answers alone: the noise of the data is not a part of it, so it need not hold 95 % of
-# the points. And it measures how far the network's parts disagree, not how far away the
-# data is: it widens beyond the data, but need not widen in a gap, which all parts may
-# bridge in the same way.
+# Two things to know before relying on such a band. It is the standard deviation of the
+# network's predictions alone: it does not include the noise of the data, so it need not
+# contain 95% of the points. And it measures how far the samples disagree, not how far
+# away the data is: it widens beyond the data, but need not widen in a gap, where all
+# samples may interpolate in the same way.
 
 for name, chosen in {
     "where there was data": (line > -3) & (line < 0),

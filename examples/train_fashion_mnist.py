@@ -1,13 +1,14 @@
 """
-Train a network, see into it, ask what it does not know, and ship it
-====================================================================
+Train a network, record its gradients, measure its uncertainty, and deploy it
+=============================================================================
 
-A small convolutional network learns to tell ten kinds of clothes apart, twice and with
+A small convolutional network learns to classify ten kinds of clothes, twice and with
 the same budget: once with Keras's own SGD at a constant rate, once with the 1-cycle
-policy, in which learning rate and momentum move against each other. Then dropout stays
-on to show how sure the network is of each answer, and its batch norms are folded away.
+policy, in which learning rate and momentum change in opposite directions. Then dropout
+stays on to show how sure the network is of each prediction, and its batch norms are
+folded.
 
-Run it with ``make demo``. It prints a table and leaves its pictures in ``runs/demo``.
+Run it with ``make demo``. It prints a table and saves its plots in ``runs/demo``.
 """
 
 import time
@@ -27,15 +28,15 @@ from keras_dnn.optimizers.schedules import OneCycle
 
 EPOCHS = 10
 BATCH_SIZE = 64
-# Where this runs as a page of the gallery, it has no `__file__` of its own.
-PICTURES = Path(fashion_mnist.__file__).resolve().parent.parent / "runs" / "demo"
+# A page of the gallery has no `__file__`.
+PLOTS = Path(fashion_mnist.__file__).resolve().parent.parent / "runs" / "demo"
 
 # %%
 # Data and network
 # ----------------
-# 6,000 images to learn from and 2,000 to test on, standardised. The network has a
-# batch norm behind each convolution and dropout before each dense layer. With so few
-# steps in an epoch the batch norms must forget faster than Keras's default of 0.99.
+# 6,000 images to train on and 2,000 to test on, standardised. The network has a batch
+# norm after each convolution and dropout before each dense layer. With so few steps in
+# an epoch, the batch norms need a lower momentum than Keras's default of 0.99.
 
 (x_train, y_train), (x_test, y_test) = fashion_mnist.load()
 mean, std = x_train.mean(), x_train.std()
@@ -94,7 +95,7 @@ def train(optimizer: keras.optimizers.Optimizer) -> tuple[keras.Model, GradientN
 # A constant rate
 # ---------------
 # The baseline: Keras's SGD with Nesterov momentum. Of the constant rates 0.003, 0.01,
-# 0.03 and 0.1 this one did best.
+# 0.03 and 0.1, this one was best.
 
 print("Keras's SGD, constant rate")
 start = time.perf_counter()
@@ -106,8 +107,9 @@ baseline_seconds = time.perf_counter() - start
 # %%
 # One cycle
 # ---------
-# The rate climbs to ten times the baseline's and comes back; the momentum goes the
-# other way. Both are schedules that the optimizer reads inside the training step.
+# The rate rises to ten times the baseline's and falls again; the momentum changes in
+# the opposite direction. Both are schedules that the optimizer reads inside the
+# training step.
 
 total_steps = EPOCHS * -(-len(x_train) // BATCH_SIZE)
 rate = OneCycle(max_learning_rate=0.1, total_steps=total_steps)
@@ -117,40 +119,40 @@ start = time.perf_counter()
 model, gradients = train(Nesterov(learning_rate=rate, momentum=rate.momentum()))
 seconds = time.perf_counter() - start
 
-cycle_picture, (above, below) = plt.subplots(2, 1, sharex=True, layout="constrained")
+cycle_plot, (above, below) = plt.subplots(2, 1, sharex=True, layout="constrained")
 rate.plot(ax=above)
 rate.momentum().plot(ax=below)
 
 # %%
-# What the gradients did
-# ----------------------
+# The gradients
+# -------------
 # The norm of each variable's gradient at every step, recorded inside the compiled step.
 
-gradient_picture = gradients.plot()
+gradient_plot = gradients.plot()
 
 # %%
 # What the network does not know
 # ------------------------------
-# A hundred predictions with dropout on. Where they disagree the answer is a guess.
+# A hundred predictions with dropout on. Where they disagree, the network is guessing.
 
 prediction = mc_predict(model, x_test, samples=100, batch_size=256, seed=1, verbose=0)
 right = prediction.mean.argmax(axis=1) == y_test
 print(f"\nMonte Carlo: {prediction}")
 
-uncertainty_picture = prediction.plot(y_test)
+uncertainty_plot = prediction.plot(y_test)
 
 # %%
-# Ready to ship
-# -------------
-# At inference each batch norm is a multiplication and an addition, which the
-# convolution before it can do as well.
+# Ready to deploy
+# ---------------
+# At inference each batch norm is a multiplication and an addition, which can be merged
+# into the convolution before it.
 
 folded = fold_batch_norm(model, data=x_test[:100])
 print(f"\n{folded}")
 
 
 def latencies(models: list[keras.Model], rounds: int = 200) -> list[float]:
-    """Median milliseconds for one image, the models taking turns."""
+    """Median milliseconds for one image; the models take turns."""
     image = tf.constant(x_test[:1])
     calls = [tf.function(lambda x, m=m: m(x, training=False)) for m in models]
     seconds = np.empty((rounds + 20, len(calls)))
@@ -162,11 +164,11 @@ def latencies(models: list[keras.Model], rounds: int = 200) -> list[float]:
     return list(1e3 * np.median(seconds[20:], axis=0))
 
 
-whole_ms, folded_ms = latencies([model, folded.model])
+original_ms, folded_ms = latencies([model, folded.model])
 
 # %%
-# What each part gave
-# -------------------
+# Results
+# -------
 
 _, baseline_accuracy = baseline.evaluate(x_test, y_test, verbose=0)
 _, accuracy = model.evaluate(x_test, y_test, verbose=0)
@@ -186,7 +188,7 @@ rows = [
     ("", "", ""),
     ("", "dropout off", "Monte Carlo, 100 samples"),
     ("test accuracy", f"{accuracy:.2%}", f"{right.mean():.2%}"),
-    ("", "right answers", "wrong answers"),
+    ("", "correct", "wrong"),
     (
         "entropy (nats)",
         f"{prediction.entropy[right].mean():.3f}",
@@ -199,8 +201,8 @@ rows = [
     ),
     ("", "", ""),
     ("", "trained model", "batch norms folded"),
-    ("latency of one image", f"{whole_ms:.2f} ms", f"{folded_ms:.2f} ms"),
-    ("largest difference / spread", "", f"{folded.max_error:.1e}"),
+    ("latency of one image", f"{original_ms:.2f} ms", f"{folded_ms:.2f} ms"),
+    ("largest difference / std", "", f"{folded.max_error:.1e}"),
 ]
 print()
 for name, one, other in rows:
@@ -211,15 +213,15 @@ if accuracy > baseline_accuracy:
     print(f"1-cycle wins by {accuracy - baseline_accuracy:.2%} of the test images.")
 else:
     print(
-        "1-cycle did NOT win this time: it is behind by "
+        "1-cycle did NOT win this time: it is worse by "
         f"{baseline_accuracy - accuracy:.2%} of the test images."
     )
 
-PICTURES.mkdir(parents=True, exist_ok=True)
-for name, picture in {
-    "one_cycle": cycle_picture,
-    "gradient_norms": gradient_picture,
-    "uncertainty": uncertainty_picture,
+PLOTS.mkdir(parents=True, exist_ok=True)
+for name, figure in {
+    "one_cycle": cycle_plot,
+    "gradient_norms": gradient_plot,
+    "uncertainty": uncertainty_plot,
 }.items():
-    picture.savefig(PICTURES / f"{name}.png", dpi=120)
-print(f"Pictures: {PICTURES}")
+    figure.savefig(PLOTS / f"{name}.png", dpi=120)
+print(f"Plots: {PLOTS}")

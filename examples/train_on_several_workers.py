@@ -2,9 +2,9 @@
 Train on several workers
 ========================
 
-The same script is the launcher and a worker. Started by hand it runs itself as two
-processes on this machine; started with a ``TF_CONFIG``, as on real machines, it trains.
-Kill one of them and start it again: it goes on from its backup.
+The same script is the launcher and a worker. Started by hand, it starts itself as two
+processes on this machine; started with a ``TF_CONFIG``, as on several machines, it
+trains. Kill a process and start the script again: training continues from the backup.
 
     python examples/train_on_several_workers.py --workers 2 --epochs 5
 """
@@ -27,8 +27,8 @@ if "TF_CONFIG" not in os.environ:
     sys.exit(0 if not any(statuses) else f"The workers ended with {statuses}.")
 
 # %%
-# From here on this is a worker. The strategy comes first, then the seed, the same on
-# all, and the model inside the scope.
+# From here on, this is a worker. The strategy comes first, then the seed, which is the
+# same on all workers, and then the model inside the scope.
 
 import fashion_mnist
 import keras
@@ -59,7 +59,7 @@ with strategy.scope():
     )
 
 # %%
-# All workers call all callbacks; those that write do so on the chief.
+# All workers call all callbacks, but only the chief writes files.
 
 folder = Path(given.folder)
 folder.mkdir(parents=True, exist_ok=True)
@@ -78,4 +78,4 @@ history = model.fit(
     ],
 )
 if strategy.is_chief:
-    print(f"accuracy on images not seen: {history.history['val_accuracy'][-1]:.3f}")
+    print(f"test accuracy: {history.history['val_accuracy'][-1]:.3f}")
