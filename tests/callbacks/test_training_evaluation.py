@@ -1,19 +1,28 @@
-"""`TrainingEvaluation`: honest losses, gaps that add up, verdicts, and no traces."""
+"""`TrainingEvaluation`: losses, gaps that add up, verdicts; training is unchanged."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_dnn.callbacks import PerformanceScheduler, TrainingEvaluation
+from keras_dnn.callbacks.training_evaluation import _Row
 from keras_dnn.layers import MCDropout
-from tests.callbacks.gradient_replay import parts, traces_of_ours
+from tests.callbacks import harness
+from tests.callbacks.harness import (
+    Observe,
+    alone_and_together,
+    assert_identical,
+    dtype_policy,
+    interrupted,
+    leftovers,
+    slow,
+    state,
+)
 
 layers = keras.layers
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def data(samples=40, noise=0.3, seed=5):
@@ -35,23 +44,12 @@ def network(*extra, regularizer=None):
     )
 
 
-def fit(model, evaluation, epochs=3, **options):
-    x, y = data()
-    options = {"validation_data": data(seed=6), "batch_size": 8} | options
-    probes = evaluation if isinstance(evaluation, list) else [evaluation]
-    return model.fit(
-        x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=probes, **options
-    ).history
+FIT = {"validation_data": data(seed=6), "batch_size": 8}
 
 
-class AtEpochEnd(keras.callbacks.Callback):
-    def __init__(self, compute):
-        super().__init__()
-        self.compute = compute
-        self.values = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.values.append(self.compute())
+def fit(model, callbacks, epochs=3, **options):
+    options = FIT | options
+    return harness.fit(model, data(), callbacks, epochs=epochs, **options).history
 
 
 # Numbers
@@ -71,9 +69,9 @@ def test_losses_and_metrics_are_those_of_the_weights_at_the_epochs_end():
         loss = np.mean((outputs - y) ** 2) + 0.1 * np.sum(kernel**2)
         return loss, np.mean(np.abs(outputs - y))
 
-    watch = AtEpochEnd(by_hand)
-    history = fit(model, [evaluation, watch])
-    losses, maes = np.transpose(watch.values)
+    observed = Observe(by_hand)
+    history = fit(model, [evaluation, observed])
+    losses, maes = np.transpose(observed.values)
     np.testing.assert_allclose(evaluation.losses, losses, rtol=1e-5)
     np.testing.assert_allclose(history["train_eval_loss"], losses, rtol=1e-5)
     np.testing.assert_allclose(history["train_eval_mae"], maes, rtol=1e-5)
@@ -107,14 +105,14 @@ def test_with_batch_norm_the_regularisation_gap_is_that_of_batch_statistics(batc
         moving = values["moving_mean"], values["moving_variance"]
         return training - loss(slice(None), *moving) / 80
 
-    watch = AtEpochEnd(by_hand)
-    fit(model, [evaluation, watch])
+    observed = Observe(by_hand)
+    fit(model, [evaluation, observed])
     np.testing.assert_allclose(
-        evaluation.regularisation_gaps, watch.values, rtol=1e-3, atol=1e-5
+        evaluation.regularisation_gaps, observed.values, rtol=1e-3, atol=1e-5
     )
 
 
-def test_dropout_costs_what_many_draws_say():
+def test_the_cost_of_dropout_is_that_of_many_draws():
     x, y = data(samples=4000)
     model = network(layers.Dropout(0.5))
     model.compile(keras.optimizers.SGD(0.0), "mse")
@@ -178,7 +176,7 @@ def test_sample_weights_several_outputs_and_inputs():
     np.testing.assert_allclose(evaluation.regularisation_gaps, 0, atol=1e-6)
 
 
-# The part
+# The sample
 
 
 class Rows(keras.layers.Layer):
@@ -195,13 +193,13 @@ class Rows(keras.layers.Layer):
 
 
 def rows_of(evaluation, epochs=2):
-    """Which rows it looks at in each epoch; the first feature is their number."""
-    watch = Rows()
-    model = keras.Sequential([keras.Input((2,)), watch, layers.Dense(1)])
+    """Which rows it evaluates in each epoch; the first feature is their number."""
+    observed = Rows()
+    model = keras.Sequential([keras.Input((2,)), observed, layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     x = np.zeros((8, 2))
     model.fit(x, x[:, :1], epochs=epochs, verbose=0, callbacks=[evaluation])
-    seen = np.concatenate(watch.seen).astype(int)
+    seen = np.concatenate(observed.seen).astype(int)
     return seen.reshape(epochs, -1)
 
 
@@ -210,7 +208,7 @@ def numbered(samples=50):
     return x, x[:, :1]
 
 
-def test_the_part_is_drawn_once_by_the_seed():
+def test_the_sample_is_drawn_once_by_the_seed():
     first, again = rows_of(TrainingEvaluation(numbered(), samples=12))
     np.testing.assert_array_equal(first, again)
     assert len(set(first)) == 12
@@ -248,36 +246,56 @@ def test_of_a_sequence_batches_are_drawn():
 # Verdicts
 
 
-def rule(row, tolerance, target, dropout):
-    """The docstring's, anew."""
+def rule(row, tolerance, target):
+    """The rule in the docstring, written again."""
     loss, regularisation, generalisation = row
-    measure = max(abs(loss + generalisation), abs(loss))
+    scale = max(abs(loss + generalisation), abs(loss))
     if not np.isfinite(generalisation):
         return "unknown"
-    if generalisation > tolerance * measure:
+    if generalisation > tolerance * scale:
         return "overfitting"
-    noisy = regularisation > tolerance * measure and regularisation > generalisation
+    noisy = regularisation > tolerance * scale and regularisation > generalisation
     if noisy or (target is not None and loss > target):
         return "underfitting"
     return "fine"
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.8])
-@pytest.mark.parametrize("target", [None, 0.5])
-def test_every_verdict_follows_the_rule(rate, target):
-    model = network(layers.Dropout(rate))
-    model.compile(keras.optimizers.Adam(0.03), "mse")
-    evaluation = TrainingEvaluation(data(), tolerance=0.15, target=target)
-    watch = AtEpochEnd(lambda: evaluation.verdict)
-    fit(model, [evaluation, watch], epochs=12)
-    rows = zip(
+def gaps(evaluation):
+    return zip(
         evaluation.losses,
         evaluation.regularisation_gaps,
         evaluation.generalisation_gaps,
         strict=True,
     )
-    expected = [rule(row, 0.15, target, rate) for row in rows]
-    assert watch.values == expected
+
+
+def test_the_verdict_of_each_epoch_follows_the_rule():
+    model = network(layers.Dropout(0.1))
+    model.compile(keras.optimizers.Adam(0.03), "mse")
+    evaluation = TrainingEvaluation(data(), tolerance=0.15, target=0.5)
+    observed = Observe(lambda: evaluation.verdict)
+    fit(model, [evaluation, observed], epochs=12)
+    assert observed.values == [rule(row, 0.15, 0.5) for row in gaps(evaluation)]
+    assert len(set(observed.values)) > 1
+
+
+DROPOUT = layers.Dropout(0.4)
+QUARTERS = st.integers(-8, 8).map(lambda i: i / 4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    QUARTERS, QUARTERS, QUARTERS | st.just(np.nan), st.none() | QUARTERS, st.booleans()
+)
+def test_every_verdict_follows_the_rule(
+    loss, regularisation, generalisation, target, drops
+):
+    evaluation = TrainingEvaluation(None, tolerance=0.25, target=target)
+    evaluation._recorded_model = DROPOUT if drops else None
+    evaluation._rows = [_Row(loss, 0.0, regularisation, generalisation)]
+    expected = rule((loss, regularisation, generalisation), 0.25, target)
+    assert evaluation.verdict == expected
+    assert ("now 0.4" in evaluation.advice) <= drops
 
 
 def test_random_labels_are_overfitted():
@@ -285,11 +303,10 @@ def test_random_labels_are_overfitted():
     x = rng.normal(size=(60, 6)).astype("float32")
     y, y_valid = rng.normal(size=(2, 60, 2)).astype("float32")
     model = network(layers.Dense(64, "relu"), layers.Dropout(0.05))
-    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.compile(keras.optimizers.Adam(0.05), "mse")
     evaluation = TrainingEvaluation((x, y))
-    model.fit(
-        x, y, validation_data=(x, y_valid), epochs=40, verbose=0, callbacks=[evaluation]
-    )
+    options = {"validation_data": (x, y_valid), "batch_size": 30}
+    harness.fit(model, (x, y), evaluation, epochs=10, **options)
     assert evaluation.verdict == "overfitting"
     assert "Raise the dropout rate (now 0.05)" in evaluation.advice
 
@@ -305,14 +322,14 @@ def test_too_much_dropout_is_underfitting():
 
 def test_without_dropout_the_advice_is_to_add_it():
     model = network()
-    model.compile(keras.optimizers.Adam(0.05), "mse")
+    model.compile(keras.optimizers.Adam(0.1), "mse")
     evaluation = TrainingEvaluation(data(), tolerance=1e-6)
-    fit(model, evaluation, epochs=20)
+    fit(model, evaluation, epochs=8)
     assert evaluation.verdict == "overfitting"
     assert "Add dropout" in evaluation.advice
 
 
-def test_without_validation_nothing_is_known():
+def test_without_validation_the_verdict_is_unknown():
     model = network()
     model.compile("adam", "mse")
     evaluation = TrainingEvaluation(data())
@@ -324,7 +341,7 @@ def test_without_validation_nothing_is_known():
     assert np.isfinite(evaluation.losses).all()
 
 
-def test_epochs_without_validation_are_passed_over():
+def test_epochs_without_validation_are_skipped():
     model = network()
     model.compile("adam", "mse")
     evaluation = TrainingEvaluation(data())
@@ -336,37 +353,29 @@ def test_epochs_without_validation_are_passed_over():
 # Nothing changes
 
 
-def trained(probes, **options):
+def trained(callbacks, **options):
     keras.utils.set_random_seed(2)
     model = network(layers.Dropout(0.3), layers.BatchNormalization(), MCDropout(0.2))
     model.compile("adam", "mse", metrics=["mae"], **options)
-    history = fit(model, probes)
+    history = fit(model, callbacks)
     history = {k: v for k, v in history.items() if "train_eval" not in k}
-    state = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
     later = np.asarray(model(data()[0], training=True))
-    return history, state, later, model
+    assert leftovers(model) == []
+    return history, state(model), later
 
 
 @pytest.mark.parametrize(
     "options", [{}, slow({"jit_compile": True}), {"steps_per_execution": 2}]
 )
 def test_training_is_the_same_to_the_last_bit(options):
-    history, state, later, _ = trained([], **options)
-    evaluation = TrainingEvaluation(data())
-    with_it, other, also_later, model = trained([evaluation], **options)
-    assert with_it == history
-    for one, two in zip(state, other, strict=True):
-        np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(later, also_later)
-    assert traces_of_ours(*parts(model)) == []
+    without = trained([], **options)
+    assert_identical(without, trained([TrainingEvaluation(data())], **options))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    model = network(layers.Dropout(0.3))
-    keras.config.set_dtype_policy(before)
+    with dtype_policy(policy):
+        model = network(layers.Dropout(0.3))
     model.compile("adam", "mse")
     evaluation = TrainingEvaluation(data())
     history = fit(model, evaluation)
@@ -377,16 +386,14 @@ def test_mixed_precision(policy):
 
 
 def test_two_replicas_are_as_one_device(two_replicas):
-    def run():
+    def train():
         model = network(layers.BatchNormalization(synchronized=True))
         model.compile("sgd", "mse")
         evaluation = TrainingEvaluation(data())
         fit(model, evaluation)
         return evaluation
 
-    alone = run()
-    with two_replicas.scope():
-        together = run()
+    alone, together = alone_and_together(two_replicas, train)
     for name in ("losses", "lags", "regularisation_gaps", "generalisation_gaps"):
         np.testing.assert_allclose(
             getattr(together, name), getattr(alone, name), rtol=1e-3, atol=1e-4
@@ -405,7 +412,7 @@ def test_a_model_that_its_first_batch_builds_and_another_callback():
     assert plateau.best == pytest.approx(evaluation.losses.min())
 
 
-def test_fit_again_adds_and_another_model_begins_anew():
+def test_fit_again_adds_and_another_model_starts_again():
     evaluation = TrainingEvaluation(data())
     models = [network(), network()]
     for model in models:
@@ -418,22 +425,16 @@ def test_fit_again_adds_and_another_model_begins_anew():
 
 
 def test_an_error_in_fit_keeps_the_record():
-    class Raises(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 1:
-                raise RuntimeError("planned")
-
     model = network()
     model.compile("adam", "mse")
     evaluation = TrainingEvaluation(data())
-    with pytest.raises(RuntimeError, match="planned"):
-        fit(model, [evaluation, Raises()])
+    interrupted(model, data(), [evaluation], epoch=1, epochs=3, **FIT)
     assert len(evaluation.losses) == 2
     fit(model, evaluation, epochs=1)
     assert len(evaluation.losses) == 3
 
 
-# Arguments and pictures
+# Arguments and plot
 
 
 @pytest.mark.parametrize(
@@ -453,14 +454,14 @@ def test_a_bad_argument_is_named(name, value):
         TrainingEvaluation(data(), **{name: value})
 
 
-def test_the_name_stands_before_what_history_gets():
+def test_the_name_is_the_prefix_in_history():
     model = network()
     model.compile("adam", "mse")
-    history = fit(model, TrainingEvaluation(data(), name="honest"))
-    assert {"honest_loss", "honest_lag", "honest_generalisation"} <= set(history)
+    history = fit(model, TrainingEvaluation(data(), name="sample"))
+    assert {"sample_loss", "sample_lag", "sample_generalisation"} <= set(history)
 
 
-def test_the_picture_shows_the_record():
+def test_the_plot_shows_the_record():
     pytest.importorskip("matplotlib")
     evaluation = TrainingEvaluation(data())
     with pytest.raises(ValueError, match="nothing to plot"):
