@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,12 +15,11 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._evaluation import evaluated
+from keras_dnn.diagnostics.training_history import Verdict
 from keras_dnn.layers._stochastic import rates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Verdict: TypeAlias = Literal["overfitting", "underfitting", "fine", "unknown"]
 
 
 class TrainingEvaluation(keras.callbacks.Callback):

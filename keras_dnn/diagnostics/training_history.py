@@ -11,6 +11,8 @@ from keras_dnn._result import Result
 
 Origin: TypeAlias = Literal["weights", "outputs", "gradient", "data"]
 
+Verdict: TypeAlias = Literal["overfitting", "underfitting", "fine", "unknown"]
+
 
 @dataclasses.dataclass(frozen=True)
 class NonfiniteStep(Result):
@@ -88,7 +90,7 @@ class TrainingHistory(Result):
     regularisation_gaps: np.ndarray = dataclasses.field(default_factory=_none)
     dropout_rate: float = 0.0
     guess_loss: float = float("nan")
-    verdict: str = "unknown"
+    verdict: Verdict = "unknown"
     advice: str = ""
     nonfinite: NonfiniteStep | None = None
 
