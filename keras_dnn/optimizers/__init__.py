@@ -1,4 +1,4 @@
-"""Update rules written from their papers, with hyperparameters that can move."""
+"""Update rules written from their papers, with hyperparameters that can change."""
 
 from keras_dnn.optimizers import schedules
 from keras_dnn.optimizers._hyperparameter import Hyperparameter

@@ -20,7 +20,7 @@ class Inputs(NamedTuple):
     """The tensors of a block, joined before the rule runs.
 
     Attributes:
-        gradient: of the whole block.
+        gradient: of the block.
         mask: which entries change, `None` for all.
         weights: packed weights that decay, else `None`.
     """
@@ -173,8 +173,8 @@ def run(updates: Sequence[BlockUpdate], rule: UpdateFunction, fused: bool) -> No
     Args:
         updates: one for each block.
         rule: the update rule.
-        fused: whether XLA compiles the rule into loops over whole tensors. Joining and
-            splitting stay outside: XLA is slow at many small tensors.
+        fused: whether XLA compiles the rule into one loop over each tensor. Joining
+            and splitting stay outside: XLA is slow at many small tensors.
     """
     if not updates:
         return

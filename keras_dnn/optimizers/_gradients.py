@@ -1,4 +1,4 @@
-"""What happens to gradients before a rule sees them."""
+"""Gradients, dense or sparse, before a rule uses them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def is_sparse(gradient: Tensor) -> bool:
 
 
 def with_values(gradient: Tensor, values: Tensor) -> Tensor:
-    """Sparse rows with other values."""
+    """A sparse gradient with other values in the same rows."""
     return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
 
 
 def sum_repeated_rows(gradient: Tensor) -> Tensor:
-    """A sparse gradient that names each row once.
+    """Sums the rows that a sparse gradient names several times.
 
-    An embedding's gradient names a row once for each use; norms and squares of such
-    parts are not those of their sum.
+    An embedding's gradient names a row once for each use, but norms and squares must be
+    those of the sum.
     """
     rows, position = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
@@ -41,18 +41,18 @@ def named_rows(gradient: Tensor) -> Tensor:
 
 
 def divide(gradient: Tensor, divisor: float) -> Tensor:
-    """A gradient, dense or sparse, by a number."""
+    """Divides a gradient, dense or sparse, by a number."""
     if is_sparse(gradient):
         return with_values(gradient, gradient.values / divisor)
     return gradient / divisor
 
 
 def values_of(gradient: Tensor) -> Tensor:
-    """The tensor that holds the numbers of a gradient."""
+    """The values of a gradient, dense or sparse."""
     return gradient.values if is_sparse(gradient) else gradient
 
 
 def all_finite(gradients: Sequence[Tensor]) -> Tensor:
-    """Whether no gradient holds NaN or Inf."""
+    """Whether no gradient contains NaN or Inf."""
     finite = [tf.reduce_all(tf.math.is_finite(values_of(g))) for g in gradients]
     return tf.reduce_all(tf.stack(finite))

@@ -21,7 +21,7 @@ PRESENT = object()
 
 
 class Hyperparameter:
-    """An optimizer's attribute that holds a float, a schedule or a callable.
+    """An optimizer's attribute that is a float, a schedule or a callable.
 
     A float is kept in a variable, so that setting the attribute in the middle of
     `fit` takes effect at the next step without retracing; it is saved and restored

@@ -21,7 +21,7 @@ class Rule(KerasOptimizer):
     """Names of the tensors that the rule keeps for each weight."""
 
     counters: ClassVar[tuple[str, ...]] = ()
-    """Names of the numbers that the rule keeps for all weights, 1 at first."""
+    """Names of the numbers that the rule keeps for all weights; initially 1."""
 
     elementwise: ClassVar[bool] = False
     """Whether each entry is updated by itself, so that weights can share a tensor."""
@@ -33,7 +33,7 @@ class Rule(KerasOptimizer):
     """The rule as `explain` prints it, one equation a line."""
 
     def initial_value(self, slot: str) -> float:
-        """What a slot holds before the first update.
+        """The value of a slot before the first update.
 
         Args:
             slot: its name.
@@ -44,7 +44,7 @@ class Rule(KerasOptimizer):
         return 0.0
 
     def advance_counters(self, *counters: Scalar, now: Values) -> Sequence[Scalar]:
-        """Moves the counters on, before each update.
+        """Advances the counters, before each update.
 
         Args:
             *counters: their values, in the order of `counters`.

@@ -1,4 +1,4 @@
-"""Scalars of the graph, exact until they meet a tensor; what `update` gets of them."""
+"""Scalars of the graph, in float64 until they are combined with a tensor."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Blocks: how the weights of a model are laid out for the update.
 
-A step over many small tensors is all overhead: each operation on each of them has to be
-started. So small weights of one dtype are packed: their gradients are joined to one
-vector, their slots are one vector each, and the rule runs once for all of them.
-174 tensors of 4,096 numbers take Adam a quarter of the time so (`bench_optimizers`).
+The time of a step over many small tensors goes into starting each operation on each of
+them. So small weights of one dtype are packed: their gradients are joined to a vector,
+each slot is a vector, and the rule runs once for all of them. With 174 tensors of 4,096
+entries Adam then takes a quarter of the time (`bench_optimizers`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
-# Above this many numbers, joining and splitting cost more than starting the rule's
-# operations again, and starting a compiled function less than it saves.
+# Above this many entries, joining and splitting cost more than starting the rule's
+# operations for each weight, and starting a compiled function costs less than it saves.
 SMALL = 2**15
 
 
@@ -26,9 +26,9 @@ class Block:
     """Weights that the rule sees as one tensor.
 
     Attributes:
-        members: their positions among the optimizer's variables.
-        shapes: of each of them.
-        dtype: of all of them.
+        members: the positions of the weights among the optimizer's variables.
+        shapes: the shape of each.
+        dtype: the dtype of all of them.
     """
 
     members: tuple[int, ...]
@@ -37,27 +37,27 @@ class Block:
 
     @property
     def packed(self) -> bool:
-        """Whether there are several, joined to a vector."""
+        """Whether there are several weights, joined to a vector."""
         return len(self.members) > 1
 
     @property
     def sizes(self) -> list[int]:
-        """How many numbers each of them holds."""
+        """How many entries each of them has."""
         return [math.prod(shape) for shape in self.shapes]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the tensor that the rule sees."""
+        """The shape of the tensor that the rule sees."""
         return (sum(self.sizes),) if self.packed else self.shapes[0]
 
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
-        """One tensor from those of the members."""
+        """Joins the tensors of the members to one."""
         if not self.packed:
             return tf.convert_to_tensor(tensors[0])
         return tf.concat([tf.reshape(t, (-1,)) for t in tensors], axis=0)
 
     def split(self, tensor: Tensor) -> list[Tensor]:
-        """The members' tensors from the one."""
+        """Splits one tensor into those of the members."""
         if not self.packed:
             return [tensor]
         parts = zip(tf.split(tensor, self.sizes), self.shapes, strict=True)
@@ -71,12 +71,12 @@ class Block:
 def partition(variables: Sequence[Any], pack: bool) -> tuple[Block, ...]:
     """Lays variables out in blocks.
 
-    It depends on nothing but their shapes and dtypes, so that a saved state fits the
+    The layout depends only on their shapes and dtypes, so that a saved state fits the
     same model on another machine.
 
     Args:
         variables: the optimizer's variables.
-        pack: whether small ones may share a block.
+        pack: whether small ones are packed.
     """
     alone: list[Block] = []
     small: dict[str, list[Block]] = {}

@@ -82,7 +82,7 @@ s ← s + g²
         self.epsilon = _arguments.number("epsilon", epsilon)
 
     def initial_value(self, slot: str) -> float:
-        """What the accumulator holds before the first update."""
+        """The value of the accumulator before the first update."""
         return self.initial_accumulator_value
 
     def update(

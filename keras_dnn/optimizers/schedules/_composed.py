@@ -12,7 +12,7 @@ from keras_dnn.optimizers.schedules._schedule import Schedule
 
 
 class Composed(Schedule):
-    """A schedule whose configuration holds other schedules."""
+    """A schedule whose configuration contains other schedules."""
 
     @classmethod
     def from_config(

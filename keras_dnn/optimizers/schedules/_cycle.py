@@ -104,7 +104,7 @@ class Cycle(Schedule):
         """Plots the cycle.
 
         Args:
-            steps: how many steps to plot; by default the whole cycle.
+            steps: how many steps to plot; by default the complete cycle.
             ax: where to plot; a new figure if `None`.
 
         Returns:

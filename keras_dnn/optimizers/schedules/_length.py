@@ -1,4 +1,4 @@
-"""How many updates a training makes."""
+"""How many updates a training makes, for schedules that need to know."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def steps_in(
 
     Args:
         epochs: how many epochs.
-        x: the data as given to `fit`, or a count of samples: arrays (also several, in a
-            list, tuple or dict), a `keras.utils.PyDataset`, or a `tf.data.Dataset` of
+        x: the data as given to `fit`, or a number of samples: arrays (also several, in
+            a list, tuple or dict), a `keras.utils.PyDataset`, or a `tf.data.Dataset` of
             known size, already batched.
-        batch_size: as given to `fit`; by default 32 for arrays and counts, as there.
-            Data that is already in batches has none.
+        batch_size: as given to `fit`; by default 32, as there. `None` for data that is
+            already in batches.
         gradient_accumulation_steps: as given to the optimizer.
 
     Returns:
-        The count of updates.
+        The number of updates.
 
     Raises:
         ValueError: if a size is unknown, infinite or contradictory.
