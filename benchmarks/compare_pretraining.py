@@ -1,19 +1,19 @@
-"""What pre-training is worth when labels are few: what the guide "Few labels" reports.
+"""The benefit of pre-training with few labels, as the guide "Few labels" reports it.
 
 Not part of `make bench`: it compares how well networks learn, not how fast they run.
 
-A small convolutional encoder sees all 60,000 images of Fashion-MNIST without labels,
-once for each way to pre-train it, and then 50, 200 or 1,000 of them with labels, the
-same for all and equally many of each class. The siamese twins see the labelled images
-only. Every training has the same optimizer and rate, but for a head alone, which is
-slow to learn at that of the rest; numbers of steps and epochs are what a quarter of an
-hour allows. Nothing else is tuned, and nothing is stopped by looking at images held
-out, since who has 50 labels has none to hold out. Each of the three seeds draws the
-labelled images and all weights anew.
+Each method pre-trains a small convolutional encoder on all 60,000 images of
+Fashion-MNIST without labels, and then trains it on 50, 200 or 1,000 of them with
+labels, the same for all and the same number of each class. The siamese network uses the
+labelled images only. Every training has the same optimizer and rate, except that of a
+head alone, which would learn too slowly; the numbers of steps and epochs fit into a
+quarter of an hour. Nothing else is tuned, and there is no early stopping, since 50
+labels leave none for validation. Each of the three seeds draws other labelled images
+and weights.
 
     python benchmarks/compare_pretraining.py            about twelve minutes on one core
-    python benchmarks/compare_pretraining.py --quick    a try-out in `runs/`
-    python benchmarks/compare_pretraining.py --draw     the chart anew from the numbers
+    python benchmarks/compare_pretraining.py --quick    a quick trial in `runs/`
+    python benchmarks/compare_pretraining.py --draw     the chart from the numbers
 """
 
 import argparse
@@ -68,43 +68,43 @@ def generator():
     )
 
 
-def adversaries(lower):
-    verdict = layers.Dense(1, "sigmoid", name="verdict")
-    return pretraining.gan(generator(), keras.Sequential([lower, verdict]))
+def gan(lower):
+    output = layers.Dense(1, "sigmoid", name="output")
+    return pretraining.gan(generator(), keras.Sequential([lower, output]))
 
 
-# How each model is made around an encoder, and its loss.
-WAYS = {
+# The model around an encoder, and its loss.
+METHODS = {
     "autoencoder": (pretraining.autoencoder, "mse"),
     "denoising": (lambda e: pretraining.autoencoder(e, noise=NOISE), "mse"),
     "stacked": (None, "mse"),
     "masking": (pretraining.masking, "mse"),
     "rotation": (pretraining.rotation, CLASSES),
-    "GAN": (adversaries, BINARY),
+    "GAN": (gan, BINARY),
     SIAMESE: (pretraining.siamese, BINARY),
 }
 
 
 class Trainer:
-    """Models of one kind, trained one after the other and traced only once."""
+    """Models of one kind, trained one after another and traced only once."""
 
     def __init__(self, make, loss, rate=RATE):
         self.make, self.loss, self.rate, self.model = make, loss, rate, None
 
     def train(self, weights, *data, **fit):
-        """Trains an encoder that begins with these weights, and returns its weights."""
+        """Trains an encoder from these weights and returns its new weights."""
         lower = encoder()
         lower.set_weights(weights)
-        fresh = self.make(lower)
+        model = self.make(lower)
         if self.model is None:
-            self.encoder, self.model = lower, fresh
+            self.encoder, self.model = lower, model
             self.model.compile(keras.optimizers.Adam(self.rate), self.loss)
             self.model.optimizer.build(self.model.trainable_variables)
-            self.started = [v.numpy() for v in self.model.optimizer.variables]
+            self.initial_state = [v.numpy() for v in self.model.optimizer.variables]
         else:
-            self.model.set_weights(fresh.get_weights())
+            self.model.set_weights(model.get_weights())
             for variable, value in zip(
-                self.model.optimizer.variables, self.started, strict=True
+                self.model.optimizer.variables, self.initial_state, strict=True
             ):
                 variable.assign(value)
         self.model.fit(*data, verbose=0, **fit)
@@ -112,7 +112,7 @@ class Trainer:
 
 
 def stacked(weights, x, epochs):
-    """Three convolutions and a dense layer, one after the other."""
+    """Three convolutions and a dense layer, one after another."""
     lower = encoder()
     lower.set_weights(weights)
     for stage in pretraining.stacked_autoencoder(lower):
@@ -131,7 +131,7 @@ def only_head(lower):
 
 
 def drawn(labels, n, seed):
-    """Images of which the labels are known: equally many of each class."""
+    """Indices of the labelled images, the same number of each class."""
     generator = np.random.default_rng(seed)
     by_class = [generator.permutation(np.flatnonzero(labels == c)) for c in range(10)]
     return np.concatenate([rows[: n // 10] for rows in by_class])
@@ -145,14 +145,14 @@ class Comparison:
         if quick:
             self.x, self.y = self.x[:2_000], self.y[:2_000]
             self.epochs, self.steps, self.seeds = 1, 50, SEEDS[:2]
-        self.trainers = {name: Trainer(*way) for name, way in WAYS.items()}
-        self.whole = Trainer(with_head, CLASSES)
+        self.trainers = {name: Trainer(*method) for name, method in METHODS.items()}
+        self.fine_tuning = Trainer(with_head, CLASSES)
         self.head = Trainer(only_head, CLASSES, HEAD_RATE)
         self.features = encoder()
-        self.seconds = {name: [] for name in WAYS}
+        self.seconds = {name: [] for name in METHODS}
 
     def pretrained(self, name, start, rows, seed):
-        trainer, begun = self.trainers[name], time.process_time()
+        trainer, start_time = self.trainers[name], time.process_time()
         if name == SIAMESE:
             pairs = pretraining.Pairs(
                 self.x[rows], self.y[rows], 64, batches=self.steps, seed=seed
@@ -163,39 +163,39 @@ class Comparison:
         else:
             fit = {"epochs": self.epochs, "batch_size": BATCH_SIZE}
             weights = trainer.train(start, self.x, **fit)
-        self.seconds[name].append(time.process_time() - begun)
+        self.seconds[name].append(time.process_time() - start_time)
         return weights
 
     def accuracies(self, weights, rows, seed):
-        """On the test set: all layers trained on, and only the head."""
+        """Test accuracies after training all layers and only the head."""
         order = np.random.default_rng(seed).permuted(
             np.tile(rows, (-(-self.steps * FEW // len(rows)), 1)), axis=1
         )
         order = order.ravel()[: self.steps * FEW]
         once = {"batch_size": FEW, "shuffle": False}
         self.features.set_weights(weights)
-        known, unknown = (
+        labelled, unlabelled = (
             self.features.predict(x, batch_size=1_000, verbose=0)
             for x in (self.x[rows], self.test[0])
         )
-        place = {row: i for i, row in enumerate(rows)}
-        known = known[[place[row] for row in order]]
+        index = {row: i for i, row in enumerate(rows)}
+        labelled = labelled[[index[row] for row in order]]
         found = {}
-        self.whole.train(weights, self.x[order], self.y[order], **once)
-        self.head.train(weights, known, self.y[order], **once)
+        self.fine_tuning.train(weights, self.x[order], self.y[order], **once)
+        self.head.train(weights, labelled, self.y[order], **once)
         for name, trainer, x in (
-            ("fine-tuned", self.whole, self.test[0]),
-            ("frozen", self.head, unknown),
+            ("fine-tuned", self.fine_tuning, self.test[0]),
+            ("frozen", self.head, unlabelled),
         ):
-            guesses = trainer.model.predict(x, batch_size=1_000, verbose=0)
-            right = guesses.argmax(axis=1) == self.test[1]
+            predictions = trainer.model.predict(x, batch_size=1_000, verbose=0)
+            right = predictions.argmax(axis=1) == self.test[1]
             found[name] = round(float(right.mean()), 4)
         return found
 
     def run(self):
         scores = {
             name: {n: {"fine-tuned": [], "frozen": []} for n in LABELS}
-            for name in (SCRATCH, *WAYS)
+            for name in (SCRATCH, *METHODS)
         }
         for seed in self.seeds:
             keras.utils.set_random_seed(seed)
@@ -204,7 +204,7 @@ class Comparison:
                 weights = start if name == SCRATCH else None
                 for n, by_use in by_labels.items():
                     rows = drawn(self.y, n, seed)
-                    # The same head and the same order of images for each way.
+                    # The same head and the same order of images for each method.
                     if weights is None or name == SIAMESE:
                         keras.utils.set_random_seed(seed)
                         weights = self.pretrained(name, start, rows, seed)
@@ -232,8 +232,8 @@ class Comparison:
             },
             "versions": versions(),
             "seconds": {
-                name: round(float(np.mean(spent)), 1)
-                for name, spent in self.seconds.items()
+                name: round(float(np.mean(seconds)), 1)
+                for name, seconds in self.seconds.items()
             },
             "test_accuracy": {
                 name: {
@@ -244,8 +244,8 @@ class Comparison:
             },
         }
 
-    def pictures(self):
-        """Rows of images: what goes into the models, and what comes out."""
+    def example_images(self):
+        """Rows of images: inputs and outputs of the models."""
         x = self.test[0][:10]
         noisy = x + np.random.default_rng(1).normal(0, NOISE, x.shape)
         models = {name: trainer.model for name, trainer in self.trainers.items()}
@@ -272,20 +272,20 @@ def summary(scores):
 
 def draw_scores(results, folder):
     scores = results["test_accuracy"]
-    # Of Okabe and Ito's palette, which colour-blind readers can tell apart.
-    looks = {"fine-tuned": ("#0072B2", "o", -0.17), "frozen": ("#D55E00", "s", 0.17)}
+    # From Okabe and Ito's palette, which colour-blind readers can distinguish.
+    styles = {"fine-tuned": ("#0072B2", "o", -0.17), "frozen": ("#D55E00", "s", 0.17)}
     figure, axes = plt.subplots(1, len(LABELS), figsize=(10, 4), sharey=True)
     for n, ax in zip(LABELS, axes, strict=True):
-        for use, (colour, marker, shift) in looks.items():
-            for place, by_labels in enumerate(scores.values()):
+        for use, (colour, marker, shift) in styles.items():
+            for row, by_labels in enumerate(scores.values()):
                 runs = 100 * np.array(by_labels[str(n)][use]["runs"])
-                at = np.full(len(runs), place + shift)
+                at = np.full(len(runs), row + shift)
                 ax.plot(runs, at, marker, color=colour, alpha=0.5, ms=5, mew=0)
-                ends = place + shift - 0.15, place + shift + 0.15
+                ends = row + shift - 0.15, row + shift + 0.15
                 ax.vlines(runs.mean(), *ends, color=colour, lw=2)
-        # What one has without any pre-training.
+        # The accuracy without pre-training.
         mean = 100 * scores[SCRATCH][str(n)]["fine-tuned"]["mean"]
-        ax.axvline(mean, color=looks["fine-tuned"][0], ls=":", lw=1)
+        ax.axvline(mean, color=styles["fine-tuned"][0], ls=":", lw=1)
         ax.set_title(f"{n:,} labels", loc="left")
         ax.set_xlabel("test accuracy (%)")
         ax.set_yticks(range(len(scores)), list(scores))
@@ -293,7 +293,7 @@ def draw_scores(results, folder):
     axes[0].invert_yaxis()
     handles = [
         plt.Line2D([], [], color=colour, marker=marker, ls="", label=use)
-        for use, (colour, marker, _) in looks.items()
+        for use, (colour, marker, _) in styles.items()
     ]
     figure.legend(handles=handles, frameon=False, ncols=2, loc="outside upper right")
     save(figure, folder / "few_labels.png")
@@ -317,16 +317,16 @@ def save(figure, file):
 
 def main():
     parser = argparse.ArgumentParser(description="Pre-training where labels are few.")
-    parser.add_argument("--quick", action="store_true", help="a try-out in runs/")
+    parser.add_argument("--quick", action="store_true", help="a quick trial in runs/")
     parser.add_argument("--draw", action="store_true", help="only draw the chart")
-    given = parser.parse_args()
-    folder = ROOT / "runs" / "compare_pretraining" if given.quick else ROOT / "docs"
+    options = parser.parse_args()
+    folder = ROOT / "runs" / "compare_pretraining" if options.quick else ROOT / "docs"
     numbers, images = folder / "_data" / "pretraining.json", folder / "_images"
     with plt.rc_context(CHART):
-        if not given.draw:
-            comparison = Comparison(given.quick)
+        if not options.draw:
+            comparison = Comparison(options.quick)
             write(comparison.results(), numbers)
-            draw_images(comparison.pictures(), images)
+            draw_images(comparison.example_images(), images)
         draw_scores(json.loads(numbers.read_text(encoding="utf-8")), images)
     print(f"{numbers}\n{images}")
 

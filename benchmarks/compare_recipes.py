@@ -1,17 +1,16 @@
-"""The recipes against Keras's defaults: what the guide "A good default" reports.
+"""The recipes against Keras's defaults, as the guide "A good default" reports them.
 
 Not part of `make bench`: it compares how well networks learn, not how fast they run.
 
 Four networks of four hidden layers of a hundred units, on 20,000 images of
-Fashion-MNIST, ten epochs, batches of 32, six seeds. Two are what one writes without
-thinking of it: ReLU, Glorot's weights and Adam, all as Keras has them, once on pixels
-between 0 and 1 and once on standardised ones. Two are the recipes, each with the rate
-that its own range test suggests. Nothing is tuned by hand. The images of the test set
-are looked at once, at the end of each training.
+Fashion-MNIST, ten epochs, batches of 32, six seeds. Two have Keras's defaults: ReLU,
+Glorot's weights and Adam, once on pixels between 0 and 1 and once on standardised ones.
+Two are the recipes, each with the rate that its own range test suggests. Nothing is
+tuned by hand. The test set is used once, at the end of each training.
 
     python benchmarks/compare_recipes.py            about six minutes on one core
-    python benchmarks/compare_recipes.py --quick    a try-out in `runs/`
-    python benchmarks/compare_recipes.py --draw     the picture anew from the numbers
+    python benchmarks/compare_recipes.py --quick    a quick trial in `runs/`
+    python benchmarks/compare_recipes.py --draw     the figure from the numbers
 """
 
 import os
@@ -37,8 +36,8 @@ LOSS = "sparse_categorical_crossentropy"
 BASELINE, DEEP, SELF = "Keras's defaults", "deep_network", "self_normalizing_network"
 STANDARDISED = "the same, standardised inputs"
 
-# Of Okabe and Ito's palette, which colour-blind readers can tell apart.
-LOOKS = {
+# From Okabe and Ito's palette, which colour-blind readers can distinguish.
+STYLES = {
     BASELINE: ("#000000", ":"),
     STANDARDISED: ("#D55E00", "-."),
     DEEP: ("#0072B2", "-"),
@@ -50,17 +49,17 @@ def data(limit):
     """Training, validation and test images between 0 and 1, with labels."""
     load = runpy.run_path(str(ROOT / "examples" / "fashion_mnist.py"))["load"]
     (x, y), (x_test, y_test) = load(full=True)
-    held_out = len(x) // 6
-    train = min(limit, len(x) - held_out)
+    validation = len(x) // 6
+    train = min(limit, len(x) - validation)
     return {
         "training": (x[:train], y[:train]),
-        "validation": (x[-held_out:], y[-held_out:]),
+        "validation": (x[-validation:], y[-validation:]),
         "test": (x_test, y_test),
     }
 
 
 def plain(standardised):
-    """What Keras gives without being asked for more."""
+    """A network with Keras's defaults."""
     model = keras.Sequential([keras.Input((28, 28, 1))])
     if standardised is not None:
         mean, variance = standardised.mean(), standardised.var()
@@ -113,10 +112,10 @@ def train(name, seed, images, epochs):
 def compare(quick):
     images = data(1_000 if quick else IMAGES)
     epochs, seeds = (2, SEEDS[:2]) if quick else (EPOCHS, SEEDS)
-    # In turns, so that a slow minute of the machine meets all of them.
-    trained = {name: [] for name in LOOKS}
+    # In turns, so that a slow minute of the machine affects all of them.
+    trained = {name: [] for name in STYLES}
     for seed in seeds:
-        for name in LOOKS:
+        for name in STYLES:
             trained[name].append(train(name, seed, images, epochs))
     scores = {
         name: [run["test_accuracy"] for run in runs] for name, runs in trained.items()
@@ -148,7 +147,7 @@ def compare(quick):
 
 
 def summary(runs):
-    """The runs of one network, with means and spreads."""
+    """The runs of one network, with means and standard deviations."""
     found = {"runs": runs}
     for what in ("training_accuracy", "test_accuracy", "seconds"):
         values = [run[what] for run in runs]
@@ -178,24 +177,24 @@ def compared(scores, a, b):
 
 def draw(results, folder):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for place, (name, (colour, line)) in enumerate(LOOKS.items()):
+    for column, (name, (colour, line)) in enumerate(STYLES.items()):
         runs = results["networks"][name]["runs"]
         curves = 100 * np.array([run["validation_accuracy"] for run in runs])
         epochs = np.arange(1, curves.shape[1] + 1)
-        spread = curves.min(axis=0), curves.max(axis=0)
-        left.fill_between(epochs, *spread, color=colour, alpha=0.12, lw=0)
+        limits = curves.min(axis=0), curves.max(axis=0)
+        left.fill_between(epochs, *limits, color=colour, alpha=0.12, lw=0)
         left.plot(epochs, curves.mean(axis=0), line, color=colour, label=name)
         tests = 100 * np.array([run["test_accuracy"] for run in runs])
-        right.plot(np.full(len(tests), place), tests, "o", color=colour, alpha=0.6)
-        right.hlines(tests.mean(), place - 0.25, place + 0.25, color=colour)
+        right.plot(np.full(len(tests), column), tests, "o", color=colour, alpha=0.6)
+        right.hlines(tests.mean(), column - 0.25, column + 0.25, color=colour)
     left.set_title("Validation accuracy (%)", loc="left")
     left.set_xlabel("epoch")
     left.set_xticks(epochs)
     left.legend(frameon=False)
     right.set_title("Test accuracy (%), a dot for each seed", loc="left")
     right.set_xticks(
-        range(len(LOOKS)),
-        [name.replace(", ", ",\n").replace("g_", "g_\n") for name in LOOKS],
+        range(len(STYLES)),
+        [name.replace(", ", ",\n").replace("g_", "g_\n") for name in STYLES],
     )
     right.tick_params(axis="x", labelsize=8)
     for axes in (left, right):

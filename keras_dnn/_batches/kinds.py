@@ -1,4 +1,4 @@
-"""The forms in which data come, told apart."""
+"""Which kind of data is given."""
 
 from __future__ import annotations
 
