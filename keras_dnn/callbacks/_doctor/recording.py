@@ -133,8 +133,8 @@ class Recording:
         }
 
     def _of_epochs(self, settled: bool) -> dict[str, Any]:
-        columns = np.array(self._epochs, "float64").reshape(-1, len(_Epoch._fields)).T
-        reported, validation, evaluation, regularisation = columns
+        rows = np.array(self._epochs, "float64").reshape(-1, 4)
+        reported, validation, evaluation, regularisation = rows.T
         return {
             "epoch_losses": reported,
             "validation_losses": validation,
