@@ -94,9 +94,15 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("rule", [keras.optimizers.Adam, optimizers.Adam])
-def test_layers_train_from_their_epoch_on_and_not_before(schedule, rule):
+@pytest.mark.parametrize(
+    ("rule", "schedule"),
+    [
+        *((optimizers.Adam, schedule) for schedule in SCHEDULES),
+        (keras.optimizers.Adam, "counts"),
+        (keras.optimizers.Adam, "a nested model"),
+    ],
+)
+def test_layers_train_from_their_epoch_on_and_not_before(rule, schedule):
     given, expected = SCHEDULES[schedule]
     model = network()
     model.get_layer("base").trainable = False
