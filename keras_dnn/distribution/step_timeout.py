@@ -6,7 +6,8 @@ import faulthandler
 import os
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 
@@ -15,6 +16,9 @@ from keras_dnn._keras.call_stack import is_running
 
 EXIT_STATUS = 75
 """The usual status of a temporary failure: start again."""
+
+
+_Hook: TypeAlias = Callable[..., None]
 
 
 class StepTimeout(keras.callbacks.Callback):
@@ -50,7 +54,7 @@ class StepTimeout(keras.callbacks.Callback):
 
     def __init__(self, seconds: float = 600.0) -> None:
         super().__init__()
-        self.seconds = _arguments.number("seconds", seconds, bounds="()")
+        self.seconds: float = _arguments.number("seconds", seconds, bounds="()")
         self._watch: _Watch | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -69,9 +73,12 @@ class StepTimeout(keras.callbacks.Callback):
         if self._watch is not None:
             self._watch.progress.set()
 
-    on_epoch_begin = on_epoch_end = _on_progress
-    on_train_batch_begin = on_train_batch_end = _on_progress
-    on_test_batch_end = on_predict_batch_end = _on_progress
+    on_epoch_begin: _Hook = _on_progress
+    on_epoch_end: _Hook = _on_progress
+    on_train_batch_begin: _Hook = _on_progress
+    on_train_batch_end: _Hook = _on_progress
+    on_test_batch_end: _Hook = _on_progress
+    on_predict_batch_end: _Hook = _on_progress
 
 
 class _Watch:

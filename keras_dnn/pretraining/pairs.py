@@ -58,7 +58,7 @@ class Pairs(keras.utils.PyDataset):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.batch_size = _arguments.count("batch_size", batch_size, least=2)
+        self.batch_size: int = _arguments.count("batch_size", batch_size, least=2)
         labels = np.asarray(labels)
         if labels.ndim != 1 or len(labels) != len(x):
             raise ValueError(
@@ -72,14 +72,14 @@ class Pairs(keras.utils.PyDataset):
                 f"them. Received: labels of {len(counts)} classes of "
                 f"{counts.max(initial=0)} examples at most"
             )
-        self.redraw = _arguments.switch("redraw", redraw)
+        self.redraw: bool = _arguments.switch("redraw", redraw)
         default = math.ceil(len(labels) / self.batch_size)
-        self.batches = (
+        self.batches: int = (
             default if batches is None else _arguments.count("batches", batches)
         )
-        self.x = x
-        self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        self.epoch = 0
+        self.x: Any = x
+        self.seed: int = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        self.epoch: int = 0
         # Examples sorted by class, so that each class is a contiguous range.
         self._sorted = np.argsort(classes, kind="stable")
         self._size = counts[classes[self._sorted]]
