@@ -204,34 +204,24 @@ class Stream(keras.random.SeedGenerator):
         """
         chunk, key = self.chunk, self._next_key()
         self.by_row &= not isinstance(shape[0], int) or shape[0] == 1
-        place = chunk.first_sample
-        if chunk.masks == COHERENT:
-            if chunk.divisible:
-                return self._in_rows(key, dtype, place, 1, shape)
-            return self._coherent_in_batch(key, dtype, shape)
-        place += chunk.first_row * chunk.samples
         if not chunk.divisible:
-            drawn = addressed(key, dtype, 0, 1, _product(shape), high=place)
-            return tf.reshape(drawn, tf.stack(shape))
-        if _is_shared(shape):
-            return self._in_rows(key, dtype, chunk.first_sample, 1, shape)
-        return self._in_rows(key, dtype, place, chunk.rows, shape)
+            return self._of_batch(key, dtype, shape)
+        rows, first = 1, chunk.first_sample
+        if chunk.masks != COHERENT and not _is_shared(shape):
+            rows, first = chunk.rows, first + chunk.first_row * chunk.samples
+        inner = [self._parts(shape), *shape[1:]]
+        drawn = addressed(key, dtype, first, rows * chunk.size, _product(inner))
+        return tf.reshape(drawn, [rows, chunk.size, *inner])
 
-    def _in_rows(
-        self, key: Tensor, dtype: tf.DType, place: Tensor, rows: Any, shape: Any
-    ) -> Tensor:
-        size, parts = self.chunk.size, self._parts(shape)
-        count = _product([parts, *shape[1:]])
-        drawn = addressed(key, dtype, place, rows * size, count)
-        return tf.reshape(drawn, [rows, size, parts, *shape[1:]])
-
-    def _coherent_in_batch(self, key: Tensor, dtype: tf.DType, shape: Any) -> Tensor:
-        """A mask that all inputs share, unless it is known to have other rows."""
-        rows = self.chunk.rows
-        both_known = isinstance(shape[0], int) and isinstance(rows, int)
-        mask = shape if both_known and shape[0] != rows else [1, *shape[1:]]
-        sample = self.chunk.first_sample
-        drawn = addressed(key, dtype, 0, 1, _product(mask), high=sample)
+    def _of_batch(self, key: Tensor, dtype: tf.DType, shape: Sequence[Any]) -> Tensor:
+        """The numbers of one sample of a batch that cannot be divided."""
+        chunk = self.chunk
+        mask, place = shape, chunk.first_sample
+        if chunk.masks != COHERENT:
+            place += chunk.first_row * chunk.samples
+        elif not _differ(shape[0], chunk.rows):
+            mask = [1, *shape[1:]]
+        drawn = addressed(key, dtype, 0, 1, _product(mask), high=place)
         return tf.broadcast_to(tf.reshape(drawn, tf.stack(mask)), tf.stack(shape))
 
     def _stratified(self, shape: Sequence[Any]) -> Tensor:
@@ -272,6 +262,12 @@ class Stream(keras.random.SeedGenerator):
 def _is_shared(shape: Sequence[Any]) -> bool:
     """Whether all inputs share a mask, which a user's `noise_shape` may demand."""
     return isinstance(shape[0], int) and shape[0] == 1
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two numbers are known to be different; a tensor's value is not known."""
+    known = isinstance(one, int) and isinstance(other, int)
+    return known and one != other
 
 
 def _product(shape: Sequence[Any]) -> Any:
