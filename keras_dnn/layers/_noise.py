@@ -27,7 +27,7 @@ VECTORIZED = re.compile(r"(^|/)loop_body(_\d+)?(/|$)")
 """The name scopes in which `tf.vectorized_map` traces the function it is given."""
 
 MANTISSA = {"float16": 10, "bfloat16": 7}
-"""Bits behind the leading one, for dtypes in which the scale must be rounded."""
+"""Bits after the leading one, for dtypes in which the scale must be rounded."""
 
 PHILOX = 1
 """The number of this generator among those of TensorFlow."""

@@ -16,7 +16,7 @@ from keras_dnn.layers._noise import dropout, refuse_vectorized
 
 
 class AlwaysOn(keras.layers.Layer):
-    """Calls the layer of Keras behind it in training mode, whatever its caller says."""
+    """Calls a layer of Keras, its other base, in training mode at inference too."""
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Drops units, or multiplies by noise, whatever `training` says."""
@@ -75,7 +75,7 @@ class MCDropout(AlwaysDropping, keras.layers.Dropout):
 class MCSpatialDropout1D(AlwaysDropping, keras.layers.SpatialDropout1D):
     """`keras.layers.SpatialDropout1D` at inference too.
 
-    It drops a whole feature of a sequence.
+    It drops entire features of a sequence.
 
     Args:
         rate: fraction dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
@@ -100,7 +100,7 @@ class MCSpatialDropout1D(AlwaysDropping, keras.layers.SpatialDropout1D):
 class MCSpatialDropout2D(AlwaysDropping, keras.layers.SpatialDropout2D):
     """`keras.layers.SpatialDropout2D` at inference too.
 
-    It drops whole feature maps of images.
+    It drops entire feature maps of images.
 
     Args:
         rate: fraction dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.
@@ -126,7 +126,7 @@ class MCSpatialDropout2D(AlwaysDropping, keras.layers.SpatialDropout2D):
 class MCSpatialDropout3D(AlwaysDropping, keras.layers.SpatialDropout3D):
     """`keras.layers.SpatialDropout3D` at inference too.
 
-    It drops whole feature maps of volumes.
+    It drops entire feature maps of volumes.
 
     Args:
         rate: fraction dropped, in [0, 1]. The others are scaled by `1 / (1 - rate)`.

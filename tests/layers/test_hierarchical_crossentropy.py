@@ -62,7 +62,7 @@ def test_gradients_are_those_of_differences():
     assert check_gradients(model, x, y, verbose=0).passed
 
 
-def test_a_gradient_names_the_clusters_of_the_batch_and_sums_each_once():
+def test_a_gradient_has_the_clusters_of_the_batch_and_sums_each_once():
     rng = np.random.default_rng(0)
     layer = randomised(HierarchicalSoftmax(100, clusters=10), rng)
     y = np.array([3] * (2 * SIZE + 1) + [57])
@@ -147,7 +147,7 @@ def test_the_loss_is_right_for_plain_probabilities_and_columns_of_targets():
 
 
 @pytest.mark.parametrize("wrong", [-1, 20])
-def test_a_class_that_does_not_exist_is_no_other(wrong):
+def test_a_class_that_does_not_exist_is_not_taken_for_another(wrong):
     layer = randomised(HierarchicalSoftmax(20), np.random.default_rng(0))
     x, y = np.ones((2, UNITS), "float32"), np.array([3, wrong])
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"{wrong} is not in"):

@@ -183,14 +183,14 @@ class WithTraining(Subclassed):
 
 
 class AlwaysOn(layers.Dropout):
-    """As books write it: without a training argument."""
+    """As textbooks write it: without a training argument."""
 
     def call(self, inputs):
         return super().call(inputs, training=True)
 
 
 class Block(layers.Layer):
-    """A layer that holds others."""
+    """A layer with sublayers."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -70,7 +70,7 @@ def test_samples_of_the_copy_have_the_mean_of_mc_predict():
     np.testing.assert_allclose(drawn.std(axis=1), expected.std, rtol=0.06)
 
 
-def test_there_and_back_is_the_model():
+def test_converting_there_and_back_gives_the_model():
     model, x = everything(), normal(4, 6, 6, 3)
     back = from_monte_carlo(to_monte_carlo(model))
     expected = model.predict(x, verbose=0)["classes"]

@@ -39,7 +39,7 @@ def in_tflite(path, x):
 
 
 def in_new_process(program, path, x):
-    """What a program that knows nothing of this library finds in a file."""
+    """The measures that a program without this library computes from a file."""
     folder = path.parent
     np.save(folder / "x.npy", x)
     paths = [str(p) for p in (path, folder / "x.npy", folder / "found.npz")]
@@ -87,7 +87,7 @@ def test_tflite_gives_what_the_function_gives(units, activation, tmp_path):
     np.testing.assert_array_equal(predict(x)["mean"], expected["mean"])
 
 
-def test_tflite_gives_it_in_a_process_without_tensorflow(tmp_path):
+def test_tflite_gives_the_same_in_a_process_without_tensorflow(tmp_path):
     pytest.importorskip("ai_edge_litert")
     model, x = classifier(), normal(5, 8, 8, 1)
 
@@ -120,12 +120,12 @@ def test_onnx_names_the_extra_that_is_missing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("units", "activation"), ENDS)
 def test_a_bank_of_masks_agrees_with_mc_predict(units, activation, tmp_path):
-    """Within what its samples spread; stratified masks are nearer."""
+    """Within the error of its samples; stratified masks are closer."""
     model, x = classifier(units, activation), normal(5, 8, 8, 1)
     found = export_monte_carlo(model, tmp_path / "mc.tflite", 400, seed=1)(x)
     expected = mc_predict(model, x, 4000, seed=1)
-    spread = expected.std / np.sqrt(400)
-    assert np.abs((found["mean"] - expected.mean) / spread).max() < 4.5
+    error = expected.std / np.sqrt(400)
+    assert np.abs((found["mean"] - expected.mean) / error).max() < 4.5
     np.testing.assert_allclose(found["std"], expected.std, rtol=0.25)
     if activation:
         np.testing.assert_allclose(found["entropy"], expected.entropy, atol=0.06)
@@ -158,8 +158,8 @@ def test_a_saved_model_draws_in_a_process_without_keras_dnn(seed, tmp_path):
         assert np.all(found["again"] != found["mean"])
         assert np.all(predict(x)["mean"] != found["mean"])
         expected = mc_predict(model, x, 4000, seed=1)
-        spread = expected.std / np.sqrt(60)
-        assert np.abs((found["mean"] - expected.mean) / spread).max() < 4.5
+        error = expected.std / np.sqrt(60)
+        assert np.abs((found["mean"] - expected.mean) / error).max() < 4.5
     else:
         expected = mc_predict(model, x, 60, seed=seed)
         for name in MEASURES:
@@ -186,7 +186,7 @@ def test_several_outputs_are_refused(tmp_path):
         export_monte_carlo(model, tmp_path / "mc.tflite")
 
 
-def test_masks_of_no_fixed_shape_are_refused(tmp_path):
+def test_masks_without_a_fixed_shape_are_refused(tmp_path):
     model = keras.Sequential(
         [keras.Input((None, 3)), layers.Dropout(0.5), layers.LSTM(2)]
     )

@@ -1,4 +1,4 @@
-"""`samples=0`: mean and covariance of dropout before a last linear layer."""
+"""`samples=0`: mean and covariance in closed form, where dropout feeds a last layer."""
 
 import keras
 import numpy as np
@@ -32,8 +32,8 @@ def test_it_is_the_limit_of_many_samples(make):
     exact = mc_predict(model, x, samples=0)
 
     drawn = mc_predict(model, x, count, seed=1, return_samples=True, verbose=0)
-    spread = exact.std / np.sqrt(count)
-    assert np.abs((drawn.mean - exact.mean) / spread).max() < 4.5
+    error = exact.std / np.sqrt(count)
+    assert np.abs((drawn.mean - exact.mean) / error).max() < 4.5
     np.testing.assert_allclose(drawn.std, exact.std, rtol=0.015)
     for i in range(4):
         scale = np.outer(exact.std[i], exact.std[i])

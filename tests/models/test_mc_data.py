@@ -1,4 +1,4 @@
-"""What mc_predict takes: arrays, data sets, texts, masks, other precisions."""
+"""The inputs of mc_predict: arrays, data sets, texts, masks, other precisions."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def slices(*tensors):
 
 
 X, Y = normal(10, 4), np.arange(10)
-FORMS = {
+INPUTS = {
     "float64": lambda: X.astype("float64"),
     "tensor": lambda: tf.constant(X),
     "dataset": lambda: tf.data.Dataset.from_tensor_slices(X).batch(4),
@@ -47,11 +47,11 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_inputs_come_in_any_form(form):
+@pytest.mark.parametrize("make", INPUTS.values(), ids=INPUTS)
+def test_inputs_may_have_any_type(make):
     model = classifier()
     expected = mc_predict(model, X, 6, batch_size=4, seed=1)
-    found = mc_predict(model, form(), 6, batch_size=4, seed=1)
+    found = mc_predict(model, make(), 6, batch_size=4, seed=1)
     for name in MEASURES:
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), rtol=1e-6, atol=1e-9
@@ -82,12 +82,12 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("form", PAIRS.values(), ids=PAIRS)
-def test_several_inputs_come_in_any_form(form):
+@pytest.mark.parametrize("make", PAIRS.values(), ids=PAIRS)
+def test_several_inputs_may_have_any_type(make):
     a, b, y = two_inputs()
     model = keras.Model([a, b], y)
     expected = mc_predict(model, [A, B], 6, batch_size=4, seed=1)
-    found = mc_predict(model, form(), 6, batch_size=4, seed=1)
+    found = mc_predict(model, make(), 6, batch_size=4, seed=1)
     np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-6)
     assert found.std.max() > 0
 
@@ -133,7 +133,7 @@ def text_model(rate, recurrent):
 WORDS = np.array([[3, 5, 0, 0, 0, 0], [4, 1, 2, 9, 7, 0], [7, 0, 0, 0, 0, 0]])
 
 
-def test_masks_are_tiled_with_the_rows():
+def test_masks_are_repeated_with_the_rows():
     """Without its mask a sample would go on over the padding."""
     model = text_model(NEVER, 0.0)
     samples = mc_predict(model, WORDS, 4, seed=1, return_samples=True).samples

@@ -1,4 +1,4 @@
-"""Which layers mc_predict samples from, and what a second call sees and repeats."""
+"""Which layers mc_predict samples from, and what changes between its calls."""
 
 import keras
 import numpy as np
@@ -78,7 +78,7 @@ def test_a_choice_holds_for_one_call_only():
     assert np.all(mc_predict(model, x, 60, layers=["e"]).std[0, :4] == 0)
 
 
-def test_a_dropout_of_ones_own_stays_off_when_not_chosen():
+def test_a_users_dropout_stays_off_when_not_chosen():
     x = keras.Input((1,))
     model = keras.Model(
         x, [layers.Dropout(0.5, name="chosen")(x), AlwaysOn(0.5, name="other")(x)]

@@ -37,7 +37,7 @@ def rows_merged():
 
 
 def shortcut():
-    """Two dropouts in a row of different widths, and a way around the second."""
+    """Two dropouts of different widths in a row, and a shortcut around the second."""
     keras.utils.set_random_seed(3)
     x = keras.Input((9,))
     a = layers.Dense(7, "relu")(layers.Dropout(0.2)(x))
@@ -103,8 +103,8 @@ def samples_of(model, x, masks, batch_size=32, samples=11):
 
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("name", MODELS)
-def test_samples_depend_on_no_division(name, masks, monkeypatch):
-    """Neither of the inputs into batches nor of the samples into chunks."""
+def test_samples_do_not_depend_on_the_division(name, masks, monkeypatch):
+    """Of the inputs into batches, or of the samples into chunks."""
     build, shape = MODELS[name]
     model, x = build(), normal(7, *shape)
 
@@ -115,7 +115,7 @@ def test_samples_depend_on_no_division(name, masks, monkeypatch):
     monkeypatch.setattr(sampler, "ROWS", 15)
     in_large_chunks = samples_of(model, x, masks)
 
-    # Few units have few masks, of which coherent samples may have the same.
+    # Few units have few different masks, so coherent samples may be equal.
     different = len(np.unique(expected.reshape(11, -1), axis=0))
     assert different == 11 or (masks == "coherent" and different > 3)
     for other in (in_batches, in_small_chunks, in_large_chunks):
@@ -153,8 +153,8 @@ def test_an_unknown_kind_of_masks_is_named():
 # How masks are distributed
 
 
-def ones_dropped(rate, masks, rows, units, samples, dtype="float32"):
-    """Which units are dropped, of shape samples × rows × units."""
+def dropped_ones(rate, masks, rows, units, samples, dtype="float32"):
+    """Samples of a dropout of ones, of shape samples × rows × units."""
     model = keras.Sequential(
         [keras.Input((units,), dtype=dtype), layers.Dropout(rate, dtype=dtype)]
     )
@@ -165,12 +165,12 @@ def ones_dropped(rate, masks, rows, units, samples, dtype="float32"):
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.83])
 def test_each_sample_drops_at_the_rate(rate, masks):
-    y = ones_dropped(rate, masks, rows=40, units=250, samples=30)
+    y = dropped_ones(rate, masks, rows=40, units=250, samples=30)
     if masks == "coherent":
-        y = ones_dropped(rate, masks, rows=1, units=10_000, samples=30)
+        y = dropped_ones(rate, masks, rows=1, units=10_000, samples=30)
     dropped = (y == 0).sum(axis=(1, 2))
     scores = (dropped - 10_000 * rate) / np.sqrt(10_000 * rate * (1 - rate))
-    # The sum of 30 squares of normal numbers lies between these but in 1 of 10⁵ cases.
+    # The sum of 30 squares of normal numbers is outside these in 1 of 10⁵ cases.
     assert np.sum(scores**2) < 76
     if masks != "stratified":
         assert np.sum(scores**2) > 7
@@ -179,21 +179,21 @@ def test_each_sample_drops_at_the_rate(rate, masks):
 @pytest.mark.parametrize("masks", MASKS)
 def test_units_of_a_sample_are_independent(masks):
     rows = 1 if masks == "coherent" else 2000
-    y = ones_dropped(0.3, masks, rows, units=6, samples=2000 if rows == 1 else 2)
+    y = dropped_ones(0.3, masks, rows, units=6, samples=2000 if rows == 1 else 2)
     dropped = (y[0] == 0) if rows > 1 else (y[:, 0] == 0)
     correlations = np.corrcoef(dropped.T)[np.triu_indices(6, 1)]
     assert np.abs(correlations).max() < 4.5 / np.sqrt(2000)
 
 
 @pytest.mark.parametrize("masks", ["independent", "stratified"])
-def test_rows_have_masks_of_their_own(masks):
-    y = ones_dropped(0.5, masks, rows=50, units=64, samples=3)
+def test_rows_have_their_own_masks(masks):
+    y = dropped_ones(0.5, masks, rows=50, units=64, samples=3)
     for sample in y:
         assert len(np.unique(sample, axis=0)) == 50
 
 
 def test_coherent_masks_are_those_of_all_rows():
-    y = ones_dropped(0.5, "coherent", rows=50, units=64, samples=20)
+    y = dropped_ones(0.5, "coherent", rows=50, units=64, samples=20)
     assert np.all(y == y[:, :1])
     assert len(np.unique(y[:, 0], axis=0)) == 20
 
@@ -228,18 +228,18 @@ def test_a_mask_of_a_given_number_of_rows(masks):
 @pytest.mark.parametrize("samples", [7, 20, 100])
 @pytest.mark.parametrize("rate", [0.1, 0.37, 0.5])
 def test_stratified_masks_drop_each_unit_as_often_as_they_should(samples, rate):
-    y = ones_dropped(rate, "stratified", rows=60, units=50, samples=samples)
+    y = dropped_ones(rate, "stratified", rows=60, units=50, samples=samples)
     times = (y == 0).sum(axis=0)
-    share = rate * samples
+    expected = rate * samples
     # Strata end at multiples of 2^-16 only, so that one sample may cross the rate.
-    whole = abs(share - round(share)) < 1e-9
-    assert times.min() >= np.floor(share) - whole
-    assert times.max() <= np.ceil(share) + whole
-    spread = np.sqrt(0.25 / times.size)
-    assert abs(times.mean() - share) < 4.5 * spread + 1e-3 * samples
+    crossing = abs(expected - round(expected)) < 1e-9
+    assert times.min() >= np.floor(expected) - crossing
+    assert times.max() <= np.ceil(expected) + crossing
+    error = np.sqrt(0.25 / times.size)
+    assert abs(times.mean() - expected) < 4.5 * error + 1e-3 * samples
 
 
-def test_stratified_normal_numbers_are_spread_evenly():
+def test_stratified_normal_numbers_are_even():
     model = sequential((40,), layers.GaussianDropout(0.5))
     y = samples_of(model, np.ones((30, 40)), "stratified", samples=50)
     # One in each of 50 parts: the mean of a unit hardly varies, its variance is 1.
@@ -251,14 +251,14 @@ def test_stratified_normal_numbers_are_spread_evenly():
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_means_are_right_in_every_dtype(dtype, masks):
-    y = ones_dropped(0.1, masks, 40, 250, 200, dtype)
+    y = dropped_ones(0.1, masks, 40, 250, 200, dtype)
     count = y.size if masks != "coherent" else 50_000
     assert abs((y == 0).mean() - 0.1) < 4.5 * np.sqrt(0.09 / count)
     kept = y[y > 0].mean()
     assert abs(kept - 1 / 0.9) < 2e-4
 
 
-# What stratified masks are for
+# The value of stratified masks
 
 
 def digits(rng, rows):
@@ -309,14 +309,14 @@ def trained_model(request):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("samples", [20, 50])
-def test_half_the_samples_do_if_they_are_stratified(trained_model, samples):
+def test_half_the_samples_are_enough_if_they_are_stratified(trained_model, samples):
     model, x, truth = trained_model
 
     def errors(masks, count):
         found = [mc_predict(model, x, count, masks=masks, seed=s) for s in range(1, 21)]
         mean = np.mean([(f.mean - truth.mean) ** 2 for f in found])
-        bias_free = np.mean([(f.entropy - truth.entropy) ** 2 for f in found])
-        return np.array([mean, bias_free])
+        entropy = np.mean([(f.entropy - truth.entropy) ** 2 for f in found])
+        return np.array([mean, entropy])
 
     ratio = errors("stratified", samples // 2) / errors("independent", samples)
     assert np.all(ratio < 1.1), ratio
@@ -330,17 +330,17 @@ def test_half_the_samples_do_if_they_are_stratified(trained_model, samples):
 @pytest.mark.parametrize("samples", [1, 2, 25, 100])
 def test_quantiles_are_those_of_numpy(samples, masks, monkeypatch):
     monkeypatch.setattr(sampler, "ROWS", 40)
-    shares = [0.0, 0.05, 0.5, 0.731, 1.0]
+    levels = [0.0, 0.05, 0.5, 0.731, 1.0]
     found = mc_predict(
         mlp(),
         normal(5, 9),
         samples,
         masks=masks,
         seed=1,
-        quantiles=shares,
+        quantiles=levels,
         return_samples=True,
     )
-    expected = np.quantile(found.samples.astype("float64"), shares, axis=0)
+    expected = np.quantile(found.samples.astype("float64"), levels, axis=0)
     assert found.quantiles.shape == (5, 5, 3)
     np.testing.assert_allclose(found.quantiles, expected, rtol=1e-12, atol=1e-15)
 
@@ -387,7 +387,7 @@ print((after - before) / 1024)
 
 @pytest.mark.slow
 def test_memory_is_bounded():
-    """What 800 images need, 20,000 do: the rows at once are the same."""
+    """20,000 images would need no more than 800: the rows at once are the same."""
     run = subprocess.run(
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The model that mc_predict must leave as it was."""
+"""mc_predict leaves the model as it was."""
 
 import pickle
 
@@ -35,7 +35,7 @@ def test_no_layer_with_dropout_is_changed(build, shape):
 
 
 def everything():
-    """A network in which training mode would change much."""
+    """A network in which training mode would change many things."""
     return keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -75,7 +75,7 @@ def test_nothing_in_the_model_changes():
 
 
 @pytest.mark.slow
-def test_training_and_prediction_go_on_as_without():
+def test_later_training_and_prediction_are_the_same():
     seen = []
     for sampled in (False, True):
         keras.utils.set_random_seed(1)
@@ -112,7 +112,7 @@ def test_predict_and_mc_predict_do_not_disturb_each_other():
 
 
 def test_all_but_dropout_stays_in_inference_mode():
-    """A sample is 0 or twice what the rest of the model says without dropout."""
+    """A sample is 0 or twice the output of the rest of the model without dropout."""
     x = keras.Input((4, 4, 3))
     rest = layers.RandomFlip()(x)
     rest = layers.SpectralNormalization(layers.Conv2D(4, 3))(rest)
@@ -130,7 +130,7 @@ def test_all_but_dropout_stays_in_inference_mode():
     np.testing.assert_allclose(samples[kept], expected[kept], rtol=1e-5, atol=1e-6)
 
 
-def test_all_but_dropout_stays_in_inference_mode_behind_it():
+def test_all_but_dropout_stays_in_inference_mode_after_it():
     x = keras.Input((4, 4, 3))
     y = layers.Dropout(NEVER)(x)
     y = layers.RandomFlip()(y)
@@ -163,27 +163,27 @@ def test_an_exception_inside_leaves_the_model_as_it_was(called_before):
     assert mc_predict(model, normal(2, 8, 8, 3), 2).mean.shape == (2, 3)
 
 
-class FailsWhenTold(layers.Layer):
+class FailsOnNaN(layers.Layer):
     """Fails while the graph runs, not while it is traced."""
 
     def call(self, x):
-        with tf.control_dependencies([tf.debugging.assert_all_finite(x, "told to")]):
+        with tf.control_dependencies([tf.debugging.assert_all_finite(x, "not finite")]):
             return tf.identity(x)
 
 
 def test_an_exception_while_sampling_leaves_the_model_as_it_was():
     model = of(layers.Dropout(0.5), 4)
-    model.add(FailsWhenTold())
+    model.add(FailsOnNaN())
     mc_predict(model, normal(2, 4), 2)
     before = state_of(model)
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="told to"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not finite"):
         mc_predict(model, np.full((2, 4), np.nan), 2)
 
     assert_as_it_was(model, before)
 
 
-def test_a_stateful_layer_behind_the_dropout_is_an_error():
+def test_a_stateful_layer_after_the_dropout_is_an_error():
     x = keras.Input(batch_shape=(2, 3, 4))
     recurrent = layers.LSTM(5, stateful=True, name="memory")
     model = keras.Model(x, recurrent(layers.Dropout(0.5)(x)))
@@ -191,7 +191,7 @@ def test_a_stateful_layer_behind_the_dropout_is_an_error():
         mc_predict(model, normal(2, 3, 4), 3)
 
 
-def test_state_of_a_stateful_layer_is_not_moved():
+def test_the_state_of_a_stateful_layer_does_not_change():
     x = keras.Input(batch_shape=(2, 3, 4))
     recurrent = layers.LSTM(5, stateful=True)
     model = keras.Model(x, layers.Dropout(0.5)(recurrent(x)))

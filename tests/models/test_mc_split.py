@@ -157,12 +157,12 @@ def test_samples_of_a_split_model_are_those_of_keras_in_training_mode(graph):
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False  # Keras then runs it in inference mode
     x = [1 + normal(1, *shape, seed=i) for i, shape in enumerate(shapes)]
-    tiled = [np.repeat(a, count, 0) for a in x]
-    x, tiled = (x[0], tiled[0]) if len(x) == 1 else (x, tiled)
+    repeated = [np.repeat(a, count, 0) for a in x]
+    x, repeated = (x[0], repeated[0]) if len(x) == 1 else (x, repeated)
 
     found = mc_predict(model, x, count, seed=1, return_samples=True).samples
 
-    expected = keras.tree.flatten(model(tiled, training=True))
+    expected = keras.tree.flatten(model(repeated, training=True))
     for samples, y in zip(keras.tree.flatten(found), expected, strict=True):
         samples, y = (np.array(a).reshape(count, -1) for a in (samples, y))  # noqa: PLW2901
         weights = normal(y.shape[1], seed=9)
@@ -198,11 +198,11 @@ def test_what_comes_before_the_dropout_runs_once():
             keras.Input((4,)),
             Counted(name="before"),
             layers.Dropout(0.5),
-            Counted(name="behind"),
+            Counted(name="after"),
         ]
     )
     found = rows_seen(model, normal(10, 4), 7, batch_size=4)
-    assert found == {"before": 10, "behind": 70}
+    assert found == {"before": 10, "after": 70}
 
 
 def test_each_branch_without_dropout_runs_once():
@@ -243,7 +243,7 @@ def test_a_shared_layer_runs_once_where_it_comes_first():
 
 
 def test_chunks_are_bounded():
-    """The rows at once, whatever the number of samples."""
+    """Rows are limited, whatever the number of samples."""
 
     class Largest(Counted):
         def call(self, x):

@@ -92,7 +92,7 @@ def test_numbers_have_no_class_measures(outputs, activation):
     assert_measures(prediction, classes=False)
 
 
-def test_what_an_output_holds_is_judged_again_after_training():
+def test_the_kind_of_an_output_is_found_again_after_training():
     model = classifier(outputs=2, activation="linear")
     kernel, bias = model.layers[-1].weights
     kernel.assign(ops.zeros_like(kernel))
@@ -243,7 +243,7 @@ def test_inputs_without_rows_are_an_error(x):
 
 
 @pytest.mark.parametrize("model", [None, print])
-def test_what_is_no_model_is_shown(model):
+def test_anything_but_a_model_is_shown(model):
     with pytest.raises(ValueError, match=f"no layer with dropout.*model={model!r}"):
         mc_predict(model, normal(2, 4))
 

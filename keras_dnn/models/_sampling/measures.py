@@ -65,7 +65,7 @@ class Output(NamedTuple):
         return cls(kind_of(y.shape, sigmoid), fraction, tuple(y.shape[1:]), y.dtype)
 
     def by_sample(self, y: Tensor, rows: Tensor, size: Tensor) -> Tensor:
-        """`y`, with an axis for `size` samples behind that for its rows."""
+        """`y` with an axis for its `size` samples, after that for its rows."""
         parts, *rest = self.rows.as_integer_ratio()
         if rest != [1]:
             return y[:, tf.newaxis]

@@ -260,7 +260,7 @@ class Stream(keras.random.SeedGenerator):
 
 
 def _is_shared(shape: Sequence[Any]) -> bool:
-    """Whether all inputs share a mask, which a user's `noise_shape` may demand."""
+    """Whether a mask is the same for all inputs, as a user's `noise_shape` may say."""
     return isinstance(shape[0], int) and shape[0] == 1
 
 

@@ -67,8 +67,8 @@ class Split:
 def split(model: keras.Model, random: Layers) -> Split:
     """Splits a model where randomness enters it.
 
-    A model in which a tensor of the cut set would not have a row for each input is
-    random as a whole.
+    All of the model is taken as random if a tensor of the cut set would not have a row
+    for each input.
 
     Args:
         model: any model.
