@@ -138,35 +138,38 @@ SERVE = """
 import sys
 import numpy as np, tensorflow as tf
 
-loaded = tf.saved_model.load(sys.argv[1])
-assert "keras_dnn" not in sys.modules
-serve = loaded.serve
 x = np.load(sys.argv[2])
-found = {name: value.numpy() for name, value in serve(x).items()}
-again = serve(x)["mean"].numpy()
-np.savez(sys.argv[3], again=again, **found)
+found = {}
+for seed in ("seven", "none"):
+    loaded = tf.saved_model.load(sys.argv[1] + "/" + seed)
+    once, again = loaded.serve(x), loaded.serve(x)
+    found |= {f"{seed}/{name}": value.numpy() for name, value in once.items()}
+    found[f"{seed}/again"] = again["mean"].numpy()
+assert "keras_dnn" not in sys.modules
+np.savez(sys.argv[3], **found)
 """
 
 
-@pytest.mark.parametrize("seed", [7, None])
-def test_a_saved_model_draws_in_a_process_without_keras_dnn(seed, tmp_path):
-    model, x = classifier(), normal(5, 8, 8, 1)
-    predict = export_monte_carlo(model, tmp_path / "mc", 60, seed=seed)
+def test_saved_models_draw_in_a_process_without_keras_dnn(tmp_path):
+    model, x, folder = classifier(), normal(5, 8, 8, 1), tmp_path / "mc"
+    export_monte_carlo(model, folder / "seven", 60, seed=7)
+    predict = export_monte_carlo(model, folder / "none", 60)
 
-    found = in_new_process(SERVE, tmp_path / "mc", x)
-    if seed is None:
-        assert np.all(found["again"] != found["mean"])
-        assert np.all(predict(x)["mean"] != found["mean"])
-        expected = mc_predict(model, x, 4000, seed=1)
-        error = expected.std / np.sqrt(60)
-        assert np.abs((found["mean"] - expected.mean) / error).max() < 4.5
-    else:
-        expected = mc_predict(model, x, 60, seed=seed)
-        for name in MEASURES:
-            np.testing.assert_allclose(
-                found[name], getattr(expected, name), rtol=1e-4, atol=1e-6
-            )
-        np.testing.assert_array_equal(found["again"], found["mean"])
+    found = in_new_process(SERVE, folder, x)
+
+    # With a seed: the samples of mc_predict, each time.
+    expected = mc_predict(model, x, 60, seed=7)
+    for name in MEASURES:
+        np.testing.assert_allclose(
+            found[f"seven/{name}"], getattr(expected, name), rtol=1e-4, atol=1e-6
+        )
+    np.testing.assert_array_equal(found["seven/again"], found["seven/mean"])
+    # Without one: other samples each time, of the same distribution.
+    assert np.all(found["none/again"] != found["none/mean"])
+    assert np.all(predict(x)["mean"] != found["none/mean"])
+    expected = mc_predict(model, x, 4000, seed=1)
+    error = expected.std / np.sqrt(60)
+    assert np.abs((found["none/mean"] - expected.mean) / error).max() < 4.5
 
 
 def test_the_model_is_left_as_it_was(tmp_path):

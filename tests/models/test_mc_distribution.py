@@ -10,10 +10,12 @@ from keras_dnn.models import mc_predict
 from tests.models.mc_cases import (
     INSIDE,
     QUICK,
+    assert_as_it_was,
     inside,
     normal,
     only_dropout,
     same_distribution,
+    state_of,
 )
 
 
@@ -71,11 +73,15 @@ def test_layers_of_a_sample_are_independent():
 
 
 def assert_samples_are_those_of_keras(build, shape):
+    """They are, and drawing them changes nothing in the model."""
     count = 1000
     model, x = build(), 1 + normal(1, *shape)
     model(x)
+    before = state_of(model)
 
     drawn = mc_predict(model, x, count, seed=1, return_samples=True).samples
+
+    assert_as_it_was(model, before)
     expected = model(np.repeat(x, count, 0), training=True)
 
     drawn, expected = (np.array(a).reshape(count, -1) for a in (drawn, expected))

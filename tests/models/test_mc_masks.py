@@ -1,5 +1,6 @@
 """Which masks `mc_predict` draws: what they depend on and how they are distributed."""
 
+import functools
 import subprocess
 import sys
 
@@ -45,6 +46,7 @@ def shortcut():
     return keras.Model(x, layers.Dense(3, "softmax")(layers.Add()([a, b])))
 
 
+@functools.cache
 def mlp():
     return sequential(
         (9,),
