@@ -92,13 +92,19 @@ class _Rebuilding:
                 f"of a subclassed model is not known. Received: model={model}"
             )
         if isinstance(model, keras.Sequential):
-            start = self._input(graph.inputs[0])
-            layers = [x for node in graph.nodes for x in self._in_place(model, node)]
-            copy = class_of(model)([start, *layers], name=model.name)
+            copy = self._sequential(model, graph)
         else:
             copy = self._functional(model, graph)
         copy.trainable = model.trainable
         return copy
+
+    def _sequential(self, model: keras.Sequential, graph: Graph) -> keras.Model:
+        own = {id(layer) for layer in model.layers}
+        # The other nodes compute masks: Keras adds them again.
+        nodes = [node for node in graph.nodes if id(node.operation) in own]
+        layers = [x for node in nodes for x in self._in_place(model, node)]
+        start = self._input(graph.inputs[0])
+        return class_of(model)([start, *layers], name=model.name)
 
     def _functional(self, model: keras.Model, graph: Graph) -> keras.Model:
         tensors = {id(x): self._input(x).output for x in graph.inputs}

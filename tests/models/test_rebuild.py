@@ -258,6 +258,30 @@ def test_masks_pass_through():
     )
 
 
+def test_a_sequential_with_masks_is_copied_and_changed():
+    """Its graph holds operations that compute the masks, which are not its layers."""
+    model = scrambled(
+        keras.Sequential(
+            [
+                keras.Input((5,), dtype="int32"),
+                layers.Embedding(9, 3, mask_zero=True),
+                layers.LSTM(4, return_sequences=True),
+                layers.Dropout(0.5),
+                layers.GlobalAveragePooling1D(),
+            ]
+        )
+    )
+    words = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 7]])
+    for copy in (
+        rebuild(model),
+        rebuild(model, lambda x: None if isinstance(x, layers.Dropout) else x),
+    ):
+        assert type(copy) is keras.Sequential
+        np.testing.assert_array_equal(copy(words), model(words))
+    outer = functional(model, (5,), dtype="int32")
+    np.testing.assert_array_equal(rebuild(outer)(words), outer(words))
+
+
 def test_a_lambda_layer_is_copied():
     double = layers.Lambda(lambda x: 2 * x, output_shape=(4,))
     copy = rebuild(functional(double, (4,)))
