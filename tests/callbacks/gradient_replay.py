@@ -1,4 +1,4 @@
-"""A second implementation of what `GradientNorms` tells, and what it is tried on."""
+"""A second implementation of what `GradientNorms` records, and models to try it on."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dnn.callbacks import GradientNorms
 from keras_dnn.optimizers import Nesterov
+from tests.callbacks.harness import dtype_policy, fit, regression
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def replay(model, optimizer, batches, **options):
     return Truth(*map(np.array, zip(*rows, strict=True)))
 
 
-def assert_tells(probe, truth, rtol=1e-9, ratio_rtol=None):
+def assert_recorded(probe, truth, rtol=1e-9, ratio_rtol=None):
     ratio_rtol = ratio_rtol or rtol
     for field, expected in truth._asdict().items():
         found = getattr(probe, field)
@@ -153,9 +153,7 @@ def assert_tells(probe, truth, rtol=1e-9, ratio_rtol=None):
 
 
 def data(samples=SAMPLES, inputs=6, outputs=3, dtype="float64"):
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(samples, inputs)).astype(dtype)
-    return x, (2 * rng.normal(size=(samples, outputs))).astype(dtype)
+    return regression(samples, (inputs,), outputs, scale=2.0, dtype=dtype)
 
 
 def batches(x, y, size=BATCH):
@@ -193,15 +191,12 @@ class Subclassed(keras.Model):
 
 def mixed_float16():
     """A model that `compile` gives a loss scale."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    model = network("mixed_float16")
-    keras.config.set_dtype_policy(before)
-    return model
+    with dtype_policy("mixed_float16"):
+        return network("mixed_float16")
 
 
-def fit(model, optimizer, x, y, probe, *, batch_size=BATCH, **options):
-    """Fits with a probe, or a list of callbacks; returns the history."""
+def train(model, optimizer, x, y, callbacks, *, batch_size=BATCH, **options):
+    """Compiles and fits; of the options, `fit` gets those that are its own."""
     fit_options = {
         key: options.pop(key)
         for key in ("epochs", "validation_data", "steps_per_epoch")
@@ -209,18 +204,16 @@ def fit(model, optimizer, x, y, probe, *, batch_size=BATCH, **options):
     }
     options.setdefault("loss", "mse")
     model.compile(optimizer, **options)
-    return refit(model, x, y, probe, batch_size=batch_size, **fit_options)
+    return fit_again(model, x, y, callbacks, batch_size=batch_size, **fit_options)
 
 
-def refit(model, x, y, probe=(), *, batch_size=BATCH, **options):
-    callbacks = [probe] if isinstance(probe, GradientNorms) else probe
-    return model.fit(
-        x,
-        y,
+def fit_again(model, x, y, callbacks=(), *, batch_size=BATCH, **options):
+    """Fits a compiled model; `y` is `None` where `x` gives batches."""
+    return fit(
+        model,
+        x if y is None else (x, y),
+        callbacks,
         batch_size=batch_size,
-        shuffle=False,
-        verbose=0,
-        callbacks=callbacks,
         **options,
     )
 
@@ -237,6 +230,12 @@ def nesterov(**options):
     return Nesterov(0.1, 0.9, **options)
 
 
+def several(kernels, biases):
+    """One optimizer for the kernels and another for the biases."""
+    each = keras.optimizers.OptimizerMap(biases, {".*kernel": kernels})
+    return keras.optimizers.MultiOptimizer(each)
+
+
 OPTIMIZERS = [sgd, adam, nesterov]
 CLIPS = {
     "clipnorm": {"clipnorm": 0.8},
@@ -250,29 +249,3 @@ OPTIONS = {
     "use_ema": {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3},
 }
 MODES = ["default", "jit", "blocks", "eager", "scaled", "float16", "accumulate"]
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
-def traces_of_ours(*things):
-    """Attributes whose names or values come from keras_dnn's callbacks."""
-    found = []
-    for thing in things:
-        for name, value in vars(thing).items():
-            module = getattr(value, "__module__", None) or type(value).__module__
-            if "keras_dnn.callbacks" in str(module):
-                found.append(name)
-        found += [
-            name
-            for name in ("apply", "_clip_gradients", "make_train_function", "fit")
-            if name in vars(thing)
-        ]
-    return found
-
-
-def parts(model):
-    """The model and its optimizers, also the one inside another."""
-    inner = getattr(model.optimizer, "inner_optimizer", None)
-    return [part for part in (model, model.optimizer, inner) if part is not None]

@@ -55,7 +55,7 @@ def fit(model, data, callbacks=(), *, epochs=1, batch_size=4, **options):
     Args:
         model: a compiled model.
         data: a tuple of arrays `(x, y)` or `(x, y, sample_weight)`, or batches.
-        callbacks: one or several.
+        callbacks: one, several, or a ready `CallbackList`.
         epochs: as in `fit`.
         batch_size: as in `fit`, for arrays.
         **options: other arguments of `fit`.
@@ -63,8 +63,9 @@ def fit(model, data, callbacks=(), *, epochs=1, batch_size=4, **options):
     Returns:
         The `History`.
     """
-    if isinstance(callbacks, keras.callbacks.Callback):
-        callbacks = [callbacks]
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        one = isinstance(callbacks, keras.callbacks.Callback)
+        callbacks = [callbacks] if one else list(callbacks)
     arrays = isinstance(data, tuple)
     x, y, sample_weight = (
         keras.utils.unpack_x_y_sample_weight(data) if arrays else (data, None, None)
@@ -77,7 +78,7 @@ def fit(model, data, callbacks=(), *, epochs=1, batch_size=4, **options):
         epochs=epochs,
         shuffle=False,
         verbose=0,
-        callbacks=list(callbacks),
+        callbacks=callbacks,
         **options,
     )
 
@@ -245,9 +246,10 @@ class FailOnNegative(keras.layers.Layer):
 
 
 def parts(model) -> list[Any]:
-    """The model and its optimizers, also the one inside another."""
-    inner = getattr(model.optimizer, "inner_optimizer", None)
-    return [part for part in (model, model.optimizer, inner) if part is not None]
+    """The model and its optimizers, also those inside another."""
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizers = [model.optimizer, inner, *getattr(inner, "optimizers", [])]
+    return list({id(part): part for part in (model, *optimizers)}.values())
 
 
 def leftovers(model) -> list[str]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_dnn.callbacks import ActivationStatistics, GradientNorms, MaxNorm
 from keras_dnn.layers import MCDropout
-from tests.callbacks.gradient_replay import parts, traces_of_ours
+from tests.callbacks.harness import leftovers
 
 layers = keras.layers
 SELU = 1.0507009873554805, 1.6732632423543772
@@ -422,7 +422,7 @@ def test_training_is_the_same_to_the_last_bit(options):
     for one, two in zip(state, other, strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(after, later)
-    assert traces_of_ours(*parts(model)) == []
+    assert leftovers(model) == []
     assert not any("call" in vars(layer) for layer in model.layers)
 
 

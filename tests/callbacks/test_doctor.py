@@ -85,14 +85,23 @@ def test_units_are_measured_once_batch_norms_have_settled(momentum, known):
 # Where it started ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("steps", [1, 3])
-def test_the_first_bad_step_is_reported(steps, jit):
+@pytest.mark.parametrize(
+    ("steps", "jit", "nonfinite"),
+    [
+        (1, False, "propagate"),
+        (1, True, "propagate"),
+        (3, False, "propagate"),
+        (3, True, "propagate"),
+        (1, False, "skip"),
+        (3, True, "skip"),
+    ],
+)
+def test_the_first_bad_step_is_reported(steps, jit, nonfinite):
     x, y = networks.digits(rows=192)
     x[100] = np.nan  # in the seventh batch of 16
     model = networks.network(depth=2)
     model.compile(
-        Nesterov(0.01),
+        Nesterov(0.01, nonfinite=nonfinite),
         "sparse_categorical_crossentropy",
         jit_compile=jit,
         steps_per_execution=steps,

@@ -10,15 +10,15 @@ from keras_dnn.callbacks import GradientNorms, MaxNorm
 from keras_dnn.callbacks._probe.norms import LARGE, Difference, norms
 from keras_dnn.callbacks.max_norm import _Bound
 from tests.callbacks.gradient_replay import (
-    assert_tells,
+    assert_recorded,
     batches,
     data,
     dense,
-    fit,
+    fit_again,
     nesterov,
-    refit,
     replay,
     sgd,
+    train,
 )
 
 
@@ -66,10 +66,10 @@ def test_a_large_variable_is_measured_like_any_other(make):
     x, y = data(inputs=150, dtype="float32")
     probe = GradientNorms()
     watched, alone = wide(), wide()
-    fit(watched, make(clipnorm=0.8), x, y, probe)
+    train(watched, make(clipnorm=0.8), x, y, probe)
     truth = replay(wide(), make(), batches(x, y), clips={"clipnorm": 0.8})
-    assert_tells(probe, truth, rtol=1e-5, ratio_rtol=1e-4)
-    fit(alone, make(clipnorm=0.8), x, y, [])
+    assert_recorded(probe, truth, rtol=1e-5, ratio_rtol=1e-4)
+    train(alone, make(clipnorm=0.8), x, y, [])
     for seen, unseen in zip(watched.weights, alone.weights, strict=True):
         np.testing.assert_array_equal(seen, unseen)
 
@@ -113,7 +113,7 @@ def test_a_large_kernel_is_bounded_after_the_update(make):
     for model in (bounded, free):
         model.layers[0].kernel.assign(start / np.linalg.norm(start, axis=0))
     radius = 1.00001
-    fit(free, make(), x, y, [])
+    train(free, make(), x, y, [])
     probe, seen = MaxNorm(radius, layers=[bounded.layers[0]]), []
     # At the end of `fit` all is brought back once more.
     look = keras.callbacks.LambdaCallback(
@@ -121,7 +121,7 @@ def test_a_large_kernel_is_bounded_after_the_update(make):
             bounded.layers[0].kernel.numpy()
         )
     )
-    fit(bounded, make(), x, y, [probe, look])
+    train(bounded, make(), x, y, [probe, look])
     found, update = seen[0], free.layers[0].kernel.numpy()
     lengths = np.linalg.norm(update.astype("float64"), axis=0)
     inside = lengths < radius * (1 - 1e-6)
@@ -132,5 +132,5 @@ def test_a_large_kernel_is_bounded_after_the_update(make):
     np.testing.assert_array_equal(
         bounded.layers[1].kernel.numpy(), free.layers[1].kernel.numpy()
     )
-    refit(bounded, x, y)
+    fit_again(bounded, x, y)
     assert np.linalg.norm(bounded.layers[0].kernel.numpy(), axis=0).max() > radius

@@ -96,7 +96,7 @@ class FirstNonfiniteStep(Probe):
             bad = tf.reduce_any(flags) | ~tf.math.is_finite(snapshot.loss)
 
             def record() -> Tensor:
-                snapshot.step.assign(tf.cast(self.model.optimizer.iterations, tf.int64))
+                snapshot.step.assign(tf.cast(step.number, tf.int64))
                 snapshot.gradients.assign(
                     tf.tensor_scatter_nd_update(
                         tf.zeros((len(self._variables),), tf.bool),

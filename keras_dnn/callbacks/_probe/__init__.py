@@ -1,1 +1,1 @@
-"""What probes are made of: the tap on the optimizer, and what a step writes to."""
+"""The parts of a probe: the tap on the optimizer, the traced step, and its rows."""
