@@ -54,7 +54,7 @@ def calls_of(optimizer: Any) -> Tensor:
     return tf.convert_to_tensor(optimizer._iterations)
 
 
-def held_learning_rate(optimizer: Any) -> Any:
+def learning_rate_source(optimizer: Any) -> Any:
     """The variable, schedule or callable that the learning rate comes from.
 
     `optimizer.learning_rate` is the value of a schedule, never the schedule.
@@ -62,13 +62,13 @@ def held_learning_rate(optimizer: Any) -> Any:
     return getattr(optimizer, LEARNING_RATE)
 
 
-def hold_learning_rate(optimizer: Any, source: Any) -> None:
-    """Has the learning rate come from another schedule, also in place of a variable."""
+def set_learning_rate_source(optimizer: Any, source: Any) -> None:
+    """Makes another schedule the source of the learning rate."""
     setattr(optimizer, LEARNING_RATE, source)
 
 
 def override_learning_rate(optimizer: Any, value: Callable[[], Tensor] | None) -> None:
-    """Has Keras's own optimizer read its learning rate elsewhere; `None` ends that.
+    """Makes Keras's own optimizer read its rate elsewhere; `None` ends that.
 
     The optimizer keeps the variable or schedule it has, so its saved state stays as it
     is. A graph that is traced already does not notice.

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.optimizers import held_learning_rate, hold_learning_rate
+from keras_dnn._keras.optimizers import learning_rate_source, set_learning_rate_source
 from keras_dnn.optimizers.schedules import Scaled
 
 LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
@@ -35,7 +35,7 @@ class ReducibleRate:
         self.wrapped = scheduled and not _is_adjustable(source)
         if self.wrapped:
             factor = keras.Variable(1.0, trainable=False, dtype="float32")
-            hold_learning_rate(optimizer, Scaled(source, factor))
+            set_learning_rate_source(optimizer, Scaled(source, factor))
 
     @property
     def value(self) -> float:
@@ -77,11 +77,11 @@ class ReducibleRate:
     def unwrap(self) -> None:
         """Removes a factor that was never needed."""
         if self.wrapped and self.factor == 1.0:
-            hold_learning_rate(self.optimizer, self._source.schedule)
+            set_learning_rate_source(self.optimizer, self._source.schedule)
 
     @property
     def _source(self) -> Any:
-        return held_learning_rate(self.optimizer)
+        return learning_rate_source(self.optimizer)
 
     @property
     def _scheduled(self) -> bool:

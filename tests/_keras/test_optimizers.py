@@ -6,11 +6,11 @@ import pytest
 from keras_dnn._keras.optimizers import (
     KerasOptimizer,
     calls_of,
-    held_learning_rate,
-    hold_learning_rate,
     innermost,
+    learning_rate_source,
     override_learning_rate,
     parts_of,
+    set_learning_rate_source,
     variables_of,
 )
 from tests._keras.optimizer_canaries import OPTIMIZER_CANARIES, built, ones
@@ -69,8 +69,8 @@ def test_variables_are_those_that_the_optimizer_was_built_on():
 def test_source_of_a_learning_rate_is_replaced():
     optimizer, _ = built()
     schedule = keras.optimizers.schedules.CosineDecay(0.25, 9)
-    hold_learning_rate(optimizer, schedule)
-    assert held_learning_rate(optimizer) is schedule
+    set_learning_rate_source(optimizer, schedule)
+    assert learning_rate_source(optimizer) is schedule
 
 
 def test_override_of_a_learning_rate_ends():

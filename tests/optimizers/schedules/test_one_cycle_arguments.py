@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dnn._keras.optimizers import held_learning_rate
+from keras_dnn._keras.optimizers import learning_rate_source
 from keras_dnn.optimizers.schedules import OneCycle
 
 # Saving
@@ -67,7 +67,7 @@ def test_survives_a_keras_file(tmp_path):
     model.compile(keras.optimizers.SGD(schedule), loss="mse")
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert held_learning_rate(loaded.optimizer).get_config() == EVERY_OPTION
+    assert learning_rate_source(loaded.optimizer).get_config() == EVERY_OPTION
 
 
 # Bad arguments
