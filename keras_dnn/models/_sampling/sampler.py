@@ -45,8 +45,8 @@ class Plan(NamedTuple):
         outputs: what the model's outputs look like.
         divisible: whether each input has rows of its own, so that any number of inputs
             and samples can be run at once. If not, each sample is one of a whole batch.
-        inputs: how many inputs are run at once.
-        samples: how many samples of each of them are.
+        inputs: the number of inputs that are run at once.
+        samples: the number of samples of each that are run at once.
     """
 
     outputs: Sequence[Output]
@@ -61,13 +61,13 @@ class Plan(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What the compiled function takes: inputs to sample, as the cut set has them.
+    """The arguments of the compiled function: inputs, and what to draw for them.
 
     Attributes:
         cut_set: the values of the cut set for these inputs.
-        rows: how many inputs they are.
+        rows: the number of these inputs.
         first_row: position of the first of them among all inputs.
-        samples: how many samples to draw.
+        samples: the number of samples to draw.
         at_once: how many of them to draw at once.
         seed: of all random numbers.
     """
@@ -100,7 +100,7 @@ class Sampler:
             x: a batch of inputs.
             first_row: position of the first of them among all inputs.
             task: what to do.
-            seed: of the task's random numbers.
+            seed: of all random numbers.
         """
         rows = rows_of(x)
         cut_set = self.cut_set(x)
@@ -121,7 +121,7 @@ class Sampler:
         return found
 
     def cut_set(self, x: Any) -> list[Tensor]:
-        """What is the same in every sample of these inputs."""
+        """The values of the cut set, which are the same in every sample."""
         signature = keras.tree.map_structure(spec, x)
         key = str(signature)
         if key not in self._before:
