@@ -37,7 +37,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/.installed-plot ## Train a network on Fashion-MNIST; pictures go to runs/demo
+demo: $(VENV)/.installed-plot ## Train a network on Fashion-MNIST; plots go to runs/demo
 	@$(RUN) examples/train_fashion_mnist.py \
 		2> >(grep --line-buffered -vE '$(TENSORFLOW_NOISE)' >&2)
 

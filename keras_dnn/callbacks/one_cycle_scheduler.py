@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from keras_dnn import _arguments
 from keras_dnn._keras.optimizers import calls_of, innermost
@@ -13,6 +13,18 @@ from keras_dnn.callbacks.probe import Probe
 from keras_dnn.optimizers import Optimizer
 from keras_dnn.optimizers._override import is_used, override, put_back, updates_of
 from keras_dnn.optimizers.schedules import OneCycle, Schedule
+from keras_dnn.optimizers.schedules._cycle import Anneal
+
+
+class CycleOptions(TypedDict, total=False):
+    """The arguments that are passed on to `OneCycle`, whose defaults hold."""
+
+    initial_divisor: float
+    final_divisor: float
+    warmup_fraction: float
+    final_fraction: float
+    anneal: Anneal
+    name: str
 
 
 class OneCycleScheduler(Probe, Resumable):
@@ -68,11 +80,12 @@ class OneCycleScheduler(Probe, Resumable):
         momentum: tuple[float, float] | None = (0.95, 0.85),
         *,
         total_steps: int | None = None,
-        **options: Any,
+        **options: Unpack[CycleOptions],
     ) -> None:
         super().__init__()
         self._total_steps = total_steps
-        self._options = {"max_learning_rate": max_learning_rate, **options}
+        self._max_learning_rate = max_learning_rate
+        self._options = options
         # Reports a bad argument now rather than in `fit`.
         trial = self._cycle(1 if total_steps is None else total_steps)
         if momentum is not None:
@@ -126,7 +139,7 @@ class OneCycleScheduler(Probe, Resumable):
             _warn_that_only_the_rate_changes(optimizer, name)
 
     def _cycle(self, total_steps: int) -> OneCycle:
-        return OneCycle(total_steps=total_steps, **self._options)
+        return OneCycle(self._max_learning_rate, total_steps, **self._options)
 
     def _length(self, epoch: int) -> int:
         """How many updates there are to come in this `fit`."""
