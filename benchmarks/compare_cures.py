@@ -261,16 +261,16 @@ def compare(quick, only):
     training, validation = data(1_000 if quick else IMAGES)
     trained, findings = {}, {}
     for slug in only or CASES:
-        disease, examiner, sick, cured, images, epochs = CASES[slug]
+        problem, examiner, sick, cured, images, epochs = CASES[slug]
         some = training[0][:images], training[1][:images]
         ill = train(sick, epochs, some, validation)
         well = train(cured, epochs, some, validation)
         report = ill[0] if examiner == "preflight" else ill[1]
-        (finding, *_) = report.named(disease) or [None]
+        (finding, *_) = report.named(problem) or [None]
         first = report.findings[0].name if report.findings else None
         left = [f.name for r in well[:2] for f in r.findings if f.severity != "note"]
         trained[slug] = {
-            "disease": disease,
+            "problem": problem,
             "found_by": examiner,
             "first_finding": first,
             "left_after_the_cure": left,

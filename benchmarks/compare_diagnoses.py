@@ -171,7 +171,7 @@ def without_skip_connections(depth=50):
 
 def cases():
     """The examiner, the kind of network, its problem, its strength, and how to ask."""
-    for kind, name, word, make, data in sick_networks.diseases():
+    for kind, name, word, make, data in sick_networks.problems():
         yield (
             "preflight",
             kind,
@@ -197,7 +197,7 @@ def cases():
         mlp,
         2,
     )
-    for kind, name, word, make, *how in [*doctor_cases.diseases(), (*deep, None)]:
+    for kind, name, word, make, *how in [*doctor_cases.problems(), (*deep, None)]:
         yield (
             "Doctor",
             kind,
@@ -222,17 +222,17 @@ def cases():
 def examined(wanted, seeds):
     for seed in seeds:
         networks.SEED = seed
-        for examiner, kind, disease, word, ask in cases():
-            if not wanted(seed, examiner, kind, disease):
+        for examiner, kind, problem, word, ask in cases():
+            if not wanted(seed, examiner, kind, problem):
                 continue
             started = time.perf_counter()
             answer = summarised(ask())
             seconds = time.perf_counter() - started
-            right = answer["first"] == disease if disease else not answer["worse"]
+            right = answer["first"] == problem if problem else not answer["worse"]
             mark = "" if right else f"   WRONG: {answer}"
-            what = f"{examiner:9} {kind:24} {disease:24} {word:18}"
+            what = f"{examiner:9} {kind:24} {problem:24} {word:18}"
             print(f"{seed} {what} {seconds:5.1f} s{mark}", flush=True)
-            case = {"seed": seed, "by": examiner, "network": kind, "disease": disease}
+            case = {"seed": seed, "by": examiner, "network": kind, "problem": problem}
             yield case | {"word": word, **answer, "right": right}
             keras.backend.clear_session()
 
@@ -245,9 +245,9 @@ def compare(wanted, seeds, numbers):
         found = list(examined(wanted, seeds))
     places = {case[:4]: i for i, case in enumerate(cases())}
     before = json.loads(numbers.read_text("utf-8"))["cases"] if numbers.exists() else []
-    what = ("seed", "by", "network", "disease")
+    what = ("seed", "by", "network", "problem")
     kept = [case for case in before if not wanted(*(case[key] for key in what))]
-    what = ("by", "network", "disease", "word")
+    what = ("by", "network", "problem", "word")
     order = sorted(
         [*kept, *found],
         key=lambda case: (case["seed"], places[tuple(case[key] for key in what)]),
@@ -270,8 +270,8 @@ def table(results):
     groups = collections.defaultdict(list)
     for case in results["cases"]:
         seen = "tested" if case["seed"] == tested else "unseen"
-        key = case["disease"] or case["network"]
-        groups[bool(case["disease"]), key, case["by"], seen].append(case)
+        key = case["problem"] or case["network"]
+        groups[bool(case["problem"]), key, case["by"], seen].append(case)
     draws = [d for d in ("tested", "unseen") if any(key[-1] == d for key in groups)]
     columns = [(by, d) for by in ("preflight", "Doctor") for d in draws]
     lines = []
@@ -301,18 +301,18 @@ def main():
     parser.add_argument("--sick", action="store_true", help="only these")
     parser.add_argument("--healthy", action="store_true", help="only these")
     parser.add_argument("--draw", action="store_true", help="only the table")
-    parser.add_argument("--only", nargs="+", help="diseases and healthy networks")
+    parser.add_argument("--only", nargs="+", help="problems and healthy networks")
     given = parser.parse_args()
     numbers = ROOT / "docs" / "_data" / "diagnoses.json"
     if not given.draw:
         both = given.sick == given.healthy
 
-        def wanted(seed, examiner, network, disease):
+        def wanted(seed, examiner, network, problem):
             return (
                 seed in given.seeds
                 and examiner in given.by
-                and (both or bool(disease) is given.sick)
-                and (not given.only or (disease or network) in given.only)
+                and (both or bool(problem) is given.sick)
+                and (not given.only or (problem or network) in given.only)
             )
 
         results = compare(wanted, given.seeds, numbers)

@@ -91,7 +91,7 @@ FAST = {"mlp": 0.02, "cnn": 0.004}
 LONG = {"mlp": 2, "cnn": 1}
 
 
-def diseases():
+def problems():
     """Kind, name of the check, strength, model, data, epochs, validation data."""
     for kind in ("mlp", "cnn"):
         data = networks.digits(kind, rows=ROWS)

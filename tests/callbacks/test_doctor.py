@@ -13,7 +13,7 @@ from keras_dnn.optimizers import Nesterov
 from tests.callbacks import doctor_cases
 from tests.diagnostics import networks
 
-DISEASES = list(doctor_cases.diseases())
+PROBLEMS = list(doctor_cases.problems())
 HEALTHY = list(doctor_cases.healthy())
 retraces = pytest.mark.filterwarnings("ignore:.*triggered tf.function retracing")
 
@@ -34,13 +34,13 @@ def trained(model, data, epochs, validation=None, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "disease", "make", "data", "epochs", "validation"),
-    [(kind, name, *rest) for kind, name, _, *rest in DISEASES],
-    ids=[f"{kind}-{name}-{word}" for kind, name, word, *_ in DISEASES],
+    ("kind", "problem", "make", "data", "epochs", "validation"),
+    [(kind, name, *rest) for kind, name, _, *rest in PROBLEMS],
+    ids=[f"{kind}-{name}-{word}" for kind, name, word, *_ in PROBLEMS],
 )
-def test_a_problem_is_reported_first(kind, disease, make, data, epochs, validation):
+def test_a_problem_is_reported_first(kind, problem, make, data, epochs, validation):
     report = trained(make(kind), data, epochs, validation).report
-    assert report.findings[0].name == disease, str(report)
+    assert report.findings[0].name == problem, str(report)
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_a_healthy_training_gets_no_warning(make, data, validation):
 
 
 def test_each_check_has_its_training():
-    strengths = collections.Counter((kind, name) for kind, name, *_ in DISEASES)
+    strengths = collections.Counter((kind, name) for kind, name, *_ in PROBLEMS)
     assert set(strengths) == {
         (kind, check.name)
         for kind in ("mlp", "cnn")

@@ -52,7 +52,7 @@ def linear(kind):
     return network(kind, 2, output=None, loss="mse")
 
 
-def diseases():
+def problems():
     """The kind of network, the check, its strength, the model and the data."""
     for kind in ("mlp", "cnn"):
         good = digits(kind)

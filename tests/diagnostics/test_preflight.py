@@ -17,20 +17,20 @@ from keras_dnn.diagnostics import (
 )
 from tests.diagnostics import networks, sick_networks
 
-DISEASES = list(sick_networks.diseases())
+PROBLEMS = list(sick_networks.problems())
 HEALTHY = list(networks.healthy())
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
 @pytest.mark.parametrize(
-    ("kind", "disease", "make", "data"),
-    [(kind, name, make, data) for kind, name, _, make, data in DISEASES],
-    ids=[f"{kind}-{name}-{word}" for kind, name, word, _, _ in DISEASES],
+    ("kind", "problem", "make", "data"),
+    [(kind, name, make, data) for kind, name, _, make, data in PROBLEMS],
+    ids=[f"{kind}-{name}-{word}" for kind, name, word, _, _ in PROBLEMS],
 )
-def test_a_problem_is_reported_first(kind, disease, make, data):
+def test_a_problem_is_reported_first(kind, problem, make, data):
     report = preflight(make(kind), *data, verbose=0)
-    assert report.findings[0].name == disease, str(report)
+    assert report.findings[0].name == problem, str(report)
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_a_healthy_network_gets_no_warning(make, data):
 
 
 def test_each_check_has_its_networks():
-    strengths = collections.Counter((kind, name) for kind, name, *_ in DISEASES)
+    strengths = collections.Counter((kind, name) for kind, name, *_ in PROBLEMS)
     names = [check.name for check in registered_checks()]
     assert set(strengths) == {(kind, name) for kind in ("mlp", "cnn") for name in names}
     assert min(strengths.values()) >= 2
