@@ -246,6 +246,20 @@ def mc_predict(
             progress.after(None, total)
     if not groups:
         raise ValueError("x must hold at least one input. Received: no batch")
+    return _prediction(groups)
+
+
+def _levels(quantiles: Sequence[float] | None) -> tuple[float, ...]:
+    if quantiles is None:
+        return ()
+    return tuple(
+        _arguments.number("quantiles", q, high=1.0, bounds="[]")
+        for q in _arguments.several("quantiles", quantiles)
+    )
+
+
+def _prediction(groups: Sequence[Sequence[dict[str, np.ndarray]]]) -> MCPrediction:
+    """The measures of all groups of inputs, each with a dict for each output."""
     outputs = [_joined(parts) for parts in zip(*groups, strict=True)]
     found: dict[str, Any] = {
         name: [output.get(name) for output in outputs]
@@ -259,22 +273,13 @@ def mc_predict(
     return MCPrediction(**found)
 
 
-def _levels(quantiles: Sequence[float] | None) -> tuple[float, ...]:
-    if quantiles is None:
-        return ()
-    return tuple(
-        _arguments.number("quantiles", q, high=1.0, bounds="[]")
-        for q in _arguments.several("quantiles", quantiles)
-    )
-
-
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The measures of one output, of all batches together."""
-    # What an output holds is known of all inputs only.
+    """The measures of one output, with all inputs in one array."""
+    # Class measures mean something only if the samples of all inputs are distributions.
     proper = all(part["proper"] for part in parts)
     return {
         name: np.concatenate(
-            [p[name] for p in parts], axis=int(name in ("samples", "quantiles"))
+            [part[name] for part in parts], axis=int(name in ("samples", "quantiles"))
         )
         for name in parts[0]
         if name in ("mean", "std", *ON_DEMAND) or (proper and name in MEASURES)
