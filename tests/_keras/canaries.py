@@ -110,6 +110,9 @@ PATHS = {
         "HierarchicalCrossentropy would compute all classes"
     ),
     "keras.src.backend.random": "mc_predict could not draw its own masks",
+    "keras.src.layers.core.dense.Dense": (
+        "is_keras_layer would not know Keras's layers, and coherent masks be slower"
+    ),
     "keras.src.losses.loss.reduce_weighted_values": (
         "HierarchicalCrossentropy would not reduce as Keras's losses do"
     ),
