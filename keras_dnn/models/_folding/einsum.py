@@ -112,7 +112,7 @@ class Int8Dense(Einsum):
         return 1 / float64(layer.kernel_scale)[None]
 
     def after(self, affine: Affine) -> Self:
-        """With an affine map in it that stands behind it."""
+        """This layer followed by an affine map, as one layer."""
         linear = super().after(affine)
         if linear.needs_map():
             name = self.node.operation.name

@@ -37,7 +37,7 @@ def linear_of(node: Node) -> Linear:
 
 
 def check_no_activation(layer: Any) -> None:
-    """Refuses a layer with an activation: what stands behind it is not behind W·x."""
+    """Refuses a layer with an activation: what follows it does not follow W·x + b."""
     if layer.activation is not keras.activations.linear:
         name = getattr(layer.activation, "__name__", layer.activation)
         raise Inexact(f"the activation {name} of {layer.name} lies between")

@@ -1,7 +1,7 @@
 r"""Linear layers that take an affine map in, in float64.
 
-Behind z = W·x + b, the map s·z + t goes into the layer as s·W and s·b + t; in front of
-it, W·(s·x + t) + b, as W·s and b + W·t.
+An affine map s·z + t after z = W·x + b turns the layer's weights into s·W and s·b + t;
+one before it, in W·(s·x + t) + b, turns them into W·s and b + W·t.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOLERANCE = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class Linear(abc.ABC):
-    """What a call of a linear layer is to compute, once affine maps are in it.
+    """What a call of a linear layer computes once it has taken affine maps in.
 
     Attributes:
         node: the call.
@@ -57,12 +57,12 @@ class Linear(abc.ABC):
         """The layer's bias with the axes of its output."""
 
     def after(self, affine: Affine) -> Self:
-        """With an affine map in it that stands behind it."""
+        """This layer followed by an affine map, as one layer."""
         bias = compress(self.bias * affine.scale + affine.shift)
         return dataclasses.replace(self._outputs_scaled(affine.scale), bias=bias)
 
     def before(self, affine: Affine) -> Self:
-        """With an affine map in it that stands in front of it."""
+        """An affine map followed by this layer, as one layer."""
         bias, scaled = self.bias, self._inputs_scaled(affine.scale)
         if not affine.is_shift_free:
             bias = compress(bias + self._response(affine.shift))
@@ -103,7 +103,7 @@ class Linear(abc.ABC):
 
     @abc.abstractmethod
     def _response(self, shift: Array) -> Array:
-        """What the layer without its bias makes of a constant input."""
+        """What the layer without its bias returns for this input."""
 
     def _arrays(self) -> list[Array]:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
