@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -11,10 +11,6 @@ class Plateau:
     """What is known after some evaluations; `after` gives the next state.
 
     Attributes:
-        patience: evaluations in a row without improvement that make a plateau.
-        cooldown: evaluations after a plateau that are not counted.
-        min_delta: an improvement beats the best value by more than this.
-        relative: whether `min_delta` is a fraction of the best value's size.
         best: the best value so far, NaN before the first.
         wait: evaluations in a row without improvement.
         cooling: evaluations of the cooldown that are left.
@@ -22,33 +18,43 @@ class Plateau:
         reached: whether the last evaluation completed a plateau.
     """
 
-    patience: int = 1
-    cooldown: int = 0
-    min_delta: float = 0.0
-    relative: bool = False
     best: float = math.nan
     wait: int = 0
     cooling: int = 0
     improved: bool = False
     reached: bool = False
 
-    def after(self, value: float, *, maximise: bool = False) -> Plateau:
-        """The state after one more evaluation."""
-        improved = self._is_improvement(value, maximise)
+    def after(
+        self,
+        value: float,
+        *,
+        patience: int,
+        cooldown: int = 0,
+        min_delta: float = 0.0,
+        relative: bool = False,
+        maximise: bool = False,
+    ) -> Plateau:
+        """The state after one more evaluation.
+
+        Args:
+            value: of the metric.
+            patience: evaluations in a row without improvement that make a plateau.
+            cooldown: evaluations after a plateau that are not counted.
+            min_delta: an improvement beats the best value by more than this.
+            relative: whether `min_delta` is a fraction of the best value's size.
+            maximise: whether higher values are better.
+        """
+        size = abs(self.best) if relative and math.isfinite(self.best) else 1.0
+        gain = value - self.best if maximise else self.best - value
+        first = math.isnan(self.best) and not math.isnan(value)
+        # NaN compares false: neither the first best value nor an improvement.
+        improved = first or gain > min_delta * size
         wait = 0 if improved or self.cooling else self.wait + 1
-        reached = wait >= self.patience
-        return replace(
-            self,
+        reached = wait >= patience
+        return Plateau(
             best=value if improved else self.best,
             wait=0 if reached else wait,
-            cooling=self.cooldown if reached else max(self.cooling - 1, 0),
+            cooling=cooldown if reached else max(self.cooling - 1, 0),
             improved=improved,
             reached=reached,
         )
-
-    def _is_improvement(self, value: float, maximise: bool) -> bool:
-        if math.isnan(self.best):
-            return not math.isnan(value)
-        size = abs(self.best) if self.relative and math.isfinite(self.best) else 1.0
-        gain = value - self.best if maximise else self.best - value
-        return gain > self.min_delta * size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -127,9 +126,7 @@ class PerformanceScheduler(Resumable):
         self._reset()
 
     def _reset(self) -> None:
-        self._plateau = Plateau(
-            self.patience, self.cooldown, self.min_delta, self.relative
-        )
+        self._plateau = Plateau()
         self.reductions: int = 0
         self._restored_best = False
         self._best_weights: list[np.ndarray] | None = None
@@ -200,7 +197,14 @@ class PerformanceScheduler(Resumable):
             )
         value = float(metrics[self.monitor])
         self._restored_best = False
-        self._plateau = self._plateau.after(value, maximise=self._maximise())
+        self._plateau = self._plateau.after(
+            value,
+            patience=self.patience,
+            cooldown=self.cooldown,
+            min_delta=self.min_delta,
+            relative=self.relative,
+            maximise=self._maximise(),
+        )
         if self._plateau.improved and self.restore_best:
             self._best_weights = self.model.get_weights()
         if self._plateau.reached:
@@ -247,12 +251,7 @@ class PerformanceScheduler(Resumable):
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Takes over from a process that ended."""
-        self._plateau = replace(
-            self._plateau,
-            best=state["best"],
-            wait=state["wait"],
-            cooling=state["cooling"],
-        )
+        self._plateau = Plateau(state["best"], state["wait"], state["cooling"])
         self.reductions = state["reductions"]
         self._batches = state["batches"]
         for rate, factor in zip(self._rates, state["factors"], strict=True):
