@@ -70,7 +70,6 @@ class RandomMask(RandomLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RandomMask:
         """The layer of a config."""
-        if "share" in config:
-            config = {**config, "mask_ratio": config["share"]}
-            del config["share"]
-        return cls(**config)
+        # Files may have the ratio under this name.
+        ratio = {"mask_ratio": config["share"]} if "share" in config else {}
+        return cls(**{k: v for k, v in config.items() if k != "share"}, **ratio)
