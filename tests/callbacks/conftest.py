@@ -23,7 +23,7 @@ def ends(
     subprocess.run(
         [sys.executable, "-m", resumed_training.__name__, module.__name__, str(folder)],
         check=True,
-        timeout=600,
+        timeout=1200,
         cwd=Path(__file__).parents[2],
     )
 
