@@ -117,16 +117,16 @@ class MaxNorm(Probe):
 
     def _kernels(self) -> list[tuple[keras.Variable, Axes]]:
         if self.layers is None:
-            found = self._in(sublayers(self.model))
+            found = self._kernels_in(sublayers(self.model))
             if not found:
                 raise ValueError(
-                    "MaxNorm knows no layer of the model. Give layers and axis. "
+                    "The model has no layer that MaxNorm knows. Give layers and axis. "
                     f"Received: model={self.model.name!r}, layers=None"
                 )
             return found
         found = []
         for choice in self.layers:
-            kernels = self._in(sublayers_of(self.model, choice))
+            kernels = self._kernels_in(sublayers_of(self.model, choice))
             if not kernels:
                 raise ValueError(
                     "layers must name layers of the model with weights to bound, and "
@@ -136,11 +136,11 @@ class MaxNorm(Probe):
             found += kernels
         return list({id(kernel): (kernel, axes) for kernel, axes in found}.values())
 
-    def _in(
-        self, chosen: Iterable[keras.layers.Layer]
+    def _kernels_in(
+        self, layers: Iterable[keras.layers.Layer]
     ) -> list[tuple[keras.Variable, Axes]]:
         found = []
-        for layer in chosen:
+        for layer in layers:
             known = list(incoming_weights(layer))
             if self.axis is None:
                 found += known

@@ -171,7 +171,7 @@ def test_a_custom_layer_needs_an_axis():
     model.compile(keras.optimizers.SGD(0.0), "mse")
     with pytest.raises(ValueError, match=r"axis must be given.*Received: 'mixing'"):
         fit(model, DATA, MaxNorm(RADIUS, layers=["mixing"]))
-    with pytest.raises(ValueError, match="MaxNorm knows no layer"):
+    with pytest.raises(ValueError, match="no layer that MaxNorm knows"):
         fit(model, DATA, MaxNorm(RADIUS))
     fit(model, DATA, MaxNorm(RADIUS, layers=["mixing"], axis=0))
     layer = model.layers[0]
