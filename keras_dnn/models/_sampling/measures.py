@@ -24,7 +24,7 @@ CLASS_MEASURES = (
     "mutual_information",
     "variation_ratio",
 )
-"""Of outputs that are distributions over classes only."""
+"""Measures of outputs that are distributions over classes."""
 
 MEASURES = ("mean", "std", *CLASS_MEASURES)
 
@@ -39,7 +39,7 @@ ONE_OF_TWO: Final = "one of two"
 
 
 class Task(NamedTuple):
-    """What is asked for, as the arguments of `mc_predict` say it."""
+    """What to do, as the arguments of `mc_predict` say."""
 
     samples: int
     seed: int | None
@@ -49,17 +49,17 @@ class Task(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What one output of a model looks like."""
+    """The properties of one output of a model."""
 
     kind: Kind
     rows: Fraction
-    """How many rows it has for each input: 1, except in unusual models."""
+    """The number of its rows for each input: 1, except in unusual models."""
     shape: tuple[int, ...]
     dtype: Any
 
     @classmethod
     def of(cls, y: Tensor, layer: Any, rows: int) -> Output:
-        """The output of which `y`, from this layer, is one sample of `rows` inputs."""
+        """The output of a layer that gave `y` as one sample of `rows` inputs."""
         sigmoid = getattr(layer, "activation", None) is keras.activations.sigmoid
         fraction = Fraction(int(y.shape[0]), rows)
         return cls(kind_of(y.shape, sigmoid), fraction, tuple(y.shape[1:]), y.dtype)
@@ -88,12 +88,13 @@ def gathered(
     """The measures of samples that are drawn chunk by chunk, for each output.
 
     Args:
-        draw: gives so many samples, from a first one on, of each output.
-        outputs: what they look like.
-        task: which quantiles to find, and whether to return the samples.
-        rows: how many inputs there are.
-        samples: how many samples to draw.
-        at_once: how many of them to draw at once.
+        draw: takes the first sample and a number of samples, and draws these samples of
+            each output.
+        outputs: what the outputs look like.
+        task: which quantiles to compute, and whether to return the samples.
+        rows: the number of inputs.
+        samples: the number of samples.
+        at_once: the number of samples to draw at once.
     """
     store = task.return_samples or bool(task.quantiles)
 

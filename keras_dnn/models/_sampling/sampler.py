@@ -42,9 +42,9 @@ class Plan(NamedTuple):
     """How a batch is sampled; decided before anything is compiled for it.
 
     Attributes:
-        outputs: what the model's outputs look like.
+        outputs: the properties of the model's outputs.
         divisible: whether each input has rows of its own, so that any number of inputs
-            and samples can be run at once. If not, each sample is one of a whole batch.
+            and samples can be run at once. If not, a sample is one of an entire batch.
         inputs: the number of inputs that are run at once.
         samples: the number of samples of each that are run at once.
     """
@@ -147,9 +147,9 @@ class Sampler:
         return Plan(outputs, divisible=True, inputs=inputs, samples=samples)
 
     def _layout(self, x: Any, cut_set: list[Tensor]) -> tuple[list[Output], bool]:
-        """What the outputs look like, and whether inputs have rows of their own.
+        """The properties of the outputs, and whether inputs have rows of their own.
 
-        One sample of the whole batch shows both, the latter by the shapes of its masks.
+        One sample of the batch shows both, the latter by the shapes of its masks.
         """
         key = str(keras.tree.map_structure(spec, x))
         if key not in self._layouts:

@@ -95,9 +95,9 @@ def split(model: keras.Model, random: Layers) -> Split:
         before,
         after,
         cut_set,
-        fixed_rows,
-        max(math.prod(n or 1 for n in x.shape[1:]) for x in tensors),
-        _pairs(graph, random),
+        fixed_rows=fixed_rows,
+        largest_row=max(math.prod(n or 1 for n in x.shape[1:]) for x in tensors),
+        pairs=_pairs(graph, random),
     )
 
 
