@@ -12,6 +12,8 @@ import tensorflow as tf
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.optimizers import SGD, AdaGrad, Adam, Momentum
 from keras_dnn.optimizers.schedules import CosineDecay, OneCycle
+from tests.callbacks.harness import MODES as MODES_OF_ALL
+from tests.callbacks.harness import Raise, fit
 
 # Seven batches of four, of which the last is a short one.
 SAMPLES, BATCH, BATCHES, EPOCHS = 26, 4, 7, 3
@@ -64,17 +66,10 @@ def losses_of(rows, rates, momenta, *, accumulate=1, l2=0.0):
     return np.array(losses)
 
 
-def fit(model, callbacks, epochs=EPOCHS, samples=SAMPLES, **options):
-    x, y = data(samples)
-    return model.fit(
-        x,
-        y,
-        batch_size=BATCH,
-        epochs=epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=callbacks,
-        **options,
+def train(model, callbacks, epochs=EPOCHS, samples=SAMPLES, **options):
+    """Fits a compiled model to the data."""
+    return fit(
+        model, data(samples), callbacks, epochs=epochs, batch_size=BATCH, **options
     )
 
 
@@ -94,14 +89,11 @@ def truth(steps=STEPS, **options):
     return rates, momenta, losses_of(rows, rates, momenta, **options)
 
 
+# Three batches in a block do not divide the epoch.
 MODES = {
-    "default": {},
-    "jit": {"jit_compile": True},
-    # Blocks do not divide the epoch.
+    **MODES_OF_ALL,
     "blocks": {"steps_per_execution": 3},
-    "jit blocks": {"steps_per_execution": 3, "jit_compile": True},
     "one block": {"steps_per_execution": 50},
-    "eager": {"run_eagerly": True},
 }
 
 
@@ -109,7 +101,7 @@ MODES = {
 def test_each_step_has_the_values_it_used(mode):
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA), "mse", **MODES[mode])
-    fit(model, [log])
+    train(model, [log])
     assert_logged(log, *truth())
 
 
@@ -118,7 +110,7 @@ def test_with_an_optimizer_of_keras(mode):
     model, log = linear(), StepLogger()
     optimizer = keras.optimizers.SGD(RATE, momentum=0.75)
     model.compile(optimizer, "mse", **MODES[mode])
-    fit(model, [log], validation_data=data(9))
+    train(model, [log], validation_data=data(9))
     rates, momenta = RATE.values(range(STEPS)), np.full(STEPS, 0.75)
     losses = losses_of(batches(*data()), rates, momenta)
     assert_logged(log, rates, momenta, losses)
@@ -129,7 +121,7 @@ def test_on_two_replicas_the_loss_is_that_of_the_whole_batch(two_replicas):
     with two_replicas.scope():
         model = linear()
         model.compile(Momentum(RATE, BETA), "mse")
-    fit(model, [log], samples=24)
+    train(model, [log], samples=24)
     rates, momenta = RATE.values(range(18)), BETA.values(range(18))
     losses = losses_of(batches(*data(24)), rates, momenta)
     assert_logged(log, rates, momenta, losses)
@@ -139,7 +131,7 @@ def test_the_loss_is_free_of_the_loss_scale():
     model, log = linear(), StepLogger()
     optimizer = keras.optimizers.LossScaleOptimizer(Momentum(RATE, BETA), 256.0)
     model.compile(optimizer, "mse")
-    fit(model, [log])
+    train(model, [log])
     assert_logged(log, *truth())
 
 
@@ -147,14 +139,14 @@ def test_in_mixed_float16():
     model, log = linear("mixed_float16"), StepLogger()
     optimizer = keras.optimizers.LossScaleOptimizer(Momentum(RATE, BETA), 256.0)
     model.compile(optimizer, "mse", steps_per_execution=3)
-    fit(model, [log])
+    train(model, [log])
     assert_logged(log, *truth(), rtol=0.02)
 
 
 def test_in_accumulation_there_is_a_row_for_each_batch():
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA, gradient_accumulation_steps=3), "mse")
-    fit(model, [log])
+    train(model, [log])
     assert len(log.steps) == STEPS
     rates, momenta, losses = truth(accumulate=3)
     updates = np.arange(STEPS) // 3
@@ -166,7 +158,7 @@ def test_regularisation_and_sample_weights_are_part_of_the_loss():
     log = StepLogger()
     model.compile(Momentum(RATE, BETA), "mse")
     weights = np.linspace(0, 3, SAMPLES).astype("float32")
-    fit(model, [log], sample_weight=weights)
+    fit(model, (*data(), weights), log, epochs=EPOCHS, batch_size=BATCH)
     rates, momenta = RATE.values(range(STEPS)), BETA.values(range(STEPS))
     rows = batches(*data(), weights=weights)
     assert_logged(log, rates, momenta, losses_of(rows, rates, momenta, l2=0.125))
@@ -212,7 +204,7 @@ def test_logging_changes_nothing():
             ]
         )
         model.compile(Adam(0.1), "mse", metrics=["mae"])
-        history = fit(model, callbacks).history
+        history = train(model, callbacks).history
         ends.append((history, [v.numpy() for v in model.variables]))
     assert ends[0][0] == ends[1][0]
     for a, b in zip(ends[0][1], ends[1][1], strict=True):
@@ -236,12 +228,12 @@ def test_logging_changes_nothing():
 def test_the_momentum_is_beta_1_where_the_optimizer_has_that(make, momentum):
     model, log = linear(), StepLogger()
     model.compile(make(), "mse")
-    fit(model, [log], epochs=1)
+    train(model, [log], epochs=1)
     np.testing.assert_array_equal(log.momenta, np.full(BATCHES, momentum))
     np.testing.assert_allclose(log.learning_rates, 0.1, rtol=1e-6)
 
 
-def test_a_rate_that_is_set_in_mid_fit():
+def test_a_rate_that_is_set_while_fit_runs():
     class Halve(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             optimizer = self.model.optimizer
@@ -250,7 +242,7 @@ def test_a_rate_that_is_set_in_mid_fit():
 
     model, log = linear(), StepLogger()
     model.compile(Momentum(0.1, 0.5), "mse")
-    fit(model, [Halve(), log], epochs=1)
+    train(model, [Halve(), log], epochs=1)
     halves = 0.5 ** np.arange(BATCHES)
     rates, momenta = 0.1 * halves, 0.5 * halves
     losses = losses_of(batches(*data(), epochs=1), rates, momenta)
@@ -264,18 +256,18 @@ def test_a_rate_that_is_set_in_mid_fit():
 def test_another_fit_adds_to_the_record(mode):
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA), "mse", **MODES[mode])
-    fit(model, [log], epochs=1)
+    train(model, [log], epochs=1)
     assert len(log.steps) == BATCHES
-    fit(model, [log], epochs=2)
+    train(model, [log], epochs=2)
     assert_logged(log, *truth())
 
 
 def test_a_fit_without_it_adds_nothing():
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA), "mse")
-    fit(model, [], epochs=1)
-    fit(model, [log], epochs=1)
-    fit(model, [], epochs=1)
+    train(model, [], epochs=1)
+    train(model, [log], epochs=1)
+    train(model, [], epochs=1)
     rates, momenta, losses = (a[BATCHES : 2 * BATCHES] for a in truth())
     assert_logged(log, rates, momenta, losses)
 
@@ -284,11 +276,11 @@ def test_the_record_is_up_to_date_at_each_epochs_end_and_within():
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA), "mse")
     seen = []
-    look = keras.callbacks.LambdaCallback(
+    read = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append(len(log.steps)),
         on_epoch_end=lambda epoch, logs: seen.append(len(log.losses)),
     )
-    fit(model, [log, look], epochs=2)
+    train(model, [log, read], epochs=2)
     assert seen == [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 14]
     assert_logged(log, *truth(14))
 
@@ -298,27 +290,23 @@ def test_the_record_is_up_to_date_at_each_epochs_end_and_within():
 def test_after_an_error_the_steps_before_it_are_there_and_the_next_fit_adds(
     error, mode
 ):
-    class Fail(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 5:
-                raise error("planned")
-
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA), "mse", **MODES[mode])
+    calls = {"default": 6, "blocks": 2}[mode]
     with contextlib.suppress(ValueError, KeyboardInterrupt):
-        fit(model, [log, Fail()], epochs=1)
+        train(model, [log, Raise(error, step=calls - 1)], epochs=1)
     assert_logged(log, *truth(6))
-    fit(model, [log], epochs=1)
+    train(model, [log], epochs=1)
     rates, momenta = RATE.values(range(13)), BETA.values(range(13))
     first = list(batches(*data(), epochs=1))
     losses = losses_of([*first[:6], *first], rates, momenta)
     assert_logged(log, rates, momenta, losses)
 
 
-def test_two_loggers_tell_the_same():
+def test_two_loggers_record_the_same():
     model, logs = linear(), [StepLogger(), StepLogger()]
     model.compile(Momentum(RATE, BETA), "mse", steps_per_execution=3)
-    fit(model, logs)
+    train(model, logs)
     for log in logs:
         assert_logged(log, *truth())
 
@@ -373,7 +361,7 @@ def test_plot_shows_what_was_recorded():
     figure_module = pytest.importorskip("matplotlib.figure")
     model, log = linear(), StepLogger()
     model.compile(Momentum(RATE, BETA), "mse")
-    fit(model, [log])
+    train(model, [log])
     figure = log.plot()
     assert isinstance(figure, figure_module.Figure)
     lines = [line for axes in figure.axes for line in axes.get_lines()]
@@ -390,14 +378,14 @@ def test_plot_without_a_momentum():
     pytest.importorskip("matplotlib")
     model, log = linear(), StepLogger()
     model.compile(AdaGrad(0.1), "mse")
-    fit(model, [log], epochs=1)
+    train(model, [log], epochs=1)
     log.plot()
 
 
 def test_missing_matplotlib_is_named_with_its_extra(monkeypatch):
     model, log = linear(), StepLogger()
     model.compile(SGD(0.1), "mse")
-    fit(model, [log], epochs=1)
+    train(model, [log], epochs=1)
     for name in [m for m in sys.modules if m.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"keras_dnn\[plot\]"):
