@@ -116,12 +116,12 @@ def test_a_large_kernel_is_bounded_after_the_update(make):
     train(free, make(), x, y, [])
     probe, seen = MaxNorm(radius, layers=[bounded.layers[0]]), []
     # At the end of `fit` all is brought back once more.
-    look = keras.callbacks.LambdaCallback(
+    read = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append(
             bounded.layers[0].kernel.numpy()
         )
     )
-    train(bounded, make(), x, y, [probe, look])
+    train(bounded, make(), x, y, [probe, read])
     found, update = seen[0], free.layers[0].kernel.numpy()
     lengths = np.linalg.norm(update.astype("float64"), axis=0)
     inside = lengths < radius * (1 - 1e-6)

@@ -20,14 +20,12 @@ class TrainingStep:
     Every hook of the same step and probe is given the same object.
 
     Args:
-        variables: see below.
-        number: see below.
-
-    Attributes:
-        variables: the variables that the optimizer trains. Hooks mean their positions
-            in this list by `indices`.
+        variables: the variables that the optimizer trains. The `indices` of hooks are
+            positions in this list.
         number: how many updates were made before this step, a scalar integer tensor.
             It is the number of the step's own update, counted from 0.
+
+    Attributes:
         updated: in `after_update`, whether the step has updated the weights, a scalar
             boolean tensor. It has not where a batch was only accumulated or an update
             was left out.
