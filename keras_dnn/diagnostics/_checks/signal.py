@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -31,19 +31,9 @@ AGAINST_VANISHING = (
 )
 def dead_units(examination: Examination, check: Check) -> Iterator[Finding]:
     """A ReLU that outputs zero for every example gets no gradient."""
-    found = [
-        signal
-        for signal in examination.layers
-        if signal.dead > check.threshold and not signal.is_output
-    ]
-    if found:
-        yield check.finding(
-            "warning",
-            f"{found[0].dead:.0%} of the units output zero for every example.",
-            found[0].path,
-            fraction=found[0].dead,
-            layers=len(found),
-        )
+    yield from _units(
+        examination, check, lambda s: s.dead, "output zero for every example"
+    )
 
 
 @built_in(
@@ -58,19 +48,7 @@ def dead_units(examination: Examination, check: Check) -> Iterator[Finding]:
 )
 def saturated_units(examination: Examination, check: Check) -> Iterator[Finding]:
     """Where the slope is nearly zero, no gradient gets through."""
-    found = [
-        signal
-        for signal in examination.layers
-        if signal.saturated > check.threshold and not signal.is_output
-    ]
-    if found:
-        yield check.finding(
-            "warning",
-            f"{found[0].saturated:.0%} of the units are saturated.",
-            found[0].path,
-            fraction=found[0].saturated,
-            layers=len(found),
-        )
+    yield from _units(examination, check, lambda s: s.saturated, "are saturated")
 
 
 @built_in(
@@ -181,4 +159,27 @@ def no_gradient(examination: Examination, check: Check) -> Iterator[Finding]:
             f"{len(without)} of {len(variables)} trainable variables get no gradient.",
             without[0].rpartition("/")[0],
             weights=without,
+        )
+
+
+def _units(
+    examination: Examination,
+    check: Check,
+    fraction: Callable[[LayerSignal], float],
+    problem: str,
+) -> Iterator[Finding]:
+    """The layers of which too large a fraction of the units has a problem."""
+    found = [
+        signal
+        for signal in examination.layers
+        if fraction(signal) > check.threshold and not signal.is_output
+    ]
+    if found:
+        first = fraction(found[0])
+        yield check.finding(
+            "warning",
+            f"{first:.0%} of the units {problem}.",
+            found[0].path,
+            fraction=first,
+            layers=len(found),
         )
