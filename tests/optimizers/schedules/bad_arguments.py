@@ -16,7 +16,8 @@ def each(**arguments):
     return pytest.mark.parametrize(
         ("name", "value"),
         [(name, value) for name, values in arguments.items() for value in values],
-        ids=lambda v: getattr(v, "__name__", str(v)),
+        # Without addresses: all workers must see the same names.
+        ids=lambda v: re.sub(" at 0x[0-9a-f]+", "", getattr(v, "__name__", str(v))),
     )
 
 
