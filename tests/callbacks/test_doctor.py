@@ -32,6 +32,7 @@ def trained(model, data, epochs, validation=None, **options):
     return doctor
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "problem", "make", "data", "epochs", "validation"),

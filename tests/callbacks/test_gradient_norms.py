@@ -59,6 +59,7 @@ MATRIX = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("make", "option", "mode"), MATRIX)
 def test_equals_a_replay_with_gradient_tape(make, option, mode):
     options = dict(OPTIONS[option])

@@ -177,6 +177,7 @@ def test_two_probes_both_record_the_truth(order):
     assert leftovers(model) == []
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 def test_two_models_at_once():
     """The second is trained at each epoch of the first, with its own probe."""

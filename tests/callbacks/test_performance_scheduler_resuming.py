@@ -54,6 +54,7 @@ CASES = {
 ONE_AHEAD = "killed before the evaluation"
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", [name for name in CASES if name != ONE_AHEAD])
 def test_a_killed_run_continues_bit_for_bit(ends, name):
     uninterrupted, resumed = ends(name)

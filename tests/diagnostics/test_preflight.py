@@ -21,6 +21,7 @@ PROBLEMS = list(sick_networks.problems())
 HEALTHY = list(networks.healthy())
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
 @pytest.mark.parametrize(

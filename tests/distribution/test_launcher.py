@@ -27,6 +27,7 @@ def has_ended(process_id):
     return False
 
 
+@pytest.mark.quick
 def test_each_worker_knows_the_cluster_and_its_index(tmp_path):
     script = written(tmp_path, "print(os.environ['TF_CONFIG']); print(*sys.argv[1:])")
     assert launch(script, ["a", "b"], workers=3, log_dir=tmp_path / "logs") == [0] * 3

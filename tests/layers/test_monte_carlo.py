@@ -156,6 +156,7 @@ print(sorted(type(layer).__name__ for layer in model.layers))
 """
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 def test_a_new_process_loads_all_of_them(tmp_path):
     model = keras.Sequential(

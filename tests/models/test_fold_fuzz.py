@@ -33,6 +33,7 @@ def test_random_graphs(seed):
     assert twice.max_error == 0
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(10, 510, 50))
 def test_many_random_graphs(first):

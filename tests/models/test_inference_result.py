@@ -66,6 +66,7 @@ np.save(sys.argv[3], loaded(x))
 """
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 def test_it_is_saved_and_pickled_for_other_processes(measured, tmp_path):
     _, x, _, result = measured

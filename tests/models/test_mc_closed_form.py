@@ -16,6 +16,7 @@ def regression(dropout, use_bias=True):
     return keras.Sequential([keras.Input((5,)), layers.Dense(8, "relu"), dropout, head])
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make",

@@ -97,6 +97,7 @@ def test_samples_are_those_of_keras_in_training_mode(build, shape):
     assert_samples_are_those_of_keras(build, shape)
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @inside([name for name in INSIDE if name not in QUICK])
 def test_samples_of_any_dropout_are_those_of_keras(build, shape):

@@ -91,6 +91,7 @@ def test_trains_as_gradient_descent_on_the_remaining_weights():
     np.testing.assert_allclose(values(result.model)[0], w, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 def test_two_replicas_train_as_one_device_and_keep_the_zeros(two_replicas):
     given, found = network(), []

@@ -153,6 +153,7 @@ def resumed(tmp_path_factory):
     return model_and_state
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_training_continues_in_a_new_process_bit_for_bit(case, resumed):

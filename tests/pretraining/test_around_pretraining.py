@@ -105,6 +105,7 @@ def test_they_load_in_a_new_process_and_continue_training(tmp_path):
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["masking", "gan"])
 def test_xla_compiles_them(name):

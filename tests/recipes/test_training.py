@@ -31,6 +31,7 @@ def test_one_cycle_with_opposite_momentum():
     assert t.range_test is None
 
 
+@pytest.mark.quick
 def test_settings_work_in_compile_and_fit():
     model = network()
     t = training(model, max_learning_rate=0.04)

@@ -148,6 +148,7 @@ def last_fit(make, sweeps, fits=1):
     return fitted(model)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("make", MODES.values(), ids=MODES)
 def test_the_state_and_the_next_fit_are_the_same(make):
     assert last_fit(make, sweeps=True) == last_fit(make, sweeps=False)
