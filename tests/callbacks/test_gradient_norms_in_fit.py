@@ -59,9 +59,25 @@ def trained_weights(make, mode, probes):
 
 
 @pytest.mark.parametrize(
-    "mode", ["default", *map(slow, ("blocks", "jit", "scaled", "accumulate"))]
+    ("make", "mode"),
+    [
+        (adam, "default"),
+        *(
+            pytest.param(make, mode, marks=pytest.mark.slow)
+            for make, mode in [
+                (sgd, "default"),
+                (nesterov, "default"),
+                (sgd, "blocks"),
+                (adam, "blocks"),
+                (nesterov, "jit"),
+                (adam, "jit"),
+                (sgd, "scaled"),
+                (nesterov, "accumulate"),
+                (adam, "accumulate"),
+            ]
+        ),
+    ],
 )
-@pytest.mark.parametrize("make", [slow(sgd), adam, slow(nesterov)])
 def test_training_is_the_same_to_the_last_bit(make, mode):
     losses, weights = trained_weights(make, mode, [])
     seen_losses, seen_weights = trained_weights(make, mode, [GradientNorms(every=2)])
