@@ -101,3 +101,14 @@ def test_each_package_shows_its_names_and_no_others(package):
 
 def test_the_version_is_that_of_the_package():
     assert keras_dnn.__version__.count(".") == 2
+
+
+def test_what_no_saved_model_needs_is_imported_when_it_is_used():
+    use = "import keras_dnn\nkeras_dnn.tuning.compare\nkeras_dnn.plotting\n"
+    unused = imported("import keras_dnn")
+    lazy = {f"keras_dnn.{name}" for name in ("distribution", "recipes", "tuning")}
+    assert not lazy & unused
+    assert "keras_dnn.tuning" in imported(use)
+    assert set(keras_dnn.__all__) <= set(dir(keras_dnn))
+    with pytest.raises(AttributeError, match="has no attribute 'optimisers'"):
+        _ = keras_dnn.optimisers

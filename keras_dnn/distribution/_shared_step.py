@@ -19,9 +19,9 @@ import keras
 
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._keras.patched import patched
+from keras_dnn._replica_seeds import seed_of_replica
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.distribution._replica_seeds import seed_of_replica
 
 SUM = "SUM"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_dnn._replica_seeds import seed_of_replica
 from keras_dnn._typing import Tensor
-from keras_dnn.distribution._replica_seeds import seed_of_replica
 
 FIXED_SEED = 1
 """Seed outside training, so that a validation loss does not depend on the draw."""
