@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).with_name("durations.json")
-SLOW = 0.35
+SLOW = 0.25
 """Seconds of its slowest case from which a test is left out by `--quick`."""
 
 WORTH_RECORDING = 0.1
