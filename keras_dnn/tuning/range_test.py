@@ -21,9 +21,9 @@ from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_training
-from keras_dnn.callbacks import StepLogger
 from keras_dnn.optimizers._override import override, put_back, updates_of
 from keras_dnn.tuning import _range_test_rules as rules
+from keras_dnn.tuning._sweep_recorder import SweepRecorder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -196,7 +196,7 @@ def find_learning_rate(
     )
     if not model.built:
         model(symbolic_inputs(fit["x"]))
-    recorder = _SweepRecorder(steps, every, smoothing, stop_factor, Progress(verbose))
+    recorder = SweepRecorder(steps, every, smoothing, stop_factor, Progress(verbose))
     with unchanged_by_training(model):
         start = updates_of(optimizer)
 
@@ -220,58 +220,8 @@ def find_learning_rate(
     return _result(recorder, sweep, smoothing, seed)
 
 
-class _SweepRecorder(StepLogger):
-    """Records rates and losses and ends the sweep."""
-
-    def __init__(
-        self,
-        steps: int,
-        batches_per_step: int,
-        smoothing: float,
-        stop_factor: float,
-        progress: Progress,
-    ) -> None:
-        super().__init__()
-        self.length = steps
-        self.batches_per_step = batches_per_step
-        self.smoothing = smoothing
-        self.stop_factor = stop_factor
-        self.progress = progress
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        rates, losses = self.updates()
-        self.progress.reach(len(rates), self.length)
-        if len(rates) >= self.length or self._diverges(losses):
-            self.model.stop_training = True
-
-    def updates(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rate and mean loss of each completed update."""
-        rates, first = np.unique(self.learning_rates, return_index=True)
-        if not len(rates):
-            return rates, rates
-        sums = np.add.reduceat(self.losses, first)
-        counts = np.diff([*first, len(self.losses)])
-        # An update that loss scaling skipped shows in the rate of the next batch only.
-        complete = len(rates) - int(counts[-1] < self.batches_per_step)
-        end = min(complete, self.length)
-        return rates[:end], (sums / counts)[:end]
-
-    def _diverges(self, losses: np.ndarray) -> bool:
-        if not len(losses):
-            return False
-        if not np.isfinite(losses).all():
-            return True
-        averages = rules.smoothed(losses, self.smoothing)
-        # Near zero, a multiple of the loss means nothing.
-        size = max(abs(averages.min()), abs(averages[0]) / 10)
-        limit = averages.min() + (self.stop_factor - 1) * size
-        return bool(averages[-1] > limit)
-
-
 def _result(
-    recorder: _SweepRecorder, sweep: Sweep, smoothing: float, seed: int | None
+    recorder: SweepRecorder, sweep: Sweep, smoothing: float, seed: int | None
 ) -> RangeTest:
     """What the losses of a finished sweep say."""
     rates, losses = recorder.updates()

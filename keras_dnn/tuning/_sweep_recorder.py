@@ -1,0 +1,62 @@
+"""What a sweep of the learning rate records, and when it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_dnn._progress import Progress
+from keras_dnn.callbacks import StepLogger
+from keras_dnn.tuning import _range_test_rules as rules
+
+
+class SweepRecorder(StepLogger):
+    """Records rates and losses and ends the sweep."""
+
+    def __init__(
+        self,
+        steps: int,
+        batches_per_step: int,
+        smoothing: float,
+        stop_factor: float,
+        progress: Progress,
+    ) -> None:
+        super().__init__()
+        self.length = steps
+        self.batches_per_step = batches_per_step
+        self.smoothing = smoothing
+        self.stop_factor = stop_factor
+        self.progress = progress
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Shows progress, and ends a sweep that is complete or diverges."""
+        rates, losses = self.updates()
+        self.progress.reach(len(rates), self.length)
+        if len(rates) >= self.length or self._diverges(losses):
+            self.model.stop_training = True
+
+    def updates(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rate and mean loss of each completed update."""
+        rates, first = np.unique(self.learning_rates, return_index=True)
+        if not len(rates):
+            return rates, rates
+        sums = np.add.reduceat(self.losses, first)
+        counts = np.diff([*first, len(self.losses)])
+        # An update that loss scaling skipped shows in the rate of the next batch only.
+        complete = len(rates) - int(counts[-1] < self.batches_per_step)
+        end = min(complete, self.length)
+        return rates[:end], (sums / counts)[:end]
+
+    def _diverges(self, losses: np.ndarray) -> bool:
+        if not len(losses):
+            return False
+        if not np.isfinite(losses).all():
+            return True
+        averages = rules.smoothed(losses, self.smoothing)
+        # Near zero, a multiple of the loss means nothing.
+        size = max(abs(averages.min()), abs(averages[0]) / 10)
+        limit = averages.min() + (self.stop_factor - 1) * size
+        return bool(averages[-1] > limit)
