@@ -47,7 +47,7 @@ def _small_heap() -> Iterator[None]:
     """Takes what earlier modules left out of the garbage collector's sight.
 
     TensorFlow keeps every graph that Keras traces: some hundred thousand objects a
-    module, and each full collection would go through them all: a third of the time.
+    module, and each full collection would go through them all.
     """
     yield
     gc.collect()

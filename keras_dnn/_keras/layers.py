@@ -38,11 +38,6 @@ def noise_shape_of(dropout: keras.layers.Layer, inputs: Tensor) -> Any:
     return dropout._get_noise_shape(inputs)
 
 
-def fixed_output_shape(layer: keras.layers.Lambda) -> Any:
-    """What a `Lambda` layer was given as `output_shape`."""
-    return layer._output_shape
-
-
 def global_seed() -> list[keras.Variable]:
     """The state of Keras's global generator, if anything has drawn from it."""
     state = keras.src.backend.common.global_state

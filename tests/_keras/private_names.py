@@ -95,6 +95,9 @@ def uses(source: str) -> Iterator[Use]:
                 and (node.attr not in of_ours() or node.attr in of_keras() - own)
             ):
                 yield Use(node.attr, node.lineno)
+        elif isinstance(node, ast.keyword) and node.arg in of_keras() - own:
+            # As in `vars(layer).update(_losses=[])`.
+            yield Use(str(node.arg), node.value.lineno)
         elif (
             isinstance(node, ast.Constant)
             and node.value in of_keras() - own

@@ -50,6 +50,7 @@ def test_no_class_overrides_or_reads_a_private_name_of_its_base(cls):
         "optimizer._learning_rate = 3",
         "getattr(model, '_functional', None)",
         "vars(optimizer)['_clip_gradients'] = f",
+        "vars(layer).update(_losses=[])",
         "frame = sys._getframe(1)",
         "keras.src.backend.random",
     ],
@@ -97,13 +98,17 @@ def test_keras_still_has_the_path(path):
     )
 
 
-def test_every_private_name_has_a_canary():
-    found = set()
+def test_every_private_name_has_a_canary_and_every_canary_a_use():
+    names = set()
     for file in DOOR:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute | ast.Constant):
-                name = node.attr if isinstance(node, ast.Attribute) else node.value
-                if isinstance(name, str) and PRIVATE.fullmatch(name):
-                    found.add(name)
+            if isinstance(node, ast.Attribute):
+                names.add(node.attr)
+            elif isinstance(node, ast.keyword):
+                names.add(node.arg)
+            elif isinstance(node, ast.Constant):
+                names.add(node.value)
+    found = {n for n in names if isinstance(n, str) and PRIVATE.fullmatch(n)}
     watched = {*CANARIES, *(canary.name for canary in OPTIMIZER_CANARIES)}
     assert found & of_keras() <= watched
+    assert {name for name in watched if PRIVATE.fullmatch(name)} <= found
