@@ -48,6 +48,8 @@ class ZooModel:
     """A model as people build it, with its data."""
 
     name: str
+    family: str
+    """Name of the module that has it."""
     about: str
     make: Callable[[], keras.Model]
     """Builds and compiles the model, from a fixed seed."""
@@ -83,7 +85,8 @@ def zoo_model(
         name = build.__name__
         about = (build.__doc__ or "").strip().splitlines()[0]
         assert name not in ZOO, f"two models are called {name}"
-        ZOO[name] = ZooModel(name, about, make, data, **can)
+        family = build.__module__.rpartition(".")[2]
+        ZOO[name] = ZooModel(name, family, about, make, data, **can)
         return build
 
     return enter
