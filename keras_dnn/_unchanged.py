@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_dnn._keras.layers import (
-    forget_global_seed,
-    global_seed,
-    states,
-    sublayers,
-)
+from keras_dnn._keras.layers import states, sublayers
 from keras_dnn._keras.losses import WRITTEN_BY_FIT
+from keras_dnn._keras.randomness import same_global_seeds
 from keras_dnn._tensorflow import tf
 
 
@@ -29,7 +25,7 @@ def restored(variables: Iterable[Any]) -> Iterator[None]:
     """
     unique = {id(variable): variable for variable in variables}
     values = [
-        (copy, copy.numpy())
+        (copy, keras.ops.convert_to_numpy(copy))
         for variable in unique.values()
         for copy in _copies(variable)
     ]
@@ -42,22 +38,23 @@ def restored(variables: Iterable[Any]) -> Iterator[None]:
 
 @contextmanager
 def same_randomness() -> Iterator[None]:
-    """Puts the random states of Keras, NumPy and Python back at the end."""
-    generator = global_seed()
+    """Puts the random states of Keras, TensorFlow, NumPy and Python back at the end."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with restored(generator):
+        with same_global_seeds():
             yield
     finally:
-        if not generator:
-            forget_global_seed()
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
 
 
 @contextmanager
 def unchanged_by_calls(model: keras.Model) -> Iterator[None]:
-    """Puts back weights, states, metrics and random states after calls of the model."""
+    """Puts back what calls of the model change, bit for bit, also after an exception.
+
+    Weights, statistics, metrics, the states of stateful recurrent layers, and random
+    states: of layers, Keras, TensorFlow, NumPy and Python.
+    """
     variables = [*model.variables, *model.metrics_variables, *moving_variables(model)]
     with same_randomness(), restored(variables):
         yield
@@ -67,22 +64,26 @@ def unchanged_by_calls(model: keras.Model) -> Iterator[None]:
 def unchanged_by_training(model: keras.Model) -> Iterator[None]:
     """Puts back everything that `fit` changes, bit for bit, also after an exception.
 
-    Weights, statistics of normalisation, the optimizer's state and its loss scale,
-    metrics, the states of random generators (those of layers, of Keras, NumPy and
-    Python) and what `fit` writes on the model.
+    Weights, statistics of normalisation, the states of stateful recurrent layers, the
+    optimizer's state and its loss scale, metrics, the states of random generators
+    (those of layers, of Keras, TensorFlow, NumPy and Python) and what `fit` writes on
+    the model. Also the optimizers that a `train_step` of one's own uses, which the
+    model or a model in it keeps in an attribute.
 
     Args:
         model: a compiled model that is built. Its optimizer is built on entry, as the
             first step of `fit` would do.
     """
     optimizer = model.optimizer
-    if not optimizer.built:
+    if optimizer is not None and not optimizer.built:
         with model.distribute_strategy.scope():
             optimizer.build(model.trainable_variables)
+    optimizers = optimizers_in(model)
     variables = [
         *model.variables,
         *model.metrics_variables,
-        *model.optimizer.variables,
+        *moving_variables(model),
+        *(v for optimizer in optimizers for v in optimizer.variables),
     ]
     known = set(map(id, variables))
     attributes = {
@@ -90,7 +91,12 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
     }
     model.train_function = None
     try:
-        with same_randomness(), restored(variables):
+        with ExitStack() as stack:
+            stack.enter_context(same_randomness())
+            for optimizer in optimizers:
+                if not optimizer.built:
+                    stack.enter_context(_same_attributes(optimizer))
+            stack.enter_context(restored(variables))
             yield
     finally:
         # Metrics that did not exist before.
@@ -104,6 +110,48 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
                 delattr(model, name)
 
 
+def optimizers_in(model: keras.Model) -> list[Any]:
+    """The optimizers that a model, or a model in it, keeps in its attributes."""
+    found: dict[int, Any] = {}
+
+    def collect(value: Any, depth: int) -> None:
+        if isinstance(value, keras.optimizers.Optimizer):
+            if id(value) not in found:
+                found[id(value)] = value
+                collect(vars(value), depth)  # Such as that inside a loss scale.
+        elif isinstance(value, (list, tuple)) and depth:
+            for part in value:
+                collect(part, depth - 1)
+        elif isinstance(value, dict) and depth:
+            for part in list(value.values()):
+                collect(part, depth - 1)
+
+    for part in sublayers(model):
+        if isinstance(part, keras.Model):
+            collect(vars(part), depth=3)
+    return list(found.values())
+
+
+@contextmanager
+def _same_attributes(optimizer: Any) -> Iterator[None]:
+    """Puts the attributes of an optimizer back: one that is not built is not after."""
+    attributes = dict(vars(optimizer))
+    lists = [(v, list(v)) for v in attributes.values() if isinstance(v, list)]
+    dicts = [(v, dict(v)) for v in attributes.values() if isinstance(v, dict)]
+    try:
+        yield
+    finally:
+        # Past what Keras does when one of its lists is written to.
+        for items, before in lists:
+            list.clear(items)
+            list.extend(items, before)
+        for entries, before_ in dicts:
+            dict.clear(entries)
+            dict.update(entries, before_)
+        vars(optimizer).clear()
+        vars(optimizer).update(attributes)
+
+
 def moving_variables(model: keras.Model) -> list[keras.Variable]:
     """What a forward pass may change: statistics, states, and seeds of randomness.
 
@@ -115,6 +163,7 @@ def moving_variables(model: keras.Model) -> list[keras.Variable]:
 def _copies(variable: Any) -> list[Any]:
     """The variable on each replica; statistics may differ there."""
     native = variable.value if isinstance(variable, keras.Variable) else variable
-    if isinstance(native, tf.distribute.DistributedValues):
+    if tf is not None and isinstance(native, tf.distribute.DistributedValues):
         return list(native.values)
-    return [native]
+    # On other backends the value is an array, to which nothing can be assigned.
+    return [native if keras.backend.backend() == "tensorflow" else variable]

@@ -8,7 +8,10 @@ from typing import Any
 import keras
 from keras.src.applications import convnext
 
+from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+
+VARIABLES = (keras.Variable,) if tf is None else (keras.Variable, tf.Variable)
 
 
 def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
@@ -21,10 +24,35 @@ def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
                 yield sublayer
 
 
-def states(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """What a layer itself moves in a call: statistics, states, and its seeds."""
-    seeds = [generator.state for generator in layer._seed_generators]
-    return [*layer._non_trainable_variables, *seeds]
+def states(layer: keras.layers.Layer) -> list[Any]:
+    """What a layer itself moves in a call: statistics, states, and its seeds.
+
+    Also what Keras does not list: the states of a stateful recurrent layer, and the
+    variables and random generators, of Keras or of TensorFlow, that a layer of one's
+    own keeps in attributes.
+    """
+    weights = set(map(id, layer._trainable_variables))
+    found: dict[int, Any] = {}
+    for value in list(vars(layer).values()):
+        _collect_states(value, found, depth=4)
+    return [state for key, state in found.items() if key not in weights]
+
+
+def _collect_states(value: Any, found: dict[int, Any], depth: int) -> None:
+    if isinstance(value, (list, tuple)) and depth:
+        for part in value:
+            _collect_states(part, found, depth - 1)
+    elif isinstance(value, dict) and depth:
+        for part in value.values():
+            _collect_states(part, found, depth - 1)
+    elif isinstance(value, keras.random.SeedGenerator):
+        found[id(value.state)] = value.state
+    elif isinstance(value, keras.Variable) or (
+        tf is not None and isinstance(value, tf.Variable)
+    ):
+        found[id(value)] = value
+    elif tf is not None and isinstance(value, tf.random.Generator):
+        found[id(value.state)] = value.state
 
 
 def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -36,19 +64,6 @@ def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
 def noise_shape_of(dropout: keras.layers.Layer, inputs: Tensor) -> Any:
     """The shape of the mask that a spatial dropout layer draws for these inputs."""
     return dropout._get_noise_shape(inputs)
-
-
-def global_seed() -> list[keras.Variable]:
-    """The state of Keras's global generator, if anything has drawn from it."""
-    state = keras.src.backend.common.global_state
-    generator = state.get_global_attribute("global_seed_generator")
-    return [] if generator is None else [generator.state]
-
-
-def forget_global_seed() -> None:
-    """Makes Keras's global generator one that nothing has drawn from."""
-    state = keras.src.backend.common.global_state
-    state.set_global_attribute("global_seed_generator", None)
 
 
 def random_functions() -> Any:

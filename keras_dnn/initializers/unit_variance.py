@@ -18,10 +18,12 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._layer_kinds import LINEAR
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._typing import Tensor
+from keras_dnn._unchanged import moving_variables, same_randomness
 from keras_dnn.initializers._first_call import Layer, Run, first_calls_through
 from keras_dnn.initializers._layer_kernels import kernels_of
 from keras_dnn.initializers._orthogonal import orthogonal
@@ -93,7 +95,8 @@ def lsuv(
         tolerance: relative error of the standard deviation that is permitted.
         max_iterations: how many times a kernel is scaled at most. Without biases one
             time is enough.
-        seed: seed of the orthonormal matrices, no two of which are equal.
+        seed: seed of the orthonormal matrices, no two of which are equal; without one,
+            `keras.utils.set_random_seed` governs.
         verbose: 1 shows a progress bar, 0 none, `"auto"` one when it takes long.
 
     Returns:
@@ -127,7 +130,7 @@ def lsuv(
     target = _arguments.number("target_std", target_std, bounds="()")
     margin = _arguments.number("tolerance", tolerance, bounds="()") * target
     most = _arguments.count("max_iterations", max_iterations)
-    draws = seeds(checked_seed(seed))
+    draws = seeds(drawn_seed() if seed is None else checked_seed(seed))
     chosen, skipped = _layers(model)
     before: dict[Layer, float] = {}
     scaling = _Scaling(target, margin, most, draws, Progress(verbose), len(chosen))
@@ -137,7 +140,7 @@ def lsuv(
         return outputs
 
     try:
-        with _restoring(model, chosen):
+        with same_randomness(), _restoring(model, chosen):
             for handler in (measure, scaling):
                 with first_calls_through(handler, chosen):
                     model(batch, training=False)
@@ -230,7 +233,7 @@ def _restoring(model: keras.Model, layers: list[Layer]) -> Iterator[None]:
     """Restores variables at the end; after an exception the layers' kernels too."""
     values = [
         (variable, np.array(keras.ops.convert_to_numpy(variable)))
-        for variable in model.variables
+        for variable in [*model.variables, *moving_variables(model)]
     ]
     new: set[int] = set()
     try:

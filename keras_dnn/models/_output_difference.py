@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn._typing import Tensor
+from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.models._random_inputs import random_inputs
 
 
@@ -56,9 +57,10 @@ def model_differences(
         except Exception:
             # The model does not run here, or not on inputs of that size.
             return float("nan"), float("nan")
-    outputs = [
-        keras.tree.flatten(each.predict(data, verbose=0)) for each in (model, changed)
-    ]
+    outputs = []
+    for each in (model, changed):
+        with same_randomness(), restored(moving_variables(each)):
+            outputs.append(keras.tree.flatten(each.predict(data, verbose=0)))
     differences = relative_differences(*outputs)
     return largest(differences), float(np.mean(means(differences)))
 

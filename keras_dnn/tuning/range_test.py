@@ -16,6 +16,7 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._batches import endless, symbolic_inputs
 from keras_dnn._keras.optimizers import innermost, parts_of
+from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -141,7 +142,8 @@ def find_learning_rate(
         stop_factor: how far the loss may rise, more than 1.
         shuffle: whether arrays are shuffled first.
         sample_weight: as for `fit`.
-        seed: seed of the shuffling and the interval.
+        seed: seed of the shuffling and the interval; without one,
+            `keras.utils.set_random_seed` governs.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
 
     Returns:
@@ -184,6 +186,7 @@ def find_learning_rate(
             "model must have one optimizer, not a MultiOptimizer. "
             f"Received: model.optimizer={optimizer}"
         )
+    seed = drawn_seed() if seed is None else _arguments.count("seed", seed, least=0)
     every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
     fit = endless(
         x,
@@ -221,7 +224,7 @@ def find_learning_rate(
 
 
 def _result(
-    recorder: SweepRecorder, sweep: Sweep, smoothing: float, seed: int | None
+    recorder: SweepRecorder, sweep: Sweep, smoothing: float, seed: int
 ) -> RangeTest:
     """What the losses of a finished sweep say."""
     rates, losses = recorder.updates()

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
+from tensorflow.python.eager import context
 
 
 class Canary(NamedTuple):
@@ -38,6 +40,15 @@ def _optimizer():
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([keras.Variable(1.0)])
     return optimizer
+
+
+def _seeded_context():
+    before = context.context()._seed
+    tf.random.set_seed(1)
+    try:
+        return context.context()
+    finally:
+        tf.random.set_seed(before)
 
 
 GRAPH = "folding, rebuild, sampling and pruning could not walk a model"
@@ -70,7 +81,6 @@ CANARIES = {
     "_losses": Canary(
         lambda: layers.Dense(2), "a float64 view of a layer would share its penalties"
     ),
-    "_non_trainable_variables": Canary(layers.BatchNormalization, STATE),
     "_output_shape": Canary(
         lambda: layers.Lambda(abs, output_shape=(4,)),
         "rebuild could not copy a Lambda layer",
@@ -90,6 +100,10 @@ CANARIES = {
         "preflight could not tell logits from probabilities",
     ),
     "_initial_epoch": Canary(_fitted, STATE),
+    # TensorFlow's seeds of operations
+    "_clear_caches": Canary(_seeded_context, STATE),
+    "_rng": Canary(_seeded_context, STATE),
+    "_seed": Canary(_seeded_context, STATE),
     "_loss_tracker": Canary(_fitted, "pretraining.gan could not report its loss"),
     "_user_loss_weights": Canary(
         lambda: _fitted()._compile_loss, "check_gradients would ignore loss_weights"

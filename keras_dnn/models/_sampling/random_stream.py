@@ -12,7 +12,6 @@ samples are divided into chunks nor on how inputs are divided into batches.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -20,6 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import keras
 import numpy as np
 
+from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import LEVELS, addressed, mask_shape, masked
@@ -50,7 +50,7 @@ class Seed(NamedTuple):
         Without one, `keras.utils.set_random_seed` governs.
         """
         # A `SeedGenerator` would make a variable, which takes a millisecond.
-        seed = random.randrange(2**31) if seed is None else seed
+        seed = drawn_seed() if seed is None else seed
         mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         table: Any = strata(samples, seed) if masks == STRATIFIED else []
         return cls(tf.constant(mixed, tf.uint64), tf.constant(table, tf.uint16))
