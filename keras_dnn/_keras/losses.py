@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn._keras.masks import mask_of
 from keras_dnn._typing import Tensor
 
 WRITTEN_BY_FIT = ("history", "stop_training", "train_function", "_initial_epoch")
@@ -55,7 +56,7 @@ def reduced(
     return keras.src.losses.loss.reduce_weighted_values(
         values,
         sample_weight=sample_weight,
-        mask=keras.src.backend.common.masking.get_keras_mask(y_pred),
+        mask=mask_of(y_pred),
         reduction=reduction,
         dtype=dtype,
     )

@@ -32,7 +32,7 @@ from keras_dnn.models._sampling.measures import (
     moments_of,
 )
 from keras_dnn.models._sampling.random_stream import INDEPENDENT, Seed, Stream
-from keras_dnn.models._sampling.sampler import ROWS, Request, Sampler, repeated
+from keras_dnn.models._sampling.sampler import ROWS, Request, Sampler
 from keras_dnn.models._sampling.switched_on import only, random_layers
 
 ExportedFunction: TypeAlias = Callable[..., dict[str, np.ndarray]]
@@ -136,14 +136,14 @@ def _drawing(sampler: Sampler, task: Task) -> Any:
     shapes = [[n or 1 for n in x.shape] for x in sampler.model.inputs]
     types = [x.dtype for x in sampler.model.inputs]
     x = _structured(sampler, list(map(tf.zeros, shapes, types)))
-    cut_set = sampler.cut_set(x)
-    plan = sampler.plan(x, cut_set, task)
+    cut = sampler.cut(x)
+    plan = sampler.plan(x, cut, task)
     if not (plan.divisible or sampler.split.fixed_rows):
         raise ValueError(
             "model must drop units of any number of inputs, without a noise_shape that "
             f"names their number. Received: model={sampler.model.name!r}"
         )
-    sample = sampler.sampling(x, cut_set, plan, task)
+    sample = sampler.sampling(x, cut, plan, task)
 
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         rows = tf.shape(inputs[0])[0]
@@ -181,8 +181,8 @@ def _banked(sampler: Sampler, task: Task) -> Any:
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         x = _structured(sampler, inputs)
         rows = tf.shape(inputs[0])[0]
-        cut_set = [repeated(t, rows, samples) for t in sampler.split.run_before(x)]
-        (y,) = sampler.split.run_after(cut_set, x)
+        cut = sampler.split.run_before(x).repeated(rows, samples)
+        (y,) = sampler.split.run_after(cut, x)
         y = tf.reshape(y, [-1, samples, *y.shape[1:]])
         return measures_of(moments_of(tf.cast(y, tf.float32), kind), kind)
 

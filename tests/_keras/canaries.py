@@ -117,6 +117,9 @@ PATHS = {
     "keras.src.backend.common.masking.get_keras_mask": (
         "HierarchicalCrossentropy would ignore masks"
     ),
+    "keras.src.backend.common.masking.set_keras_mask": (
+        "mc_predict would lose the masks of texts where it cuts a model in two"
+    ),
     "keras.src.backend.common.tensor_attributes.get_tensor_attr": (
         "HierarchicalCrossentropy would compute all classes"
     ),

@@ -18,6 +18,7 @@ from keras_dnn._keras.graph import output_layers
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+from keras_dnn.models._sampling.cut import Cut, rows_of, spec
 from keras_dnn.models._sampling.measures import Output, Task, gathered
 from keras_dnn.models._sampling.random_stream import (
     COHERENT,
@@ -64,7 +65,7 @@ class Request(NamedTuple):
     """The arguments of the compiled function: inputs, and what to draw for them.
 
     Attributes:
-        cut_set: the values of the cut set for these inputs.
+        cut: what the random part takes for these inputs.
         rows: the number of these inputs.
         first_row: position of the first of them among all inputs.
         samples: the number of samples to draw.
@@ -72,7 +73,7 @@ class Request(NamedTuple):
         seed: of all random numbers.
     """
 
-    cut_set: list[Tensor]
+    cut: Cut
     rows: Tensor
     first_row: Tensor
     samples: Tensor
@@ -103,13 +104,13 @@ class Sampler:
             seed: of all random numbers.
         """
         rows = rows_of(x)
-        cut_set = self.cut_set(x)
-        plan = self.plan(x, cut_set, task)
-        function = self.sampling(x, cut_set, plan, task)
+        cut = self.cut(x)
+        plan = self.plan(x, cut, task)
+        function = self.sampling(x, cut, plan, task)
         found = []
         for start in range(0, rows, plan.inputs):
             request = Request(
-                [_rows_of_inputs(t, start, start + plan.inputs, rows) for t in cut_set],
+                cut.part(start, start + plan.inputs, rows),
                 tf.constant(min(plan.inputs, rows - start)),
                 tf.constant(first_row + start, tf.int64),
                 tf.constant(task.samples),
@@ -120,8 +121,8 @@ class Sampler:
             found.append([{k: v.numpy() for k, v in o.items()} for o in outputs])
         return found
 
-    def cut_set(self, x: Any) -> list[Tensor]:
-        """The values of the cut set, which are the same in every sample."""
+    def cut(self, x: Any) -> Cut:
+        """What the random part takes, which is the same in every sample."""
         signature = keras.tree.map_structure(spec, x)
         key = str(signature)
         if key not in self._before:
@@ -129,13 +130,14 @@ class Sampler:
                 self._before[key] = tf.function(
                     self.split.run_before, input_signature=(signature,)
                 ).get_concrete_function()
-        return list(self._before[key](*keras.tree.flatten(x)))
+        found: Cut = self._before[key](*tf.nest.flatten(x, expand_composites=True))
+        return found
 
-    def plan(self, x: Any, cut_set: list[Tensor], task: Task) -> Plan:
+    def plan(self, x: Any, cut: Cut, task: Task) -> Plan:
         """How to divide a batch into what is run at once."""
-        outputs, divisible = self._layout(x, cut_set)
+        outputs, divisible = self._layout(x, cut)
         rows = rows_of(x)
-        if not divisible or any(t.shape[0] % rows for t in cut_set):
+        if not (divisible and cut.can_be_divided(rows)):
             return Plan(outputs, divisible=False, inputs=rows, samples=1)
         budget = max(1, min(ROWS, ELEMENTS // self.split.largest_row))
         # Where inputs share their masks, many inputs cost least; else many samples do.
@@ -146,7 +148,7 @@ class Sampler:
         samples = min(task.samples, max(1, budget // inputs))
         return Plan(outputs, divisible=True, inputs=inputs, samples=samples)
 
-    def _layout(self, x: Any, cut_set: list[Tensor]) -> tuple[list[Output], bool]:
+    def _layout(self, x: Any, cut: Cut) -> tuple[list[Output], bool]:
         """The properties of the outputs, and whether inputs have rows of their own.
 
         One sample of the batch shows both, the latter by the shapes of its masks.
@@ -166,15 +168,15 @@ class Sampler:
                 divisible=False,
             )
 
-            def one_sample(cut_set: list[Tensor]) -> list[Tensor]:
+            def one_sample(cut: Cut) -> list[Tensor]:
                 stream.begin(batch)
-                return self.split.run_after(cut_set, x)
+                return self.split.run_after(cut, x)
 
             with only(self.on, self.model, stream):
                 function = tf.function(
-                    one_sample, input_signature=(list(map(spec, cut_set)),)
+                    one_sample, input_signature=(cut.each(spec),)
                 ).get_concrete_function()
-            drawn = function(cut_set)
+            drawn = function(cut)
             ends = output_layers(self.model) or [None] * len(drawn)
             outputs = [Output.of(y, e, rows) for y, e in zip(drawn, ends, strict=True)]
             whole_rows = all(o.rows.denominator == 1 for o in outputs)
@@ -182,16 +184,14 @@ class Sampler:
             self._layouts[key] = outputs, divisible
         return self._layouts[key]
 
-    def sampling(
-        self, x: Any, cut_set: list[Tensor], plan: Plan, task: Task
-    ) -> Function:
+    def sampling(self, x: Any, cut: Cut, plan: Plan, task: Task) -> Function:
         """The compiled function that samples, for any number of such inputs."""
-        specs = [spec(t) for t in cut_set]
-        key = (str(specs), plan.divisible, plan.one_by_one, *task[2:])
+        specs = cut.each(spec)
+        fixed_rows = rows_of(x) if self.split.fixed_rows else None
+        key = (str(specs), plan.divisible, plan.one_by_one, fixed_rows, *task[2:])
         if key in self._sampling:
             return self._sampling[key]
         stream = Stream()
-        fixed_rows = rows_of(x) if self.split.fixed_rows else None
 
         def function(request: Request) -> list[dict[str, Tensor]]:
             rows = fixed_rows or request.rows
@@ -211,13 +211,13 @@ class Sampler:
                         divisible=plan.divisible,
                     )
                 )
-                inputs = request.cut_set
+                cut = request.cut
                 if not plan.one_by_one:
-                    inputs = [repeated(t, rows, size) for t in inputs]
+                    cut = cut.repeated(rows, size)
                 coherent = task.masks == COHERENT
                 in_weights = coherent and plan.divisible and plan.one_by_one
                 with masks_in_weights(self.split.pairs if in_weights else (), stream):
-                    drawn = self.split.run_after(inputs, x)
+                    drawn = self.split.run_after(cut, x)
                 return [
                     output.by_sample(y, rows, size)
                     for y, output in zip(drawn, plan.outputs, strict=True)
@@ -240,35 +240,6 @@ class Sampler:
                 function, input_signature=(signature,)
             ).get_concrete_function()
         return self._sampling[key]
-
-
-# Rows ---------------------------------------------------------------------------------
-
-
-def rows_of(x: Any) -> int:
-    """How many inputs a batch has."""
-    return int(keras.tree.flatten(x)[0].shape[0])
-
-
-def spec(tensor: Tensor) -> tf.TensorSpec:
-    """What a compiled function knows of a tensor of any number of rows."""
-    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
-
-
-def repeated(tensor: Tensor, rows: Tensor, times: Tensor) -> Tensor:
-    """The rows of each of `rows` inputs, `times` times one after another."""
-    inner = [n or tf.shape(tensor)[i + 1] for i, n in enumerate(tensor.shape[1:])]
-    parts = tf.reshape(tensor, [rows, 1, tf.shape(tensor)[0] // rows, *inner])
-    times_each = tf.tile(parts, [1, times] + [1] * (len(inner) + 1))
-    return tf.reshape(times_each, [-1, *inner])
-
-
-def _rows_of_inputs(tensor: Tensor, start: int, end: int, rows: int) -> Tensor:
-    """The part of a tensor that belongs to these of `rows` inputs."""
-    if start == 0 and end >= rows:
-        return tensor
-    parts = tensor.shape[0] // rows
-    return tensor[start * parts : end * parts]
 
 
 def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:

@@ -11,9 +11,9 @@ import keras
 
 from keras_dnn._keras.graph import Graph, Node, flat_inputs, graph_of, run
 from keras_dnn._keras.layers import is_keras_layer, sublayers
-from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MCDropout
+from keras_dnn.models._sampling.cut import Cut
 from keras_dnn.models._sampling.switched_on import Pair, is_stateful
 
 Layers: TypeAlias = Collection[keras.layers.Layer]
@@ -30,7 +30,8 @@ class Split:
         after: the calls of random layers and those that take what these return.
         cut_set: the symbolic tensors that the second part takes from the first; in a
             network with shortcuts there are several.
-        fixed_rows: whether the model takes batches of one size only.
+        fixed_rows: whether an operation of the model may hold a number of rows, so that
+            batches must not be divided or repeated.
         largest_row: elements in a row of the largest tensor of the second part, as far
             as they are known.
         pairs: dropout layers with the dense layers whose weights can take their masks.
@@ -45,21 +46,22 @@ class Split:
     largest_row: int = 1
     pairs: Sequence[Pair] = ()
 
-    def run_before(self, x: Any) -> list[Tensor]:
-        """The values of the cut set for the inputs `x`."""
+    def run_before(self, x: Any) -> Cut:
+        """What the second part takes for the inputs `x`."""
         if self.graph is None:
-            return [tf.convert_to_tensor(t) for t in keras.tree.flatten(x)]
+            return Cut.of(keras.tree.flatten(x))
         inputs = flat_inputs(self.model, x)
         values = dict(zip(map(id, self.graph.inputs), inputs, strict=True))
         run(self.before, values)
-        return [values[id(symbol)] for symbol in self.cut_set]
+        return Cut.of([values[id(symbol)] for symbol in self.cut_set])
 
-    def run_after(self, cut_set: Sequence[Tensor], x: Any) -> list[Tensor]:
+    def run_after(self, cut: Cut, x: Any) -> list[Tensor]:
         """One sample of the outputs; `x` shows the structure of the inputs."""
+        taken = cut.masked_values()
         if self.graph is None:
-            inputs = keras.tree.pack_sequence_as(x, cut_set)
+            inputs = keras.tree.pack_sequence_as(x, taken)
             return list(keras.tree.flatten(self.model(inputs, training=False)))
-        values = dict(zip(map(id, self.cut_set), cut_set, strict=True))
+        values = dict(zip(map(id, self.cut_set), taken, strict=True))
         run(self.after, values)
         return [values[id(symbol)] for symbol in self.graph.outputs]
 
@@ -83,9 +85,9 @@ def split(model: keras.Model, random: Layers) -> Split:
         return Split(model, None)
     before, after = _parts(graph, random)
     cut_set = _cut_set(graph, after)
-    fixed_rows = any(x.shape[0] is not None for x in graph.inputs)
-    has_rows = all(x.shape and x.shape[0] is None for x in cut_set)
-    if not (has_rows or fixed_rows):
+    batch_sizes = {x.shape[0] for x in graph.inputs}
+    fixed_rows = batch_sizes != {None} and _has_operations(graph)
+    if not (fixed_rows or all(x.shape and x.shape[0] in batch_sizes for x in cut_set)):
         before, after, cut_set = [], list(graph.nodes), list(graph.inputs)
     _refuse_stateful([node.operation for node in after])
     tensors = [*cut_set, *(x for node in after for x in node.outputs)]
@@ -123,6 +125,21 @@ def _cut_set(graph: Graph, after: Sequence[Node]) -> list[Tensor]:
     made = {id(x) for node in after for x in node.outputs}
     needed = [x for node in after for x in node.inputs] + list(graph.outputs)
     return list({id(x): x for x in needed if id(x) not in made}.values())
+
+
+def _has_operations(graph: Graph) -> bool:
+    """Whether a graph, or one nested in it, calls something else than layers.
+
+    Layers take any number of rows, whatever batch size the graph was made with. An
+    operation may hold that size, as in `ops.reshape(x, (32, -1))`.
+    """
+    for operation in (node.operation for node in graph.nodes):
+        inner = graph_of(operation)
+        if inner is not None and _has_operations(inner):
+            return True
+        if not isinstance(operation, keras.layers.Layer):
+            return True
+    return False
 
 
 def _refuse_stateful(operations: Iterable[Any]) -> None:
