@@ -159,8 +159,9 @@ class Doctor(Resumable):
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Continues what a process that ended has recorded."""
-        self._start_over(earlier=restored(state["history"]))
-        self._printed = set(state["printed"])
+        history, printed = restored(state["history"]), set(state["printed"])
+        self._start_over(earlier=history)
+        self._printed = printed
 
     # The report -----------------------------------------------------------------------
 

@@ -54,7 +54,9 @@ class GradientNorms(Probe):
         histograms: count the entries of each variable's gradient before clipping, at
             each update that is a multiple of this, whatever `per_variable` says; `None`
             for none.
-        csv_path: file that gets a row for each recorded step, `None` for none.
+        csv_path: file that gets a row for each recorded step, `None` for none. A
+            training that is resumed continues its file: rows of the same variables and
+            of steps before the first new one stay. Anything else is overwritten.
         limit: how many steps to keep in the arrays. When there are more, every other
             one is dropped and the interval between recorded steps doubles; a warning
             says so. TensorBoard, the CSV file and `History` get all recorded steps.

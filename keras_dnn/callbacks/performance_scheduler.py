@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import keras
-import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._keras.losses import direction_of
 from keras_dnn._keras.optimizers import parts_of
 from keras_dnn._typing import Every
+from keras_dnn.callbacks._best_weights import BestWeights, delete_others
 from keras_dnn.callbacks._evaluation import evaluated
 from keras_dnn.callbacks._learning_rate import ReducibleRate
 from keras_dnn.callbacks._plateau import Plateau
-from keras_dnn.callbacks._resuming import Resumable
+from keras_dnn.callbacks._resuming import Resumable, states_in
 
 Mode: TypeAlias = Literal["auto", "min", "max"]
 
@@ -129,7 +128,7 @@ class PerformanceScheduler(Resumable):
         self._plateau = Plateau()
         self.reductions: int = 0
         self._restored_best = False
-        self._best_weights: list[np.ndarray] | None = None
+        self._best = BestWeights()
 
     @property
     def best(self) -> float:
@@ -185,7 +184,7 @@ class PerformanceScheduler(Resumable):
         """Leaves a schedule that was never scaled as it was."""
         for rate in self._rates:
             rate.unwrap()
-        self._best_weights = None
+        self._best = BestWeights()
 
     # After each evaluation ------------------------------------------------------------
 
@@ -206,7 +205,7 @@ class PerformanceScheduler(Resumable):
             maximise=self._maximise(),
         )
         if self._plateau.improved and self.restore_best:
-            self._best_weights = self.model.get_weights()
+            self._best = BestWeights(self.model.get_weights())
         if self._plateau.reached:
             self._reduce(when)
 
@@ -223,8 +222,8 @@ class PerformanceScheduler(Resumable):
         for rate in self._rates:
             rate.reduce(self.factor, minimum)
         self.reductions += 1
-        if self._best_weights is not None:
-            self.model.set_weights(self._best_weights)
+        if self._best.values is not None:
+            self.model.set_weights(self._best.values)
             self._restored_best = True
         if self.verbose:
             print(  # noqa: T201
@@ -243,7 +242,7 @@ class PerformanceScheduler(Resumable):
             "cooling": self._plateau.cooling,
             "reductions": self.reductions,
             "batches": self._batches,
-            "weights": self._best_weights is not None,
+            "weights": self._best.name,
             "restored_best": self._restored_best,
             "rates": [rate.number for rate in self._rates],
             "factors": [rate.factor for rate in self._rates],
@@ -251,28 +250,28 @@ class PerformanceScheduler(Resumable):
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Takes over from a process that ended."""
-        self._plateau = Plateau(state["best"], state["wait"], state["cooling"])
-        self.reductions = state["reductions"]
-        self._batches = state["batches"]
-        for rate, factor in zip(self._rates, state["factors"], strict=True):
-            rate.factor = factor
-        if state["weights"]:
-            with np.load(self._weights_file()) as arrays:
-                self._best_weights = [arrays[name] for name in arrays.files]
+        # Everything is read before anything is changed: a state may be torn.
+        plateau = Plateau(state["best"], state["wait"], state["cooling"])
+        reductions, batches = state["reductions"], state["batches"]
+        best = BestWeights.load(self._files[0].parent, state["weights"])
+        restored_best = state["restored_best"] and best.values is not None
+        rates = list(zip(self._rates, state["rates"], state["factors"], strict=True))
+        if restored_best:
+            self.model.set_weights(best.values)
+        self._plateau, self._best = plateau, best
+        self.reductions, self._batches = reductions, batches
         # The model may have been backed up just before the evaluation changed it.
-        for rate, number in zip(self._rates, state["rates"], strict=True):
-            rate.number = number
-        if state["restored_best"] and self._best_weights is not None:
-            self.model.set_weights(self._best_weights)
+        for rate, number, factor in rates:
+            rate.factor, rate.number = factor, number
 
     def _back_up(self, epochs: int) -> None:
-        """Stores the state, and the best weights with it."""
+        """Stores the best weights, and then the state that names their file."""
+        for file in self._files[:1]:
+            self._best.store(file.parent, f"{file.stem}-{epochs}.npz")
         super()._back_up(epochs)
-        if self._files and self._best_weights is not None:
-            np.savez(self._weights_file(), *self._best_weights)
-
-    def _weights_file(self) -> Path:
-        return self._files[0].with_suffix(".npz")
+        for file in self._files[:1]:
+            used = {state["weights"] for state in states_in(file).values()}
+            delete_others(file.parent, f"{file.stem}-*.npz", used)
 
 
 def _should_rise(model: keras.Model, name: str) -> bool:

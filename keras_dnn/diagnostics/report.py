@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn import _arguments
+from keras_dnn import _arguments, _files
 from keras_dnn._result import Result
 from keras_dnn.diagnostics import _html
 from keras_dnn.diagnostics.finding import SEVERITIES, Finding, Severity
@@ -127,7 +127,8 @@ class Report(Result):
     def to_html(self, path: str | Path) -> Path:
         """Writes the report as one HTML page that needs no other file.
 
-        It has plots if matplotlib is installed.
+        It has plots if matplotlib is installed. The page is written whole or not at
+        all.
 
         Args:
             path: where to write it.
@@ -136,7 +137,7 @@ class Report(Result):
             The path.
         """
         path = Path(path)
-        path.write_text(_html.page(self, _html.plot_of(self)), "utf-8")
+        _files.write(path, _html.page(self, _html.plot_of(self)))
         return path
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from keras_dnn import _arguments
+from keras_dnn import _arguments, _files
 from keras_dnn._keras.graph import flat_inputs, output_layers
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
@@ -58,6 +58,8 @@ def export_monte_carlo(
     - anything else: a folder with a TensorFlow SavedModel that draws its own masks: new
       ones in each call, or with a `seed` those of `mc_predict` with that seed.
 
+    What was at `path` before stays as it was until the new model is complete.
+
     Args:
         model: a functional or Sequential model with dropout and one output.
         path: where to write.
@@ -98,7 +100,7 @@ def export_monte_carlo(
             "model must be functional or Sequential and have one output. "
             f"Received: model={model.name!r}"
         )
-    write, make = WRITERS.get(Path(path).suffix, (write_saved_model, _drawing))
+    write, make = WRITERS.get(Path(path).suffix, (_write_saved_model, _drawing))
     function = make(sampler, Task(samples, seed, INDEPENDENT))
     write(model, function, str(path))
 
@@ -216,11 +218,16 @@ def _structured(sampler: Sampler, inputs: Sequence[Tensor]) -> Any:
 def _write_tflite(model: keras.Model, function: Any, path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(model, function, folder)
-        Path(path).write_bytes(to_tflite(folder))
+        _files.write(path, to_tflite(folder))
 
 
 def _write_onnx(model: keras.Model, function: Any, path: str) -> None:
-    Path(path).write_bytes(to_onnx(function, _signature(model)))
+    _files.write(path, to_onnx(function, _signature(model)))
+
+
+def _write_saved_model(model: keras.Model, function: Any, path: str) -> None:
+    with _files.writing_folder(path) as folder:
+        write_saved_model(model, function, folder)
 
 
 WRITERS = {".tflite": (_write_tflite, _banked), ".onnx": (_write_onnx, _banked)}

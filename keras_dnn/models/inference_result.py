@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_dnn import _files
 from keras_dnn._result import Result
 from keras_dnn.models._runtimes.predictor import Predictor
 from keras_dnn.models._runtimes.signature import Signature
@@ -178,13 +180,15 @@ class InferenceResult(Result):
 
         It is a zip archive that holds the files of the runtime as they are, such as
         `model.tflite`, `model.onnx` or those of a SavedModel, to be extracted and used
-        elsewhere.
+        elsewhere. A file that is there already is replaced when the new one is
+        complete.
 
         Args:
             path: of the file; by convention it ends in `.zip`.
 
         Raises:
             RuntimeError: if no candidate is within the tolerance.
+            FileNotFoundError: if the folder does not exist.
         """
         predictor = self._usable()
         contents = {
@@ -192,10 +196,8 @@ class InferenceResult(Result):
             **self.to_dict(),
             "signature": predictor.signature.to_dict(),
         }
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(CONTENTS, json.dumps(contents, indent=1))
-            for name, content in predictor.files.items():
-                archive.writestr(name, content)
+        table = json.dumps(contents, indent=1).encode()
+        _files.write_archive(path, [(CONTENTS, table), *predictor.files.items()])
 
     @classmethod
     def load(cls, path: str | Path) -> InferenceResult:
@@ -211,26 +213,58 @@ class InferenceResult(Result):
             The result, which predicts as the saved one does.
 
         Raises:
-            ValueError: if `save` did not write the file, a later version did, or its
-                runtime is not registered.
+            ValueError: if `save` did not write the file, it is damaged, a later version
+                wrote it, or its runtime is not registered.
+            FileNotFoundError: if there is no such file.
         """
-        try:
-            with zipfile.ZipFile(path) as archive:
-                files = {name: archive.read(name) for name in archive.namelist()}
-            found = json.loads(files.pop(CONTENTS))
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise ValueError(
-                f"path must be of a file that save wrote. Received: path={str(path)!r}"
-            ) from error
-        signature = Signature.from_dict(found.pop("signature"))
-        if found.pop("version") > VERSION or found["fastest"] not in REGISTRY:
+        found, files = _read(Path(path))
+        if found["version"] > VERSION or found["fastest"] not in REGISTRY:
             raise ValueError(
                 "path must be of a file that this version of keras_dnn can read, with "
                 "a runtime that is registered in this process. "
                 f"Received: path={str(path)!r} with the runtime {found['fastest']!r}"
             )
-        candidates = tuple(Candidate(**each) for each in found.pop("candidates"))
-        predictor = Predictor(
-            found["fastest"], files, signature, found["batch_size"], found["threads"]
-        )
-        return cls(**found, candidates=candidates, predictor=predictor)
+        try:
+            del found["version"]
+            signature = Signature.from_dict(found.pop("signature"))
+            candidates = tuple(Candidate(**each) for each in found.pop("candidates"))
+            settings = found["batch_size"], found["threads"]
+            predictor = Predictor(found["fastest"], files, signature, *settings)
+            return cls(**found, candidates=candidates, predictor=predictor)
+        except (TypeError, LookupError, AttributeError) as error:
+            raise _not_saved(path, error) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The table of an archive, and the files of the runtime by name."""
+    if path.is_dir():
+        raise _not_saved(path, "it is a folder")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [
+                entry.filename for entry in archive.infolist() if not entry.is_dir()
+            ]
+            files = {_files.checked_name(name): archive.read(name) for name in names}
+        found = json.loads(files.pop(CONTENTS))
+        if not {"version", "fastest"} <= found.keys():
+            raise ValueError("it has no version")
+        found["version"] = int(found["version"])
+        return found, files
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise _not_saved(path, error) from error
+
+
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, OSError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError),
+)
+"""What reading a damaged file, or one of something else, may raise."""
+
+
+def _not_saved(path: str | Path, reason: object) -> ValueError:
+    return ValueError(
+        "path must be of a file that InferenceResult.save wrote, as it wrote it. "
+        f"Received: path={str(path)!r} ({str(reason).splitlines()[0]})"
+    )

@@ -2,9 +2,11 @@
 
 import csv
 import importlib.util
+import shutil
 import sys
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -75,6 +77,89 @@ def test_another_model_starts_the_csv_file_again(tmp_path):
     lines = path.read_text().splitlines()
     assert len(lines) == 11
     assert "update_ratio" not in lines[0]
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends the training at a batch, after the probe's rows were written."""
+
+    def __init__(self, probe, epoch, batch):
+        super().__init__()
+        self.probe, self.at, self.epoch = probe, (epoch, batch), 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            assert len(self.probe.steps)
+            raise InterruptedError
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """The CSV file of a training that stopped in its third epoch, and a backup."""
+    folder = tmp_path_factory.mktemp("resumed")
+    with pytest.raises(InterruptedError):
+        _train_with_backup(folder, 2)
+    return folder
+
+
+def _train_with_backup(folder, until=9):
+    """Three batches an epoch; a model of its own, as in another process."""
+    keras.utils.set_random_seed(1)
+    x, y = data()
+    backup = keras.callbacks.BackupAndRestore(folder / "backup")
+    probe = GradientNorms(csv_path=str(folder / "norms.csv"))
+    model = network()
+    model.compile("sgd", "mse")
+    model.fit(
+        *(x[:12], y[:12]),
+        batch_size=4,
+        epochs=4,
+        shuffle=False,
+        verbose=0,
+        callbacks=[probe, backup, Stop(probe, until, 1)],
+    )
+    return probe
+
+
+@pytest.mark.parametrize(
+    "cut", [0, 1, 2, 30], ids=["whole", "no end", "no end of line", "torn"]
+)
+def test_the_csv_file_goes_on_after_a_resume(cut, resumed, tmp_path):
+    folder = shutil.copytree(resumed, tmp_path / "resumed")
+    path = folder / "norms.csv"
+    before = path.read_bytes()
+    assert before.count(b"\n") == 9
+    path.write_bytes(before[: len(before) - cut])
+    probe = _train_with_backup(folder)
+    with path.open() as file:
+        _, *rows = csv.reader(file)
+    # Steps 6 and 7 were repeated.
+    assert [int(row[0]) for row in rows] == list(range(12))
+    np.testing.assert_array_equal([float(r[1]) for r in rows[6:]], probe.global_norms)
+    kept = b"".join(before.splitlines(keepends=True)[1:7])
+    assert kept in path.read_bytes()
+
+
+def test_a_torn_line_in_the_middle_is_cut_off(resumed, tmp_path):
+    folder = shutil.copytree(resumed, tmp_path / "resumed")
+    path = folder / "norms.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3][:9] + b"\r\n"
+    path.write_bytes(b"".join(lines))
+    _train_with_backup(folder)
+    steps = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
+    assert steps == [str(n) for n in range(12) if n != 2]
+
+
+@pytest.mark.parametrize("content", [b"", b"step,other\r\n0,1\r\n", b"\xff\x00"])
+def test_another_csv_file_is_overwritten(content, resumed, tmp_path):
+    folder = shutil.copytree(resumed, tmp_path / "resumed")
+    (folder / "norms.csv").write_bytes(content)
+    _train_with_backup(folder)
+    lines = (folder / "norms.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", *map(str, range(6, 12))]
 
 
 # TensorBoard

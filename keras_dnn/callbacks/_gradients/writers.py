@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_dnn import _files
 from keras_dnn._tensorflow import tf
 from keras_dnn.callbacks._gradients.history import GradientArrays
 from keras_dnn.callbacks._probe.histogram import counts_and_edges
@@ -104,20 +107,20 @@ class CsvWriter:
     """Writes steps as rows of a CSV file, under a line of names.
 
     Args:
-        path: the file, which is overwritten when a new record begins.
+        path: the file. When a record begins, rows of steps before its first one are
+            kept if they are of the same variables, so that a training that is resumed
+            continues its file; all else is overwritten.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        self._header: list[str] | None = None
 
     def begin(self, names: Sequence[str], ratios: bool) -> None:
-        """Starts the file, for these variables; what was in it is lost."""
-        empty = GradientArrays.empty(len(names))
-        header = ["step"]
-        for tag, _, _ in _series(empty, ratios):
-            header += [tag, *(f"{tag}/{name}" for name in names)]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(header)
+        """Starts a record of these variables; the first row decides what is kept."""
+        self._header = ["step"]
+        for tag, _, _ in _series(GradientArrays.empty(len(names)), ratios):
+            self._header += [tag, *(f"{tag}/{name}" for name in names)]
 
     def write(self, arrays: GradientArrays, ratios: bool) -> None:
         """Adds a row for each step."""
@@ -126,8 +129,44 @@ class CsvWriter:
             for _, overall, by_variable in _series(arrays, ratios)
         ]
         rows = np.concatenate(blocks, axis=1).tolist()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            steps = arrays.steps.tolist()
-            csv.writer(file).writerows(
-                [step, *row] for step, row in zip(steps, rows, strict=True)
-            )
+        steps = arrays.steps.tolist()
+        text = _text([step, *row] for step, row in zip(steps, rows, strict=True))
+        if self._header is None:
+            _files.append(self.path, text)
+            return
+        header, self._header = self._header, None
+        earlier = _rows_before(steps[0], self.path, header)
+        _files.write(self.path, _text([header]) + earlier + text)
+
+
+def _text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _rows_before(step: int, path: Path, header: Sequence[str]) -> str:
+    """The rows of earlier steps in a file with this header, without a torn one."""
+    if not path.is_file():
+        return ""
+    found, *lines = path.read_bytes().decode(errors="replace").split("\n")
+    if _without_numbers(f"{found}\n") != _without_numbers(_text([header])):
+        return ""
+    # What follows the last line break is empty, or was not written to its end.
+    rows = [line.split(",") for line in lines[:-1]]
+    earlier = [
+        f"{','.join(row)}\n"
+        for row in rows
+        if len(row) == len(header) and row[0].isdecimal() and int(row[0]) < step
+    ]
+    return "".join(earlier)
+
+
+def _without_numbers(header: str) -> str:
+    """The names without those numbers by which Keras tells models of a process apart.
+
+    A model that is made again in a notebook has `sequential_1` where it had
+    `sequential`.
+    """
+    return re.sub(r"_\d+(?=[/,\r])", "", header)

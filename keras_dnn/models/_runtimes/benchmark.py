@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_dnn import _files
 from keras_dnn._progress import Progress
 from keras_dnn.models._output_difference import largest, means, relative_differences
 from keras_dnn.models._runtimes.accuracy import accuracy, classes
@@ -85,7 +86,7 @@ class Benchmark:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 files = runtime.build(source)
-                if CONTENTS in files:
+                if CONTENTS in map(_files.checked_name, files):
                     raise ValueError(f"{CONTENTS} is the name of the saved table")
                 predictor = Predictor(
                     name, files, source.signature, source.batch_size, threads

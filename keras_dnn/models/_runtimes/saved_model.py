@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_dnn import _files
 from keras_dnn._keras.frozen_graph import with_constants
 from keras_dnn._tensorflow import tf
 from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
-from keras_dnn.models._runtimes.source import RuntimeSource, read_files, write_files
+from keras_dnn.models._runtimes.source import RuntimeSource, read_files
 
 
 class TensorFlowFunction(Runtime):
@@ -25,7 +26,7 @@ class TensorFlowFunction(Runtime):
 
     def load(self, files: Files, threads: int) -> Run:
         with tempfile.TemporaryDirectory() as folder:
-            write_files(files, Path(folder))
+            _files.unpack(files, Path(folder))
             loaded = tf.saved_model.load(folder)
         function = loaded.signatures["serve"]
         outputs = numbered(function.structured_outputs)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_dnn import _files
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import write_saved_model
@@ -130,16 +130,4 @@ class RuntimeSource:
 
 def read_files(folder: Path) -> dict[str, bytes]:
     """All files of a folder, by their paths in it."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Writes what `read_files` returned."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    return {name: (folder / name).read_bytes() for name in _files.files_of(folder)}

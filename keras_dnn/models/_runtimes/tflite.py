@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_dnn import _files
 from keras_dnn._tensorflow import tf
 from keras_dnn.models._runtimes.export import to_tflite
 from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
@@ -85,8 +86,7 @@ class Int8(Float32):
 
     def build(self, source: RuntimeSource) -> Files:
         batches, target = source.folder / "calibration.npz", source.folder / FILE
-        with batches.open("wb") as file:
-            np.savez(file, **source.calibration_batches())  # type: ignore[arg-type]
+        _files.write_arrays(batches, source.calibration_batches())
         saved = source.saved_model(rows=source.batch_size)
         script = Path(__file__).with_name("quantize.py")
         # `-P`: the folder of the script must not be searched for modules.
