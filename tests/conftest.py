@@ -13,7 +13,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-pytest_plugins = ["tests.durations"]
+pytest_plugins = ["tests.durations", "tests.zoo.record"]
 
 _iterate = tf.data.Dataset.__iter__
 

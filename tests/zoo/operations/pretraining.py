@@ -1,0 +1,101 @@
+"""Pretraining that trains the model itself as its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import pretraining
+from tests.zoo.battery import operation
+from tests.zoo.subject import Subject, own_randomness, to_numpy
+
+GROUP = "pretraining"
+Use = Callable[[Subject], None]
+ROWS = 8
+
+
+def pretrains(*names: str) -> Callable[[Use], Use]:
+    """Enters an operation; the layers that it builds may draw random numbers."""
+
+    def enter(run: Use) -> Use:
+        operation(GROUP, *names)(own_randomness()(run))
+        return run
+
+    return enter
+
+
+def examples(subject: Subject) -> Any:
+    return keras.tree.map_structure(lambda a: to_numpy(a)[:ROWS], subject.inputs)
+
+
+def from_vector(subject: Subject, width: int | None = None) -> keras.Sequential:
+    """Layers that make inputs of the model from vectors."""
+    shape = np.shape(keras.tree.flatten(subject.inputs)[0])[1:]
+    return keras.Sequential(
+        [
+            *([] if width is None else [keras.Input((width,))]),
+            keras.layers.Flatten(),
+            keras.layers.Dense(int(np.prod(shape))),
+            keras.layers.Reshape(shape),
+        ]
+    )
+
+
+def assert_trains(encoder: keras.Model, model: keras.Model, loss: Any, x: Any) -> None:
+    """A step changes weights of the encoder."""
+    before = [v.numpy() for v in encoder.trainable_variables]
+    model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
+    with own_randomness():
+        history = model.fit(x, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    after = [v.numpy() for v in encoder.trainable_variables]
+    assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pretrains("pretraining.autoencoder")
+def autoencoder(subject: Subject) -> None:
+    encoder = subject.fresh()
+    model = pretraining.autoencoder(encoder, from_vector(subject), noise=0.1, seed=1)
+    assert_trains(encoder, model, "mse", examples(subject))
+
+
+@pretrains("pretraining.stacked_autoencoder")
+def stacked_autoencoder(subject: Subject) -> None:
+    encoder = subject.fresh()
+    for model in pretraining.stacked_autoencoder(encoder, seed=1):
+        assert_trains(encoder, model, "mse", examples(subject))
+
+
+@pretrains("pretraining.masking")
+def masking(subject: Subject) -> None:
+    encoder = subject.fresh()
+    model = pretraining.masking(encoder, from_vector(subject), seed=1)
+    assert_trains(encoder, model, "mse", examples(subject))
+
+
+@pretrains("pretraining.rotation")
+def rotation(subject: Subject) -> None:
+    encoder = subject.fresh()
+    model = pretraining.rotation(encoder, seed=1)
+    loss = "sparse_categorical_crossentropy"
+    assert_trains(encoder, model, loss, examples(subject))
+
+
+@pretrains("pretraining.siamese", "pretraining.Pairs")
+def siamese(subject: Subject) -> None:
+    encoder = subject.fresh()
+    model = pretraining.siamese(encoder)
+    labels = np.arange(ROWS) % 2
+    pairs = pretraining.Pairs(examples(subject), labels, seed=1)
+    assert_trains(encoder, model, "binary_crossentropy", pairs)
+
+
+@pretrains("pretraining.gan")
+def gan(subject: Subject) -> None:
+    discriminator = subject.fresh()
+    model = pretraining.gan(from_vector(subject, 3), discriminator, seed=1)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    assert_trains(discriminator, model, loss, examples(subject))

@@ -1,0 +1,32 @@
+"""Fast functions made from a model, equal to its `predict`."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_dnn import models
+from tests.zoo.battery import operation
+from tests.zoo.subject import Subject, assert_close
+
+GROUP = "runtimes"
+CANDIDATES = ["tf.function", "folded tf.function", "TFLite float32"]
+TOLERANCE = 1e-3
+
+
+@operation(
+    GROUP,
+    "models.optimize_for_inference",
+    "models.InferenceResult",
+    "models.Candidate",
+    needs=["predicts"],
+)
+def optimize_for_inference(subject: Subject) -> None:
+    batched = subject.batched
+    data = subject.inputs if batched else subject.data.inputs
+    result = models.optimize_for_inference(
+        subject.model, data, TOLERANCE, CANDIDATES, rounds=1, verbose=0
+    )
+    assert result.fastest is not None, str(result)
+    found = [np.asarray(a) for a in keras.tree.flatten(result(data))]
+    assert_close(found, subject.expected, TOLERANCE)

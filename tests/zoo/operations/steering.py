@@ -1,0 +1,128 @@
+"""Callbacks that steer `fit`, and what they put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn import callbacks
+from tests.zoo.battery import operation, quiet
+from tests.zoo.subject import EPOCHS, Subject, layers_in, optimizers_of
+
+GROUP = "steering"
+RADIUS = 0.5
+
+STEERING = {
+    "callbacks.OneCycleScheduler": lambda: callbacks.OneCycleScheduler(
+        0.01, momentum=None
+    ),
+    "callbacks.MaxNorm": lambda: callbacks.MaxNorm(RADIUS),
+    "callbacks.GradualUnfreezing": lambda: callbacks.GradualUnfreezing(
+        {0: 1, EPOCHS - 1: "all"}
+    ),
+    "callbacks.PerformanceScheduler": lambda: callbacks.PerformanceScheduler(
+        "loss", patience=1, min_delta=1e9, mode="min"
+    ),
+}
+FIRST = ["callbacks.OneCycleScheduler", "callbacks.MaxNorm"]
+SECOND = ["callbacks.GradualUnfreezing", "callbacks.PerformanceScheduler"]
+
+
+class FirstEpoch(keras.callbacks.Callback):
+    """Keeps what is frozen in the first epoch, and the weights at its end."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 0:
+            self.frozen = {v.path for v in self.model.non_trainable_variables}
+            self.weights = {v.path: v.numpy() for v in self.model.variables}
+
+
+class Trained:
+    """A model after `fit` with callbacks, and what it was before."""
+
+    def __init__(self, subject: Subject, names: list[str]) -> None:
+        self.model = subject.fresh()
+        self.weights = {v.path: v.numpy() for v in self.model.variables}
+        self.constraints = constraints_of(self.model)
+        self.rate = rates_of(self.model)
+        self.callbacks = {name: STEERING[name]() for name in names}
+        self.epoch = FirstEpoch()
+        self.history = subject.fit(self.model, [*self.callbacks.values(), self.epoch])
+
+
+def steered(subject: Subject, name: str) -> Trained:
+    """A `fit` with this callback, and with the other one of its pair if both work."""
+    pair = FIRST if name in FIRST else SECOND
+    if all(quiet(each, subject) for each in pair):
+        found = subject.once(str(pair), lambda: attempt(subject, pair))
+        if found is not None:
+            return found
+    return Trained(subject, [name])
+
+
+def attempt(subject: Subject, names: list[str]) -> Trained | None:
+    try:
+        return Trained(subject, names)
+    except Exception:
+        return None  # Each by itself will say why.
+
+
+def rates_of(model: keras.Model) -> list[float]:
+    return [float(o.learning_rate) for o in optimizers_of(model)]
+
+
+def constraints_of(model: keras.Model) -> list[Any]:
+    return [
+        value
+        for layer in layers_in(model)
+        for name, value in sorted(vars(layer).items())
+        if name.endswith("constraint")
+    ] + [v.constraint for v in model.trainable_variables]
+
+
+@operation(GROUP, "callbacks.OneCycleScheduler", needs=["trains"])
+def one_cycle(subject: Subject) -> None:
+    found = steered(subject, "callbacks.OneCycleScheduler")
+    cycle = found.callbacks["callbacks.OneCycleScheduler"]
+    assert cycle.coverage == 1.0
+    assert cycle.schedule.total_steps == int(optimizers_of(found.model)[0].iterations)
+    np.testing.assert_array_equal(rates_of(found.model), found.rate)
+    assert moved(found)
+
+
+@operation(GROUP, "callbacks.MaxNorm", needs=["trains"])
+def max_norm(subject: Subject) -> None:
+    found = steered(subject, "callbacks.MaxNorm")
+    after = constraints_of(found.model)
+    assert all(a is b for a, b in zip(found.constraints, after, strict=True))
+    for layer in layers_in(found.model):
+        if type(layer) is keras.layers.Dense and layer.quantization_mode is None:
+            lengths = np.linalg.norm(layer.kernel.numpy().astype("float64"), axis=0)
+            assert (lengths <= RADIUS * 1.01).all(), layer.path
+
+
+def moved(found: Trained) -> bool:
+    return any(
+        not np.array_equal(v.numpy(), found.weights.get(v.path, np.nan))
+        for v in found.model.trainable_variables
+    )
+
+
+@operation(GROUP, "callbacks.GradualUnfreezing", needs=["trains"])
+def gradual_unfreezing(subject: Subject) -> None:
+    found = steered(subject, "callbacks.GradualUnfreezing")
+    trained = {v.path for v in found.model.trainable_variables}
+    for path in trained.intersection(found.epoch.frozen, found.weights):
+        weights = found.epoch.weights[path]
+        np.testing.assert_array_equal(weights, found.weights[path], path)
+    assert moved(found)
+
+
+@operation(GROUP, "callbacks.PerformanceScheduler", needs=["trains"])
+def performance_scheduler(subject: Subject) -> None:
+    found = steered(subject, "callbacks.PerformanceScheduler")
+    scheduler = found.callbacks["callbacks.PerformanceScheduler"]
+    assert scheduler.reductions == 1
+    assert len(found.history["learning_rate"]) == EPOCHS

@@ -1,0 +1,123 @@
+"""New models made from a model: what they predict, and that they share nothing."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_dnn import models
+from tests.zoo.battery import operation
+from tests.zoo.subject import Subject, assert_close, layers_in, own_randomness
+
+GROUP = "surgery"
+ROUNDING = 1e-4
+"""Of a folded model, as a fraction of the size of its outputs."""
+
+
+def assert_shares_nothing(a: keras.Model, b: keras.Model) -> None:
+    assert not set(map(id, a.variables)).intersection(map(id, b.variables))
+
+
+@operation(GROUP, "models.rebuild")
+def rebuild(subject: Subject) -> None:
+    copy = models.rebuild(subject.model)
+    assert_shares_nothing(copy, subject.model)
+    subject.assert_predicts_the_same(copy)
+
+
+@operation(GROUP, "models.fold_batch_norm", "models.FoldResult")
+def fold_batch_norm(subject: Subject) -> None:
+    result = models.fold_batch_norm(subject.model)
+    assert_shares_nothing(result.model, subject.model)
+    assert norms_in(result.model) == len(result.kept)
+    assert norms_in(subject.model) == len(result.kept) + len(result.folded)
+    subject.assert_predicts_the_same(result.model, ROUNDING)
+
+
+def norms_in(model: keras.Model) -> int:
+    norm = keras.layers.BatchNormalization
+    return sum(isinstance(layer, norm) for layer in layers_in(model))
+
+
+@operation(GROUP, "models.prune", "models.PruneResult")
+def prune(subject: Subject) -> None:
+    nothing = models.prune(subject.model, 0.0, verbose=0)
+    assert nothing.max_difference == 0 or np.isnan(nothing.max_difference)
+    subject.assert_predicts_the_same(nothing.model)
+    half = models.prune(subject.model, 0.5, verbose=0)
+    assert_shares_nothing(half.model, subject.model)
+    pruned = set(half.sparsity.by_layer) - set(half.kept)
+    assert pruned
+    for layer in pruned:
+        assert half.sparsity.by_layer[layer] >= 0.4, layer
+    assert models.sparsity(half.model).by_layer == half.sparsity.by_layer
+
+
+@operation(GROUP, "models.sparsity", "models.Sparsity")
+def sparsity(subject: Subject) -> None:
+    found = models.sparsity(subject.model)
+    kernels = [
+        v.numpy()
+        for v in subject.model.trainable_variables
+        if v.ndim > 1 and not v.path.endswith("bias")
+    ]
+    weights = sum(found.weights.values())
+    zeros = round(found.overall * weights)
+    assert weights >= sum(kernel.size for kernel in kernels)
+    assert zeros >= sum(np.count_nonzero(kernel == 0) for kernel in kernels)
+
+
+@operation(GROUP, "models.from_monte_carlo")
+def from_monte_carlo(subject: Subject) -> None:
+    copy = models.from_monte_carlo(subject.model)
+    assert_shares_nothing(copy, subject.model)
+    subject.assert_predicts_the_same(copy)
+
+
+@operation(GROUP, "models.to_monte_carlo")
+def to_monte_carlo(subject: Subject) -> None:
+    random = models.to_monte_carlo(subject.model)
+    assert_shares_nothing(random, subject.model)
+    if subject.zoo.predicts:
+        with own_randomness():
+            outputs = [
+                [np.asarray(a) for a in keras.tree.flatten(random(subject.inputs))]
+                for _ in range(2)
+            ]
+        same = [np.array_equal(a, b) for a, b in zip(*outputs, strict=True)]
+        assert not all(same), "two calls give the same"
+    subject.assert_predicts_the_same(models.from_monte_carlo(random))
+
+
+@operation(GROUP, "models.reuse_layers")
+def reuse_layers(subject: Subject) -> None:
+    with own_randomness():
+        head = keras.layers.Dense(2, name="head_of_the_zoo")
+    lower = models.reuse_layers(subject.model, -2)
+    assert not lower.trainable_variables
+    assert_shares_nothing(lower, subject.model)
+    features = keras.Model(subject.model.inputs, subject.model.layers[-2].output)
+    assert_close(subject.outputs(lower), subject.outputs(features), 1e-6)
+    headed = models.reuse_layers(subject.model, -2, head)
+    assert [v.path.split("/")[-2] for v in headed.trainable_variables] == [
+        head.name
+    ] * 2
+
+
+@operation(GROUP, "models.unfreeze")
+def unfreeze(subject: Subject) -> None:
+    model = subject.fresh()
+    trainable = len(model.trainable_variables)
+    model.trainable = False
+    unfrozen = models.unfreeze(model, 1)
+    assert len(unfrozen) == 1
+    assert model.trainable_variables
+    models.unfreeze(model, 10**6)
+    norms = [
+        v
+        for layer in layers_in(model)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        for v in layer.weights
+    ]
+    assert len(model.trainable_variables) >= trainable - len(norms)
+    assert not any(v.trainable for v in norms)

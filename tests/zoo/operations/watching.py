@@ -1,0 +1,183 @@
+"""Callbacks that watch `fit`: they change nothing, and see every step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dnn import callbacks
+from keras_dnn.diagnostics import Report
+from tests.zoo.battery import operation, quiet
+from tests.zoo.subject import EPOCHS, Subject, optimizers_of
+
+GROUP = "training"
+
+
+class Losses(callbacks.Probe):
+    """A probe of a user's own: the loss and the norm of the change of each step."""
+
+    def create(self, variables: Any) -> None:
+        self.loss = self.add_variable((), "float64")
+        self.losses = self.add_record(1)
+        self.calls = self.add_variable((), "int64")
+
+    def on_loss(self, loss: tf.Tensor) -> None:
+        self.loss.assign(tf.cast(loss, tf.float64))
+        self.calls.assign_add(1)
+
+    def after_update(self, step: callbacks.TrainingStep) -> None:
+        self.losses.put(step, [self.loss])
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts batches and updates as Keras does."""
+
+    batches = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.batches += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is left after `fit`."""
+
+    state: list[np.ndarray]
+    history: dict[str, list[float]]
+    batches: int
+    updates: int
+    variables: int
+    watchers: dict[str, Any]
+
+
+WATCHERS: dict[str, Callable[[Subject], Any]] = {
+    "callbacks.GradientNorms": lambda _: callbacks.GradientNorms(),
+    "callbacks.StepLogger": lambda _: callbacks.StepLogger(),
+    "callbacks.Probe": lambda _: Losses(),
+    "callbacks.ActivationStatistics": lambda s: callbacks.ActivationStatistics(
+        examples(s)
+    ),
+    "callbacks.TrainingEvaluation": lambda s: callbacks.TrainingEvaluation(examples(s)),
+    "callbacks.Doctor": lambda s: callbacks.Doctor(examples(s), every=1, verbose=0),
+}
+
+
+def examples(subject: Subject) -> Any:
+    """The training data, as callbacks take it."""
+    data = subject.data
+    if data.y is None:
+        return data.x if subject.batched else (data.x,)
+    if data.sample_weight is None:
+        return data.x, data.y
+    return data.x, data.y, data.sample_weight
+
+
+def training(subject: Subject, names: list[str]) -> Training:
+    model = subject.fresh()
+    watchers = {name: WATCHERS[name](subject) for name in names}
+    steps = Steps()
+    history = subject.fit(model, [steps, *watchers.values()])
+    optimizers = optimizers_of(model)
+    state = [*model.variables, *(v for o in optimizers for v in o.variables)]
+    return Training(
+        state=[v.numpy() for v in state],
+        history=history,
+        batches=steps.batches,
+        updates=int(optimizers[0].iterations.numpy()) if optimizers else 0,
+        variables=len(model.trainable_variables),
+        watchers=watchers,
+    )
+
+
+def plain(subject: Subject) -> Training:
+    return subject.once("plain", lambda: training(subject, []))
+
+
+def together(subject: Subject) -> Training | None:
+    """One `fit` with all watchers of which nothing but work is expected."""
+    names = [name for name in WATCHERS if quiet(name, subject)]
+    try:
+        return training(subject, names)
+    except Exception:
+        return None  # Each by itself will say why.
+
+
+def watched(subject: Subject, name: str) -> Any:
+    """The callback after a `fit`, which gave what plain `fit` gives."""
+    found = None
+    if quiet(name, subject):
+        found = subject.once("together", lambda: together(subject))
+    if found is None:
+        found = training(subject, [name])
+    expected = plain(subject)
+    for a, b in zip(found.state, expected.state, strict=True):
+        np.testing.assert_array_equal(a, b, "training differs from plain fit")
+    for metric, values in expected.history.items():
+        np.testing.assert_array_equal(found.history[metric], values, metric)
+    return found.watchers[name]
+
+
+@operation(GROUP, "callbacks.GradientNorms", needs=["trains"])
+def gradient_norms(subject: Subject) -> None:
+    norms = watched(subject, "callbacks.GradientNorms")
+    assert len(norms.steps) == plain(subject).updates
+    assert len(norms.names) == plain(subject).variables
+    assert np.isfinite(norms.global_norms).all()
+    assert (norms.global_norms > 0).all()
+
+
+@operation(GROUP, "callbacks.StepLogger", needs=["trains"])
+def step_logger(subject: Subject) -> None:
+    log = watched(subject, "callbacks.StepLogger")
+    assert len(log.losses) == plain(subject).batches
+    assert np.isfinite(log.losses).all()
+    assert_mean_is_the_epochs(subject, log.losses)
+
+
+@operation(
+    GROUP,
+    "callbacks.Probe",
+    "callbacks.Record",
+    "callbacks.TrainingStep",
+    needs=["trains"],
+)
+def probe(subject: Subject) -> None:
+    losses = watched(subject, "callbacks.Probe").losses
+    assert losses.values.shape == (plain(subject).updates, 1)
+    assert np.isfinite(losses.values).all()
+    assert_mean_is_the_epochs(subject, losses.values[:, 0])
+
+
+def assert_mean_is_the_epochs(subject: Subject, losses: np.ndarray) -> None:
+    """The losses of the steps are those that Keras averages over an epoch."""
+    shown = plain(subject).history.get("loss")
+    if shown is not None and losses.size == plain(subject).batches:
+        epochs = losses.reshape(EPOCHS, -1)
+        np.testing.assert_allclose(epochs.mean(axis=1), shown, rtol=1e-4)
+
+
+@operation(GROUP, "callbacks.ActivationStatistics", needs=["trains"])
+def activation_statistics(subject: Subject) -> None:
+    found = watched(subject, "callbacks.ActivationStatistics")
+    assert len(found.names) > 0
+    assert found.stds.shape == (EPOCHS + 1, len(found.names))
+    assert np.isfinite(found.stds).all()
+
+
+@operation(GROUP, "callbacks.TrainingEvaluation", needs=["trains"])
+def training_evaluation(subject: Subject) -> None:
+    found = watched(subject, "callbacks.TrainingEvaluation")
+    assert len(found.losses) == EPOCHS
+    assert np.isfinite(found.losses).all()
+
+
+@operation(GROUP, "callbacks.Doctor", needs=["trains"])
+def doctor(subject: Subject) -> None:
+    report = watched(subject, "callbacks.Doctor").report
+    assert isinstance(report, Report)
+    assert str(report)
