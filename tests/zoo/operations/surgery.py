@@ -121,3 +121,21 @@ def unfreeze(subject: Subject) -> None:
     ]
     assert len(model.trainable_variables) >= trainable - len(norms)
     assert not any(v.trainable for v in norms)
+
+
+@operation(GROUP, "models.discriminative_rates", needs=["trains"])
+def discriminative_rates(subject: Subject) -> None:
+    """Each variable moves by the rate of its group: 0.1 times a power of 1/2."""
+    model = subject.fresh()
+    with own_randomness():
+        optimizer = models.discriminative_rates(model, keras.optimizers.SGD(0.1), 0.5)
+    variables = [v for v in model.trainable_variables if "float" in v.dtype]
+    before = [v.numpy().astype("float64") for v in variables]
+    optimizer.apply([keras.ops.ones_like(v) for v in variables], variables)
+    powers = []
+    for variable, old in zip(variables, before, strict=True):
+        rates = old - variable.numpy().astype("float64")
+        powers.append(np.log2(0.1 / rates.mean()))
+        np.testing.assert_allclose(rates, rates.mean(), rtol=0.02)
+    np.testing.assert_allclose(powers, np.round(powers), atol=0.02)
+    assert round(min(powers)) == 0
