@@ -265,6 +265,6 @@ UNREADABLE = (
 
 def _not_saved(path: str | Path, reason: object) -> ValueError:
     return ValueError(
-        "path must be of a file that InferenceResult.save wrote, as it wrote it. "
+        "path must be of a file that save wrote, as it wrote it. "
         f"Received: path={str(path)!r} ({str(reason).splitlines()[0]})"
     )

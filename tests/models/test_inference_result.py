@@ -118,3 +118,79 @@ def test_refuses_other_files(tmp_path):
         )
     with pytest.raises(ValueError, match="this version"):
         InferenceResult.load(path)
+
+
+@pytest.fixture(scope="module")
+def saved(measured, tmp_path_factory):
+    *_, result = measured
+    path = tmp_path_factory.mktemp("saved") / "fast.zip"
+    result.save(path)
+    return path
+
+
+def rewritten(saved, path, change=lambda table: table, **more):
+    """A copy of an archive with another table and more files."""
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "contents.json":
+                content = json.dumps(change(json.loads(content)))
+            new.writestr(name, content)
+        for name, content in more.items():
+            new.writestr(name, content)
+    return path
+
+
+def test_a_saved_runtime_writes_nowhere_else(saved, tmp_path):
+    path = tmp_path / "bad.zip"
+    for name in (str(tmp_path / "absolute.txt"), "../up.txt", "a/../../../up.txt"):
+        rewritten(saved, path, **{name: "?"})
+        with pytest.raises(ValueError, match=rf"stay in their folder.*{name!r}"):
+            InferenceResult.load(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: [],
+        lambda table: {},
+        lambda table: {**table, "signature": {}},
+        lambda table: {**table, "candidates": [{"name": "x", "bytes": 3, "y": 0}]},
+        lambda table: {**table, "more": 0},
+        lambda table: {**table, "version": "x"},
+    ],
+)
+def test_damaged_tables_are_named(change, saved, tmp_path):
+    path = rewritten(saved, tmp_path / "bad.zip", change)
+    with pytest.raises(ValueError, match=r"that save wrote.*bad\.zip") as error:
+        InferenceResult.load(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_torn_archives_and_folders_are_named(saved, tmp_path):
+    path = tmp_path / "torn.zip"
+    content = saved.read_bytes()
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 0xFF
+    for torn in (content[: len(content) // 2], b"", bytes(damaged)):
+        path.write_bytes(torn)
+        with pytest.raises(ValueError, match=r"that save wrote.*torn\.zip"):
+            InferenceResult.load(path)
+    with pytest.raises(ValueError, match="it is a folder"):
+        InferenceResult.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        InferenceResult.load(tmp_path / "nowhere.zip")
+
+
+def test_saving_that_fails_leaves_the_old_file(measured, saved, tmp_path):
+    *_, result = measured
+    path = tmp_path / "fast.zip"
+    path.write_bytes(b"old")
+    broken = pickle.loads(pickle.dumps(result))
+    broken.predictor.files = {"a": b"1", "b": None}
+    with pytest.raises(TypeError):
+        broken.save(path)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [
+        ("fast.zip", b"old")
+    ]
