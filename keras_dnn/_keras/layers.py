@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,23 @@ def sublayers(layer: Any) -> Iterator[keras.layers.Layer]:
             if id(sublayer) not in seen:
                 seen.add(id(sublayer))
                 yield sublayer
+
+
+def shared_layers(model: keras.Model) -> set[int]:
+    """The ids of layers in a model that several others hold, or that share weights.
+
+    A layer that is only called several times is held by the model alone.
+    """
+    holders: Counter[int] = Counter()
+    owners: dict[int, list[int]] = defaultdict(list)
+    for layer in sublayers(model):
+        if not isinstance(layer, keras.Model):
+            holders.update({id(part) for part in layer._layers})
+        for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
+            owners[id(variable)].append(id(layer))
+    held = {id(part) for part in _held_by_models(model)}
+    shared = {key for key, count in holders.items() if count + (key in held) > 1}
+    return shared.union(*(ids for ids in owners.values() if len(ids) > 1))
 
 
 def states(layer: keras.layers.Layer) -> list[Any]:
@@ -53,6 +71,14 @@ def _collect_states(value: Any, found: dict[int, Any], depth: int) -> None:
         found[id(value)] = value
     elif tf is not None and isinstance(value, tf.random.Generator):
         found[id(value.state)] = value.state
+
+
+def _held_by_models(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model and of the models that are among these."""
+    for layer in model._layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _held_by_models(layer)
 
 
 def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -110,11 +136,6 @@ def is_keras_layer(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Layer) and type(layer).__module__.startswith(
         "keras.src.layers."
     )
-
-
-def lambda_output_shape(layer: keras.layers.Lambda) -> Any:
-    """What a `Lambda` was given as `output_shape`."""
-    return layer._output_shape
 
 
 def has_seeds(layer: keras.layers.Layer) -> bool:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
-from keras_dnn._keras.layers import lambda_output_shape, sublayers
+from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.object_copy import (
+    OWN_WRAPPERS,
+    ObjectCopies,
+    needs_graph,
+    take_path,
+)
 
 FloatDtype: TypeAlias = Literal[
     "float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"
@@ -22,42 +29,109 @@ FLOATS = get_args(FloatDtype)
 class LayerCopies:
     """Makes copies one by one; `finish` gives them their weights once they are built.
 
+    A layer of Keras that has not been altered is created again from its config, with
+    the functions that it was given, and is built by being called. Any other layer is
+    copied as the object that it is.
+
     Args:
         dtype: of the copies; `None` for that of each original.
+        models: copies a model with a graph that a layer holds.
+        shared: ids of layers that several others hold, or that hold weights of others.
+
+    Attributes:
+        known: by id of each original, of layers inside others too, its copy.
     """
 
-    def __init__(self, dtype: FloatDtype | None) -> None:
+    def __init__(
+        self,
+        dtype: FloatDtype | None,
+        models: Callable[[keras.Model], keras.Model],
+        shared: Set[int] = frozenset(),
+    ) -> None:
         self.dtype = dtype
+        self.known: dict[int, Any] = {}
+        self._models = models
+        self._shared = shared
+        self._objects = ObjectCopies(self.known, self._otherwise, dtype, FLOATS)
         self._initializers: list[tuple[Any, dict[str, Any]]] = []
         self._copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def copy(self, old: Any) -> Any:
-        """A copy from the config, which `finish` gives its weights if it is a layer."""
-        new = self.without_weights(old)
-        if isinstance(old, keras.layers.Layer):
-            self._copies.append((old, new))
-        return new
+        """The copy of a layer or operation, which `finish` may have to complete."""
+        if id(old) not in self.known:
+            self.known[id(old)] = self._made(old)
+        return self.known[id(old)]
+
+    def whole_model(self, model: keras.Model) -> keras.Model:
+        """The copy of a model of its own class."""
+        if graph_of(model) is None and not needs_graph(model):
+            copy: keras.Model = self.copy(model)
+            return copy
+        try:
+            copy = self._from_config(model)
+            if model.built:
+                copy.build_from_config(model.get_build_config())
+        except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+            raise ValueError(
+                "model has a graph that its own call hides: it must be one that Keras "
+                "can create again from its config (get_config and from_config). "
+                f"Received: model={model!r}"
+            ) from error
+        self.known[id(model)] = copy
+        return copy
 
     def without_weights(self, old: Any) -> Any:
         """A copy from the config."""
-        config = self._with_dtype(old.get_config())
-        if isinstance(old, keras.layers.Lambda):
-            # Its function is at hand; a config holds the bytes of its code only.
-            names = ("name", "dtype", "trainable")
-            return keras.layers.Lambda(
-                old.function,
-                output_shape=lambda_output_shape(old),
-                mask=old.mask,
-                arguments=old.arguments,
-                **{name: config[name] for name in names},
-            )
-        new, initializers = with_zero_weights(old, config)
+        new, initializers = with_zero_weights(old, self._with_dtype(config_of(old)))
         self._initializers.append((new, initializers))
         return new
+
+    def _made(self, old: Any) -> Any:
+        if not isinstance(old, keras.layers.Layer):
+            return self.without_weights(old)
+        if not self._is_told_by_config(old):
+            try:
+                return self._objects.copy(old)
+            except Exception as error:
+                raise ValueError(
+                    f"The layer {old.name!r} cannot be copied ({error}). Give the "
+                    f"class {type(old).__name__} attributes that can be copied. "
+                    f"Received: {old!r}"
+                ) from error
+        return self._from_config(old)
+
+    def _from_config(self, old: Any) -> Any:
+        new = self.without_weights(old)
+        self._copies.append((old, new))
+        return new
+
+    def _is_told_by_config(self, layer: keras.layers.Layer) -> bool:
+        """Whether the config, with functions in their places, tells all of a layer."""
+        parts = list(sublayers(layer))
+        return not any(
+            id(part) in self._shared
+            or not is_made_from_config(part)
+            or (len(parts) > 1 and own_functions(part))
+            for part in parts
+        )
+
+    def _otherwise(self, old: keras.layers.Layer) -> keras.layers.Layer | None:
+        """A copy of a layer inside another whose attributes are not all there is."""
+        if graph_of(old) is not None:
+            return self._models(old)
+        if needs_graph(old):
+            return self._from_config(old)
+        if hasattr(old, "save_assets") and is_made_from_config(old):
+            new = self._from_config(old)
+            new.build_from_config(old.get_build_config() or {})
+            return new
+        return None
 
     def finish(self) -> None:
         """Gives the copies, which are built by now, what the originals hold."""
         for old, new in self._copies:
+            parts = zip(sublayers(old), sublayers(new), strict=False)
+            self.known.update({id(part): copy for part, copy in parts})
             if len(old.variables) != len(new.variables):
                 raise ValueError(
                     f"The layer {old.name!r} must create the same weights when it is "
@@ -73,8 +147,11 @@ class LayerCopies:
                         f"{tuple(target.shape)}"
                     )
                 target.assign(keras.ops.convert_to_numpy(source))
+                take_path(target, source)
+                self.known[id(source)] = target
             for source, target in zip(sublayers(old), sublayers(new), strict=True):
                 _copy_the_rest(source, target)
+        self._objects.finish()
         for layer, initializers in self._initializers:
             for name, initializer in initializers.items():
                 setattr(layer, name, initializer)
@@ -95,6 +172,44 @@ class LayerCopies:
         }
 
 
+def is_made_from_config(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is one of Keras or of this package, as its config made it."""
+    return (
+        type(layer).__module__.startswith(("keras.", "keras_dnn."))
+        and not isinstance(layer, keras.Model | keras.layers.Lambda)
+        and layer.quantization_mode is None
+        and not getattr(layer, "lora_enabled", False)
+    )
+
+
+def own_functions(layer: keras.layers.Layer) -> dict[str, Any]:
+    """What a layer was given as functions that are not Keras's own, by attribute."""
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name not in OWN_WRAPPERS
+        and callable(value)
+        and not isinstance(value, keras.layers.Layer)
+        and not _module_of(value).startswith(("keras.", "keras_dnn."))
+    }
+
+
+def config_of(layer: Any) -> dict[str, Any]:
+    """A layer's config, with the functions that it was given in place of names.
+
+    No config holds a function that is not registered.
+    """
+    own = own_functions(layer) if isinstance(layer, keras.layers.Layer) else {}
+    if not own:
+        config: dict[str, Any] = layer.get_config()
+        return config
+    view = object.__new__(type(layer))
+    placeholders = dict.fromkeys(own, keras.activations.linear)
+    vars(view).update({**vars(layer), **placeholders})
+    config = view.get_config()
+    return {**config, **{name.lstrip("_"): value for name, value in own.items()}}
+
+
 def with_zero_weights(old: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A layer of this kind and config, whose weights will be zero when it is built.
 
@@ -111,7 +226,7 @@ def with_zero_weights(old: Any, config: dict[str, Any]) -> tuple[Any, dict[str, 
         if is_of_keras and key.endswith("_initializer") and key in vars(old)
     ]
     new = type(old).from_config({**config, **dict.fromkeys(names, "zeros")})
-    return new, {name: keras.initializers.get(config[name]) for name in names}
+    return new, {name: getattr(old, name) for name in names}
 
 
 @contextlib.contextmanager
@@ -137,9 +252,6 @@ def default_dtype(dtype: FloatDtype | None) -> Iterator[None]:
 
 def _copy_the_rest(old: Any, new: Any) -> None:
     """What a layer works with besides its variables and its config."""
-    if getattr(old, "lora_enabled", False):
-        # `Dense.build` passes on the rank only.
-        new.lora_alpha = old.lora_alpha
     if hasattr(old, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
@@ -152,3 +264,10 @@ def _copy_the_rest(old: Any, new: Any) -> None:
 def _policy_name(dtype: Any) -> Any:
     """The name of a dtype or of a dtype policy's config."""
     return dtype["config"].get("name") if isinstance(dtype, dict) else dtype
+
+
+def _module_of(function: Any) -> str:
+    """Where a function, or the class of an object that is called like one, is from."""
+    is_function = hasattr(function, "__name__")
+    module = function.__module__ if is_function else type(function).__module__
+    return f"{module}."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
 
 from keras_dnn._keras.graph import Graph, Node, class_of, graph_of, input_layer
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import shared_layers, sublayers
 from keras_dnn.models._layer_copy import (
     FloatDtype,
     LayerCopies,
@@ -18,8 +19,22 @@ from keras_dnn.models._layer_copy import (
 
 Layer: TypeAlias = keras.layers.Layer
 Replace: TypeAlias = Callable[[Layer], Layer | Sequence[Layer] | None]
+Change: TypeAlias = Callable[[Layer], "Layer | CopyOf | Sequence[Layer] | None"]
 Fill: TypeAlias = Callable[[Layer, Layer], None]
 Call: TypeAlias = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyOf:
+    """What takes the place of a layer: a copy of a layer, with its weights.
+
+    Attributes:
+        layer: the one that is replaced, or one inside it.
+        inside: makes the layer that is to hold the copy; by default nothing does.
+    """
+
+    layer: Layer
+    inside: Callable[[Layer], Layer] = lambda copy: copy
 
 
 def call_key(model: keras.Model, node: Node) -> Call:
@@ -29,23 +44,26 @@ def call_key(model: keras.Model, node: Node) -> Call:
 
 def rebuilt(
     model: keras.Model,
-    replace: Replace = lambda layer: layer,
+    replace: Change = lambda layer: layer,
     *,
     dtype: FloatDtype | None = None,
     fill: Fill | None = None,
     calls: Mapping[Call, Sequence[Layer]] | None = None,
+    copies: dict[int, Any] | None = None,
 ) -> keras.Model:
     """Returns a copy of a model with layers or single calls changed.
 
     Args:
         model: a model with a graph.
-        replace: as for the public `rebuild`.
+        replace: as for the public `rebuild`; it may return a `CopyOf` too.
         dtype: of the copied layers; by default their own.
         fill: called with each replaced layer and the one built in its place, to set
             the weights of the latter.
         calls: by `call_key`, the unbuilt layers that take the place of single calls,
             one after the other, whatever `replace` returns for their layer; none of
             them drops the call. Setting their weights is left to the caller.
+        copies: filled with the copy of each layer, of those inside others too, by the
+            id of the original.
 
     Raises:
         ValueError: if the model has no graph, or the change does not fit it.
@@ -54,9 +72,41 @@ def rebuilt(
     with default_dtype(dtype), classes_of(model):
         copy = rebuilding.model(model)
     rebuilding.copies.finish()
+    if copies is not None:
+        copies.update(rebuilding.copies.known)
     if fill is not None:
         for old, new in rebuilding.replaced:
             fill(old, new)
+    return copy
+
+
+def copied_whole(
+    model: keras.Model,
+    *,
+    dtype: FloatDtype | None = None,
+    copies: dict[int, Any] | None = None,
+) -> keras.Model:
+    """Returns a copy of a model of its own class, whose graph may not be known.
+
+    One with a graph and a constructor of its own is created from its config, any other
+    is copied as the object that it is.
+
+    Args:
+        model: any model.
+        dtype: of the copied layers; by default their own.
+        copies: as for `rebuilt`.
+
+    Raises:
+        ValueError: if it cannot be copied.
+    """
+    rebuilding = _Rebuilding(model, lambda layer: layer, dtype, {})
+    with default_dtype(dtype), classes_of(model):
+        copy: keras.Model = rebuilding.copies.whole_model(model)
+    rebuilding.copies.finish()
+    if copies is not None:
+        copies.update(rebuilding.copies.known)
+    for new, old in zip(sublayers(copy), sublayers(model), strict=True):
+        new.trainable = old.trainable
     return copy
 
 
@@ -73,13 +123,13 @@ class _Rebuilding:
     def __init__(
         self,
         model: keras.Model,
-        replace: Replace,
+        replace: Change,
         dtype: FloatDtype | None,
         calls: Mapping[Call, Sequence[Layer]],
     ) -> None:
         self.replace = replace
         self.calls = calls
-        self.copies = LayerCopies(dtype)
+        self.copies = LayerCopies(dtype, self._unchanged, shared_layers(model))
         self.replaced: list[tuple[Layer, Layer]] = []
         self._originals = {id(layer) for layer in sublayers(model)}
         self._new: dict[int, list[Any]] = {}
@@ -96,6 +146,15 @@ class _Rebuilding:
         else:
             copy = self._functional(model, graph)
         copy.trainable = model.trainable
+        self.copies.known[id(model)] = copy
+        return copy
+
+    def _unchanged(self, model: keras.Model) -> keras.Model:
+        """A copy of a model that a layer holds, which `replace` is not asked about."""
+        before = self.replace, self.calls
+        self.replace, self.calls = (lambda layer: layer), {}
+        copy = self.model(model)
+        self.replace, self.calls = before
         return copy
 
     def _sequential(self, model: keras.Sequential, graph: Graph) -> keras.Model:
@@ -146,7 +205,7 @@ class _Rebuilding:
 
     def _make(self, old: Any) -> list[Any]:
         if graph_of(old) is not None:
-            return [self.model(old)]
+            return [self.copies.known.get(id(old)) or self.model(old)]
         inner = timed_model(old)
         if inner is not None and self._changes_calls_in(inner):
             config = {k: old.get_config()[k] for k in ("name", "trainable", "dtype")}
@@ -160,6 +219,8 @@ class _Rebuilding:
         answer = self.replace(old)
         if answer is None:
             return []
+        if isinstance(answer, CopyOf):
+            return [answer.inside(self.copies.copy(answer.layer))]
         chosen = list(answer) if isinstance(answer, list | tuple) else [answer]
         for layer in chosen:
             if not isinstance(layer, keras.layers.Layer):

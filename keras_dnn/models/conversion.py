@@ -14,7 +14,8 @@ from keras_dnn.layers import (
     MonteCarlo,
 )
 from keras_dnn.layers._stochastic import rates, stochastic
-from keras_dnn.models._rebuilding import rebuilt
+from keras_dnn.models._layer_copy import config_of
+from keras_dnn.models._rebuilding import CopyOf, rebuilt
 
 layers = keras.layers
 
@@ -61,7 +62,7 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
             "model must have dropout with a rate above 0. "
             f"Received: model={getattr(model, 'name', model)!r}"
         )
-    return rebuilt(model, _switched_on, fill=_copy_weights)
+    return rebuilt(model, _switched_on)
 
 
 def from_monte_carlo(model: keras.Model) -> keras.Model:
@@ -87,25 +88,27 @@ def from_monte_carlo(model: keras.Model) -> keras.Model:
         >>> from_monte_carlo(model).predict(np.ones((1, 4)), verbose=0).tolist()
         [[1.0, 1.0, 1.0, 1.0]]
     """
-    return rebuilt(model, _switched_off, fill=_copy_weights)
+    return rebuilt(model, _switched_off)
 
 
-def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer:
+def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
     if type(layer) in ALWAYS_ON:
         return _converted(ALWAYS_ON[type(layer)], layer) if rates(layer) else layer
     if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
         return layer
     if not any(map(rates, stochastic(layer))):
         return layer
-    return MonteCarlo(_new(layer), name=layer.name, dtype=layer.dtype_policy)
+    return CopyOf(
+        layer, lambda new: MonteCarlo(new, name=layer.name, dtype=layer.dtype_policy)
+    )
 
 
-def _switched_off(layer: keras.layers.Layer) -> keras.layers.Layer:
+def _switched_off(layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
     for off, on in ALWAYS_ON.items():
         if type(layer) is on:
             return _converted(off, layer)
     if isinstance(layer, MonteCarlo):
-        return _new(layer.layer)
+        return CopyOf(layer.layer)
     return layer
 
 
@@ -113,16 +116,5 @@ def _converted(
     kind: type[keras.layers.Layer], layer: keras.layers.Layer
 ) -> keras.layers.Layer:
     """A new layer of this class with the layer's configuration."""
-    new: keras.layers.Layer = kind.from_config(layer.get_config())
+    new: keras.layers.Layer = kind.from_config(config_of(layer))
     return new
-
-
-def _new(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return _converted(type(layer), layer)
-
-
-def _copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Copies the weights of a layer to the one that replaces it, wrapped or not."""
-    old, new = (x.layer if isinstance(x, MonteCarlo) else x for x in (old, new))
-    for source, target in zip(old.weights, new.weights, strict=True):
-        target.assign(keras.ops.convert_to_numpy(source))

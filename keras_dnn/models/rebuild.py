@@ -8,14 +8,8 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import graph_of, is_made_like_keras
-from keras_dnn._keras.layers import sublayers
-from keras_dnn.models._layer_copy import (
-    FloatDtype,
-    LayerCopies,
-    classes_of,
-    default_dtype,
-)
-from keras_dnn.models._rebuilding import Replace, rebuilt
+from keras_dnn.models._layer_copy import FloatDtype
+from keras_dnn.models._rebuilding import Replace, copied_whole, rebuilt
 
 
 def rebuild(
@@ -91,28 +85,8 @@ def rebuild(
     if graph_of(model) is not None and is_made_like_keras(model):
         return rebuilt(model, dtype=dtype)
     try:
-        return _as_one_layer(model, dtype)
+        return copied_whole(model, dtype=dtype)
     except ValueError:
         if graph_of(model) is None:
             raise
         return rebuilt(model, dtype=dtype)
-
-
-def _as_one_layer(model: keras.Model, dtype: FloatDtype | None) -> keras.Model:
-    """A copy of a model of which nothing but its config is known."""
-    copies = LayerCopies(dtype)
-    try:
-        with default_dtype(dtype), classes_of(model):
-            copy: keras.Model = copies.copy(model)
-            if model.built:
-                copy.build_from_config(model.get_build_config())
-        copies.finish()
-    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
-        raise ValueError(
-            "model must be one that Keras can create again from its config "
-            "(get_config and from_config), since its graph is not known. "
-            f"Received: model={model!r}"
-        ) from error
-    for new, old in zip(sublayers(copy), sublayers(model), strict=True):
-        new.trainable = old.trainable
-    return copy

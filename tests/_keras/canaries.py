@@ -52,6 +52,7 @@ def _seeded_context():
 
 
 GRAPH = "folding, rebuild, sampling and pruning could not walk a model"
+COPY = "rebuild could not copy a layer of one's own as the object that it is"
 STATE = "what a check or a sweep changes would not be put back"
 
 CANARIES = {
@@ -67,6 +68,9 @@ CANARIES = {
     "_compute_dtype": Canary(
         lambda: keras.DTypePolicy("float32"), "folding could not be measured in float64"
     ),
+    "_autocast": Canary(lambda: keras.Variable(1.0), COPY),
+    "_compile_config": Canary(_fitted, COPY),
+    "_compiled_trainable_state": Canary(_fitted, COPY),
     "_dtype_policy": Canary(
         lambda: layers.Dense(2), "folding could not be measured in float64"
     ),
@@ -75,21 +79,24 @@ CANARIES = {
         lambda: layers.SpatialDropout2D(0.5),
         "MCSpatialDropout2D could not drop whole channels",
     ),
+    "_inbound_nodes": Canary(lambda: layers.Dense(2), COPY),
+    "_layers": Canary(lambda: layers.Dense(2), COPY),
     "_loss_ids": Canary(
         lambda: layers.Dense(2), "a float64 view of a layer would share its penalties"
     ),
     "_losses": Canary(
         lambda: layers.Dense(2), "a float64 view of a layer would share its penalties"
     ),
-    "_output_shape": Canary(
-        lambda: layers.Lambda(abs, output_shape=(4,)),
-        "rebuild could not copy a Lambda layer",
-    ),
+    "_losses_override": Canary(lambda: layers.Dense(2), COPY),
+    "_non_trainable_variables": Canary(layers.BatchNormalization, COPY),
+    "_outbound_nodes": Canary(lambda: layers.Dense(2), COPY),
+    "_path": Canary(lambda: keras.Variable(1.0), COPY),
     "_seed_generators": Canary(lambda: layers.Dropout(0.5), STATE),
     "_trainable_variables": Canary(
         _optimizer, "MaxNorm, pruning and GradientNorms would miss frozen weights"
     ),
     # Losses and the step
+    "_compile_metrics": Canary(_fitted, COPY),
     "_compile_loss": Canary(_fitted, "check_gradients would ignore loss_weights"),
     "_direction": Canary(
         keras.metrics.BinaryAccuracy,
@@ -134,5 +141,6 @@ PATHS = {
         "HierarchicalCrossentropy would not reduce as Keras's losses do"
     ),
     "keras.src.models.Functional": GRAPH,
+    "keras.src.utils.tracking.Tracker": COPY,
 }
 """Modules and functions that are not part of Keras's public interface."""

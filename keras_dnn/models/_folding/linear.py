@@ -15,7 +15,7 @@ import numpy as np
 from keras_dnn._keras.graph import Node
 from keras_dnn.layers import BiasMap
 from keras_dnn.models._folding.affine import Affine, Array, compress, float64
-from keras_dnn.models._layer_copy import with_zero_weights
+from keras_dnn.models._layer_copy import config_of, with_zero_weights
 
 # Values this close are equal up to rounding.
 TOLERANCE = 1e-12
@@ -152,6 +152,6 @@ def config_for_inference(layer: Any) -> dict[str, Any]:
     """A layer's config without regularizers, constraints and adapters (LoRA)."""
     return {
         key: None if key.endswith(("_regularizer", "_constraint")) else value
-        for key, value in layer.get_config().items()
+        for key, value in config_of(layer).items()
         if not key.startswith("lora_")
     }
