@@ -15,8 +15,8 @@ RUN := $(VENV)/bin/python
 PYTEST_ARGS ?=
 # A folder of tests/, such as callbacks or optimizers/schedules; all by default.
 PART ?=
-# Tracing, which takes most of the tests' time, keeps one core busy.
-WORKERS ?= 2
+# Tracing keeps one core busy; tests that wait for another process keep none.
+WORKERS ?= 3
 
 # Nothing of the caller's Python reaches ours.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PIP_PREFIX PIP_TARGET

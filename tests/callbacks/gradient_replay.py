@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn.optimizers import Nesterov
-from tests.callbacks.harness import dtype_policy, fit, regression
+from tests.callbacks.harness import (
+    dtype_policy,
+    fit,
+    regression,
+    with_built_optimizer,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -195,8 +200,13 @@ def mixed_float16():
         return network("mixed_float16")
 
 
-def train(model, optimizer, x, y, callbacks, *, batch_size=BATCH, **options):
-    """Compiles and fits; of the options, `fit` gets those that are its own."""
+def train(
+    model, optimizer, x, y, callbacks, *, batch_size=BATCH, built=False, **options
+):
+    """Compiles and fits; of the options, `fit` gets those that are its own.
+
+    With `built`, the optimizer is built first, and the step traced once, not twice.
+    """
     fit_options = {
         key: options.pop(key)
         for key in ("epochs", "validation_data", "steps_per_epoch")
@@ -204,6 +214,8 @@ def train(model, optimizer, x, y, callbacks, *, batch_size=BATCH, **options):
     }
     options.setdefault("loss", "mse")
     model.compile(optimizer, **options)
+    if built:
+        with_built_optimizer(model)
     return fit_again(model, x, y, callbacks, batch_size=batch_size, **fit_options)
 
 

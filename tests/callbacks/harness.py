@@ -49,6 +49,16 @@ def network(*, inputs=6, outputs=3, dtype=None):
     )
 
 
+def with_built_optimizer(model):
+    """The compiled model, for tests that are not about what `fit` builds.
+
+    TensorFlow traces a training step a second time if the first one made variables.
+    """
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
 def fit(model, data, callbacks=(), *, epochs=1, batch_size=4, **options):
     """Fits in the order of the data.
 

@@ -11,6 +11,7 @@ from keras_dnn.callbacks import Doctor
 from keras_dnn.diagnostics import registered_checks
 from keras_dnn.optimizers import Nesterov
 from tests.callbacks import doctor_cases
+from tests.callbacks.harness import with_built_optimizer
 from tests.diagnostics import networks
 
 PROBLEMS = list(doctor_cases.problems())
@@ -21,7 +22,7 @@ retraces = pytest.mark.filterwarnings("ignore:.*triggered tf.function retracing"
 def trained(model, data, epochs, validation=None, **options):
     keras.utils.set_random_seed(2)
     doctor = Doctor(data, **{"every": 4, "verbose": 0, **options})
-    model.fit(
+    with_built_optimizer(model).fit(
         *data,
         epochs=epochs,
         batch_size=16,
