@@ -87,7 +87,7 @@ class Subject:
         inputs = self.data.inputs
         if is_batched(inputs):
             inputs = keras.utils.unpack_x_y_sample_weight(first_of(inputs))[0]
-        return keras.tree.map_structure(tf.convert_to_tensor, inputs)
+        return keras.tree.map_structure(to_tensor, inputs)
 
     @functools.cached_property
     def batch(self) -> tuple[Any, Any, Any]:
@@ -162,9 +162,9 @@ def assert_close(
 
 
 def is_built(model: keras.Model) -> bool:
-    return model.built and (
-        not isinstance(model, keras.Sequential) or bool(model.variables)
-    )
+    """Whether all its layers have their weights; a trainer itself may have none."""
+    inside = [layer for layer in layers_in(model) if layer is not model]
+    return bool(inside) and all(layer.built for layer in inside)
 
 
 def is_batched(x: Any) -> bool:
@@ -178,6 +178,11 @@ def first_of(batched: Any) -> Any:
     if isinstance(batched, keras.utils.PyDataset):
         return batched[0]
     return next(iter(batched))
+
+
+def to_tensor(value: Any) -> Any:
+    """The value as a tensor; ragged and sparse ones are tensors already."""
+    return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def to_numpy(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,8 +11,7 @@ import tensorflow as tf
 from keras_dnn import optimizers
 from tests.zoo.all_models import ZOO
 from tests.zoo.battery import operation
-from tests.zoo.operations.watching import plain
-from tests.zoo.subject import Subject, assert_close, optimizers_of, own_randomness
+from tests.zoo.subject import Subject, assert_close, own_randomness
 
 GROUP = "training"
 TOLERANCE = 1e-4
@@ -37,43 +34,6 @@ PAIRS = (
 )
 
 
-def twin(optimizer: Any) -> Any:
-    """The optimizer of this package with the rule and the settings of one of Keras."""
-    config = optimizer.get_config()
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return type(optimizer)(twin(optimizer.inner_optimizer))
-    name = type(optimizer).__name__
-    if name == "SGD":
-        momentum, nesterov = config.pop("momentum"), config.pop("nesterov")
-        if not momentum:
-            return optimizers.SGD.from_config(config)
-        rule = optimizers.Nesterov if nesterov else optimizers.Momentum
-        return rule.from_config(config | {"momentum": momentum})
-    return OURS[name].from_config(config) if name in OURS else None
-
-
-def with_twins(model: keras.Model) -> bool:
-    """Gives the model optimizers of this package where it has Keras's."""
-    found = False
-    for name, value in list(vars(model).items()):
-        if isinstance(value, keras.optimizers.Optimizer):
-            ours = twin(value)
-            if ours is not None:
-                setattr(model, name, ours)
-                found = True
-    return found
-
-
-def without_sparse_gradients(optimizer: Any) -> None:
-    """Keras's own rules square the rows of an embedding before they are summed."""
-    apply = optimizer.apply
-
-    def dense(self: Any, grads: Sequence[Any], variables: Any = None) -> None:
-        apply([g if g is None else tf.convert_to_tensor(g) for g in grads], variables)
-
-    optimizer.apply = types.MethodType(dense, optimizer)
-
-
 @operation(
     GROUP,
     *(f"optimizers.{type(ours).__name__}" for _, ours in PAIRS),
@@ -81,28 +41,9 @@ def without_sparse_gradients(optimizer: Any) -> None:
     called="optimizers",
 )
 def optimizers_train_alike(subject: Subject) -> None:
-    model = subject.fresh()
-    if with_twins(model):
-        subject.fit(model)
-        found = [v.numpy() for v in model.variables]
-        assert_close(found, trained_by_keras(subject), TOLERANCE)
     turn = list(ZOO).index(subject.zoo.name)
     for i in (0, 1):
         assert_updates_alike(subject.model, *PAIRS[(2 * turn + i) % len(PAIRS)])
-
-
-def trained_by_keras(subject: Subject) -> list[np.ndarray]:
-    embeddings = [
-        v for v in subject.model.trainable_variables if v.path.endswith("embeddings")
-    ]
-    if not embeddings:
-        state: list[np.ndarray] = plain(subject).state
-        return state[: len(subject.model.variables)]
-    model = subject.fresh()
-    for optimizer in optimizers_of(model):
-        without_sparse_gradients(optimizer)
-    subject.fit(model)
-    return [v.numpy() for v in model.variables]
 
 
 def assert_updates_alike(model: keras.Model, keras_rule: Any, ours: Any) -> None:

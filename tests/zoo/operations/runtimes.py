@@ -10,7 +10,7 @@ from tests.zoo.battery import operation
 from tests.zoo.subject import Subject, assert_close
 
 GROUP = "runtimes"
-CANDIDATES = ["tf.function", "folded tf.function", "TFLite float32"]
+CANDIDATES = ["folded tf.function", "TFLite float32"]
 TOLERANCE = 1e-3
 
 

@@ -31,11 +31,6 @@ def hardly_random(subject: Subject) -> keras.Model:
 
 @operation(GROUP, "models.mc_predict", "models.MCPrediction", needs=["predicts"])
 def mc_predict(subject: Subject) -> None:
-    found = models.mc_predict(
-        subject.model, subject.data.inputs, samples=3, seed=1, verbose=0
-    )
-    stds = found.std if isinstance(found.std, list) else [found.std]
-    assert any((std > 0).any() for std in stds), "the samples are all equal"
     model = hardly_random(subject)
     same = models.mc_predict(
         model, subject.inputs, samples=2, seed=1, return_samples=True, verbose=0

@@ -26,8 +26,6 @@ STEERING = {
         "loss", patience=1, min_delta=1e9, mode="min"
     ),
 }
-FIRST = ["callbacks.OneCycleScheduler", "callbacks.MaxNorm"]
-SECOND = ["callbacks.GradualUnfreezing", "callbacks.PerformanceScheduler"]
 
 
 class FirstEpoch(keras.callbacks.Callback):
@@ -53,13 +51,12 @@ class Trained:
 
 
 def steered(subject: Subject, name: str) -> Trained:
-    """A `fit` with this callback, and with the other one of its pair if both work."""
-    pair = FIRST if name in FIRST else SECOND
-    if all(quiet(each, subject) for each in pair):
-        found = subject.once(str(pair), lambda: attempt(subject, pair))
-        if found is not None:
-            return found
-    return Trained(subject, [name])
+    """One `fit` with all callbacks that should work, or one with this callback."""
+    names = [each for each in STEERING if quiet(each, subject)]
+    found = None
+    if name in names:
+        found = subject.once("steered", lambda: attempt(subject, names))
+    return found or Trained(subject, [name])
 
 
 def attempt(subject: Subject, names: list[str]) -> Trained | None:
