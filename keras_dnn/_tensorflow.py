@@ -13,7 +13,7 @@ tf: Any = None
 if keras.backend.backend() == "tensorflow":
     tf = importlib.import_module("tensorflow")
 
-__all__ = ["require_tensorflow", "tf"]
+__all__ = ["refuse_backend", "require_tensorflow", "tf"]
 
 
 def require_tensorflow(name: str) -> None:
@@ -27,5 +27,22 @@ def require_tensorflow(name: str) -> None:
         raise RuntimeError(
             f"{name} works on Keras's TensorFlow backend only. Set the environment "
             "variable KERAS_BACKEND=tensorflow before keras is imported. "
+            f"Received: backend={backend!r}"
+        )
+
+
+def refuse_backend(refused: str, name: str, reason: str) -> None:
+    """Raises if Keras runs on a backend on which a name cannot work.
+
+    Args:
+        refused: the backend.
+        name: the public name, or what of it does not work there, for the message.
+        reason: what that backend lacks.
+    """
+    backend = keras.backend.backend()
+    if backend == refused:
+        raise RuntimeError(
+            f"{name} does not work on Keras's {backend} backend, {reason}. Set the "
+            "environment variable KERAS_BACKEND=tensorflow before keras is imported. "
             f"Received: backend={backend!r}"
         )

@@ -25,7 +25,8 @@ def restored(variables: Iterable[Any]) -> Iterator[None]:
     """
     unique = {id(variable): variable for variable in variables}
     values = [
-        (copy, keras.ops.convert_to_numpy(copy))
+        # A copy: PyTorch's array would change with the variable.
+        (copy, np.array(keras.ops.convert_to_numpy(copy)))
         for variable in unique.values()
         for copy in _copies(variable)
     ]

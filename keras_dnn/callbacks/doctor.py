@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from keras_dnn import _arguments
+from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks._doctor.charts import charts
 from keras_dnn.callbacks._doctor.recording import Recording
@@ -99,6 +100,7 @@ class Doctor(Resumable):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Attaches the probes, and continues what a process that ended has recorded."""
+        require_tensorflow("keras_dnn.callbacks.Doctor")
         trained = (self.model, self.model.optimizer)
         if any(a is not b for a, b in zip(trained, self._trained, strict=True)):
             self._start_over()

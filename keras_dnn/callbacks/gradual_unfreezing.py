@@ -9,6 +9,7 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras.optimizers import innermost, variables_of
+from keras_dnn._tensorflow import refuse_backend
 from keras_dnn.models._weighted_layers import containers, weighted_layers
 from keras_dnn.optimizers import Optimizer
 
@@ -85,6 +86,11 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Builds the optimizer for all the weights that will ever train."""
+        refuse_backend(
+            "jax",
+            "keras_dnn.callbacks.GradualUnfreezing",
+            "where an optimizer needs a gradient of every variable it was built on",
+        )
         if not self.model.built:
             raise ValueError(
                 "GradualUnfreezing needs a model that is built: start it with "

@@ -160,7 +160,7 @@ class MaxNorm(Probe):
         return self.axis
 
 
-class _Bound:
+class _Bound(keras.constraints.Constraint):
     """A constraint: the model's own, if it has one, and then the bound."""
 
     def __init__(

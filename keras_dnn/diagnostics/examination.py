@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_dnn._keras.graph import output_layers
-from keras_dnn._tensorflow import tf
+from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_calls
 from keras_dnn.diagnostics._output_loss import OutputLoss, output_losses
@@ -83,6 +83,7 @@ class Examination:
         sample_weight: Any,
         given: tuple[Any, Any],
     ) -> None:
+        require_tensorflow("keras_dnn.diagnostics.Examination")
         self.model: keras.Model = model
         self.x: Any = x
         self.y: Any = y

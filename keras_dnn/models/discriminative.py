@@ -14,6 +14,7 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import sublayers_of
+from keras_dnn._keras.multi_optimizer import is_multi_optimizer, multi_optimizer
 from keras_dnn.models._weighted_layers import weighted_layers
 from keras_dnn.optimizers.schedules import Scaled
 
@@ -26,7 +27,7 @@ def discriminative_rates(
     optimizer: keras.optimizers.Optimizer,
     factor: float,
     groups: Groups | None = None,
-) -> keras.optimizers.MultiOptimizer:
+) -> keras.optimizers.Optimizer:
     r"""Returns an optimizer with a lower learning rate for each lower layer.
 
     The lower layers of a reused network hold general features and should change little;
@@ -48,7 +49,8 @@ def discriminative_rates(
             nested model stands for all its layers. By default each layer is a group.
 
     Returns:
-        A `keras.optimizers.MultiOptimizer` for `compile`.
+        A `keras.optimizers.MultiOptimizer` for `compile`; before Keras 3.15, which has
+        none, an optimizer that does the same.
 
     Raises:
         ValueError: if an argument is out of range, the model is not built or has
@@ -92,16 +94,13 @@ def discriminative_rates(
     copies = [_with_rate(optimizer, factor**k) for k in reversed(range(len(chosen)))]
     # One entry for each group: a copy in two entries would become two on loading.
     optimizers = dict(zip(patterns, copies, strict=True))
-    return keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(copies[-1], optimizers)
-    )
+    return multi_optimizer(copies[-1], optimizers)
 
 
 def _check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     usual = isinstance(optimizer, keras.optimizers.Optimizer)
-    several = isinstance(
-        optimizer,
-        keras.optimizers.MultiOptimizer | keras.optimizers.LossScaleOptimizer,
+    several = is_multi_optimizer(optimizer) or isinstance(
+        optimizer, keras.optimizers.LossScaleOptimizer
     )
     if not usual or several or optimizer.built:
         raise ValueError(

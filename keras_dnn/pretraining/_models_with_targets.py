@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn._tensorflow import refuse_backend
 from keras_dnn._typing import Tensor
 
 BELOW = "below"
@@ -45,7 +46,9 @@ class OwnTargets:
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
         """The compiled metrics."""
-        y = self.own_targets(x) if y is None else y
+        # The first is the mean of the loss, which is computed already.
+        if y is None and len(self.metrics) > 1:  # type: ignore[attr-defined]
+            y = self.own_targets(x)
         return super().compute_metrics(  # type: ignore[misc]
             x, y, y_pred, sample_weight
         )
@@ -67,6 +70,19 @@ class Stage(OwnTargets, keras.Model):
     def own_targets(self, x: Tensor) -> Tensor:
         """Returns the features of the layers below."""
         return self.get_layer(BELOW)(x, training=False)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
+        """The compiled metrics."""
+        if y is None and len(self.metrics) > 1:
+            refuse_backend(
+                "jax",
+                "A metric of a stage of keras_dnn.pretraining.stacked_autoencoder",
+                "where metrics cannot use the weights of the layers below; compile "
+                "the stage without metrics",
+            )
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")

@@ -80,7 +80,7 @@ def gan(
         Chintala, "Unsupervised representation learning with deep convolutional
         generative adversarial networks", 2016.
     """
-    require_tensorflow("gan")
+    require_tensorflow("keras_dnn.pretraining.gan")
     checked(generator, "generator")
     checked(discriminator, "discriminator")
     noise, generated, real, prediction = (
