@@ -71,5 +71,5 @@ def test_there_is_no_common_learning_rate():
     each = MultiOptimizer(keras.optimizers.SGD(1.0), {})
     with pytest.raises(AttributeError, match="attribute `optimizers`"):
         _ = each.learning_rate
-    with pytest.raises(AttributeError, match="Received: learning_rate=0.5"):
+    with pytest.raises(AttributeError, match=r"Received: learning_rate=0\.5"):
         each.learning_rate = 0.5
