@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._interrupts import interrupts_held
 from keras_dnn._keras.layers import states, sublayers
 from keras_dnn._keras.losses import WRITTEN_BY_FIT
 from keras_dnn._keras.randomness import same_global_seeds
@@ -33,8 +34,9 @@ def restored(variables: Iterable[Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        for copy, value in values:
-            copy.assign(value)
+        with interrupts_held():
+            for copy, value in values:
+                copy.assign(value)
 
 
 @contextmanager
@@ -100,15 +102,16 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
             stack.enter_context(restored(variables))
             yield
     finally:
-        # Metrics that did not exist before.
-        for metric in model.metrics:
-            if not known.issuperset(map(id, metric.variables)):
-                metric.reset_state()
-        for name in WRITTEN_BY_FIT:
-            if name in attributes:
-                setattr(model, name, attributes[name])
-            elif hasattr(model, name):
-                delattr(model, name)
+        with interrupts_held():
+            # Metrics that did not exist before.
+            for metric in model.metrics:
+                if not known.issuperset(map(id, metric.variables)):
+                    metric.reset_state()
+            for name in WRITTEN_BY_FIT:
+                if name in attributes:
+                    setattr(model, name, attributes[name])
+                elif hasattr(model, name):
+                    delattr(model, name)
 
 
 def optimizers_in(model: keras.Model) -> list[Any]:
@@ -142,15 +145,16 @@ def _same_attributes(optimizer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        # Past what Keras does when one of its lists is written to.
-        for items, before in lists:
-            list.clear(items)
-            list.extend(items, before)
-        for entries, before_ in dicts:
-            dict.clear(entries)
-            dict.update(entries, before_)
-        vars(optimizer).clear()
-        vars(optimizer).update(attributes)
+        with interrupts_held():
+            # Past what Keras does when one of its lists is written to.
+            for items, before in lists:
+                list.clear(items)
+                list.extend(items, before)
+            for entries, earlier in dicts:
+                dict.clear(entries)
+                dict.update(entries, earlier)
+            vars(optimizer).clear()
+            vars(optimizer).update(attributes)
 
 
 def moving_variables(model: keras.Model) -> list[keras.Variable]:

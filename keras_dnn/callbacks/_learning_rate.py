@@ -78,6 +78,7 @@ class ReducibleRate:
         """Removes a factor that was never needed."""
         if self.wrapped and self.factor == 1.0:
             set_learning_rate_source(self.optimizer, self._source.schedule)
+            self.wrapped = False
 
     @property
     def _source(self) -> Any:

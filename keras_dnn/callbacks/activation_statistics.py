@@ -14,6 +14,7 @@ from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Every, Tensor
 from keras_dnn._unchanged import moving_variables, restored
+from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._probe.histogram import SIZE, counts_and_edges, histogram
 from keras_dnn.diagnostics._units import dead_fraction, saturated_fraction
 from keras_dnn.models._layer_outputs import watched
@@ -95,6 +96,7 @@ class ActivationStatistics(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the first snapshot, of the model as it was initialised."""
         require_tensorflow("keras_dnn.callbacks.ActivationStatistics")
+        require_once(self)
         if self._recorded_model is not self.model:
             self._recorded_model = self.model
             self._begin_record()

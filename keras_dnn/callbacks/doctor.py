@@ -11,6 +11,7 @@ from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks._doctor.charts import charts
 from keras_dnn.callbacks._doctor.recording import Recording
 from keras_dnn.callbacks._doctor.saved_history import restored, stored
+from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.diagnostics.registry import selected
 from keras_dnn.diagnostics.report import Report, worst_first
@@ -101,6 +102,7 @@ class Doctor(Resumable):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Attaches the probes, and continues what a process that ended has recorded."""
         require_tensorflow("keras_dnn.callbacks.Doctor")
+        require_once(self)
         trained = (self.model, self.model.optimizer)
         if any(a is not b for a, b in zip(trained, self._trained, strict=True)):
             self._start_over()

@@ -7,12 +7,14 @@ from typing import Any, Literal, TypeAlias, get_args
 import keras
 
 from keras_dnn import _arguments
+from keras_dnn._keras.end_of_fit import when_fit_ends
 from keras_dnn._keras.losses import direction_of
 from keras_dnn._keras.optimizers import parts_of
 from keras_dnn._typing import Every
 from keras_dnn.callbacks._best_weights import BestWeights, delete_others
 from keras_dnn.callbacks._evaluation import evaluated
 from keras_dnn.callbacks._learning_rate import ReducibleRate
+from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._plateau import Plateau
 from keras_dnn.callbacks._resuming import Resumable, states_in
 
@@ -144,9 +146,12 @@ class PerformanceScheduler(Resumable):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts from the beginning, or where a process that ended left off."""
+        require_once(self)
         self._reset()
         self._batches = 0
         self._rates = [ReducibleRate(optimizer) for optimizer in parts_of(self.model)]
+        # An exception in `fit` skips `on_train_end`.
+        when_fit_ends(self.model, self._unwrap)
         if any(rate.wrapped for rate in self._rates):
             # A model fitted before has the bare schedule in its graph.
             self.model.make_train_function(force=True)
@@ -182,9 +187,12 @@ class PerformanceScheduler(Resumable):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves a schedule that was never scaled as it was."""
+        self._unwrap()
+        self._best = BestWeights()
+
+    def _unwrap(self) -> None:
         for rate in self._rates:
             rate.unwrap()
-        self._best = BestWeights()
 
     # After each evaluation ------------------------------------------------------------
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras import call_stack
+from keras_dnn._keras.end_of_fit import when_fit_ends
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
+from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._probe.record import Record, StepRows, step_variable
 from keras_dnn.callbacks._probe.tap import Tap
 from keras_dnn.callbacks._probe.training_step import TrainingStep, run_if
@@ -182,13 +185,16 @@ class Probe(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Attaches the probe to the training step."""
         require_tensorflow(f"keras_dnn.callbacks.{type(self).__name__}")
+        require_once(self)
         tap = Tap.on(self.model)
+        # An exception in `fit` skips `on_train_end`.
+        watched = when_fit_ends(self.model, partial(tap.detach, self))
         tap.attach(self)
-        # An exception in `fit` skips `on_train_end`, but the list of callbacks that
-        # called us lives no longer than `fit` does. The garbage collector may be the
-        # one to find that out, at any time: detaching must not touch the device.
-        caller = call_stack.callback_list()
+        caller = None if watched else call_stack.callback_list()
         if caller is not None:
+            # In a loop of one's own, the list of callbacks that called us lives no
+            # longer than the loop. The garbage collector may be the one to find that
+            # out, at any time: detaching must not touch the device.
             weakref.finalize(caller, tap.detach, self).atexit = False
 
     def on_train_batch_end(

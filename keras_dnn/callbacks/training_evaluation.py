@@ -15,6 +15,7 @@ from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.callbacks._evaluation import evaluated
+from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.diagnostics.training_history import Verdict
 from keras_dnn.layers._stochastic import rates
 
@@ -122,6 +123,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Draws the sample, the first time."""
         require_tensorflow("keras_dnn.callbacks.TrainingEvaluation")
+        require_once(self)
         if self._recorded_model is not self.model:
             self._recorded_model = self.model
             self._rows = []

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import endless, symbolic_inputs
+from keras_dnn._interrupts import interrupts_held
 from keras_dnn._keras.optimizers import innermost, parts_of
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._progress import Progress, Verbose
@@ -216,10 +217,11 @@ def find_learning_rate(
         try:
             model.fit(**fit, callbacks=[recorder], verbose=0, shuffle=False)
         finally:
-            # An exception in `fit` skips `on_train_end`.
-            recorder.detach()
-            put_back(optimizer, "learning_rate")
-            recorder.progress.stop()
+            with interrupts_held():
+                # An exception in `fit` skips `on_train_end`.
+                recorder.detach()
+                put_back(optimizer, "learning_rate")
+                recorder.progress.stop()
     return _result(recorder, sweep, smoothing, seed)
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_dnn._interrupts import interrupts_held
 from keras_dnn._keras.optimizers import (
     CLIP_GRADIENTS,
     calls_of,
@@ -64,9 +65,10 @@ class Tap:
 
     def attach(self, probe: Probe) -> None:
         """Lets a probe see the steps that are traced from now on."""
-        if not self.probes:
-            self._wrap()
-        self.probes.append(probe)
+        with interrupts_held():
+            if not self.probes:
+                self._wrap()
+            self.probes.append(probe)
         self.waiting.append(probe)
         if self.model.built:
             try:
@@ -80,13 +82,16 @@ class Tap:
 
     def detach(self, probe: Probe) -> None:
         """Takes a probe out of the steps; the last one takes the tap with it."""
-        if probe not in self.probes:
-            return
-        self.probes.remove(probe)
-        probe.release()
-        if not self.probes:
-            self._unwrap()
-        self._make_train_function(force=True)
+        with interrupts_held():
+            if probe not in self.probes:
+                return
+            self.probes.remove(probe)
+            if probe in self.waiting:
+                self.waiting.remove(probe)
+            probe.release()
+            if not self.probes:
+                self._unwrap()
+            self._make_train_function(force=True)
 
     def _create(self, variables: Sequence[keras.Variable]) -> None:
         if not self.parts:
