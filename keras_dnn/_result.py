@@ -18,13 +18,14 @@ class Result:
         """Returns the result as plain numbers, lists and strings, ready for JSON.
 
         Returns:
-            A dict with an entry for each attribute that is not a model or layer.
+            A dict with an entry for each attribute that is not a model, layer or
+            function.
         """
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
             name: _plain(value)
             for name, value in found.items()
-            if not isinstance(value, keras.layers.Layer)
+            if not isinstance(value, keras.layers.Layer) and not callable(value)
         }
 
 

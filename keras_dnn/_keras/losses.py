@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn._keras.layers import has_training_argument
 from keras_dnn._keras.masks import mask_of
 from keras_dnn._typing import Tensor
 
@@ -23,6 +24,48 @@ def loss_options(loss: Any) -> Mapping[str, Any]:
 def loss_weights_of(model: keras.Model) -> Any:
     """What `compile` was given as `loss_weights`."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def total_loss(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    *,
+    training: bool,
+) -> Tensor:
+    """The loss of a batch, penalties included, as the steps of Keras compute it.
+
+    Args:
+        model: a compiled model, whose `compute_loss` may be overridden, also by one
+            that knows no `training`.
+        x: the inputs.
+        y: the targets, or `None`.
+        y_pred: the outputs.
+        sample_weight: of the examples, or `None`.
+        training: whether it is the loss in training mode.
+    """
+    return model._compute_loss(x, y, y_pred, sample_weight, training=training)
+
+
+def call_of(model: keras.Model, x: Any, *, training: bool) -> Any:
+    """The outputs for a batch; a `call` may know no `training`."""
+    return model(x, training=training) if has_training_argument(model) else model(x)
+
+
+def own_step(model: keras.Model, name: str) -> bool:
+    """Whether a model has a `train_step` or `test_step` that is not Keras's own.
+
+    Args:
+        model: the model.
+        name: `"train_step"` or `"test_step"`.
+    """
+    inherited = getattr(keras.Model, name)
+    method = vars(model).get(name, getattr(type(model), name))
+    # A probe puts a method of its own in front of the model's.
+    method = getattr(getattr(method, "__self__", None), "replaced_step", method)
+    return getattr(method, "__func__", method) is not inherited
 
 
 def loss_tracker_of(model: keras.Model) -> keras.metrics.Metric:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import keras
 
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
@@ -41,6 +43,51 @@ def parts_of(optimizer: Any) -> list[Any]:
     """
     inner = innermost(optimizer)
     return list(getattr(inner, "optimizers", [inner]))
+
+
+def optimizers_within(model: keras.Model) -> dict[str, Any]:
+    """The optimizers that a training step of the model may apply, by their places.
+
+    `model.optimizer` comes first. A step of the user's own may apply others: those that
+    are attributes of the model or of a model in it, alone or in a list or dict, or
+    that the code of its `train_step` names.
+    """
+    found: dict[str, Any] = {}
+    for owner in sublayers(model):
+        if isinstance(owner, keras.Model):
+            prefix = "" if owner is model else f"{owner.name}."
+            main = getattr(owner, "optimizer", None)
+            places = [("optimizer", main), *vars(owner).items()]
+            places += _named_by(getattr(type(owner), "train_step", None))
+            for name, value in places:
+                found |= _optimizers_in(f"{prefix}{name}", value)
+    inner = {
+        id(part)
+        for optimizer in found.values()
+        for part in (innermost(optimizer), *parts_of(optimizer))
+        if part is not optimizer
+    }
+    unique = {id(o): path for path, o in reversed(found.items()) if id(o) not in inner}
+    return {path: found[path] for path in found if path in unique.values()}
+
+
+def _named_by(function: Any) -> list[tuple[str, Any]]:
+    """What a function's code reads from around it."""
+    if not inspect.isfunction(function):
+        return []
+    around = inspect.getclosurevars(function)
+    return [*around.nonlocals.items(), *around.globals.items()]
+
+
+def _optimizers_in(path: str, value: Any, depth: int = 3) -> dict[str, Any]:
+    if isinstance(value, keras.optimizers.Optimizer):
+        return {path: value}
+    found: dict[str, Any] = {}
+    if isinstance(value, dict | list | tuple) and depth:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in items:
+            found |= _optimizers_in(f"{path}[{key!r}]", part, depth - 1)
+    return found
 
 
 def variables_of(optimizer: Any) -> list[keras.Variable]:

@@ -44,6 +44,10 @@ class GradientNorms(Probe):
     same optimizer adds to the record; another optimizer starts a new one. The arrays
     can be read while `fit` runs and afterwards, however it ended.
 
+    If a `train_step` of your own makes several updates, such as one of a generator and
+    one of a discriminator, each has a row, in which the variables that its optimizer
+    does not train are NaN.
+
     Args:
         per_variable: whether to record each variable; if not, all are taken as one
             vector, named `"model"`.
@@ -177,6 +181,7 @@ class GradientNorms(Probe):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the epoch's summary to the logs."""
+        super().on_epoch_end(epoch, logs)
         if logs is None:
             return
         self._fetch()
@@ -198,8 +203,7 @@ class GradientNorms(Probe):
             rows.fetch()
 
     def _receive(self, rows: np.ndarray) -> None:
-        has_gradient = self._in_step.has_gradient
-        arrays = GradientArrays.of(rows, has_gradient if self.per_variable else True)
+        arrays = GradientArrays.of(rows)
         if self._board is not None:
             self._board.write(arrays, self.names, self._with_ratios)
         if self._csv is not None:
@@ -223,7 +227,7 @@ class GradientNorms(Probe):
     def norms(self) -> np.ndarray:
         """Gradient norms before clipping, of shape `(steps, variables)`.
 
-        Those of a variable without a gradient are NaN.
+        Those of a variable without a gradient in that update are NaN.
         """
         return self._arrays.norms
 

@@ -12,11 +12,14 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._keras import call_stack
 from keras_dnn._keras.end_of_fit import when_fit_ends
+from keras_dnn._keras.losses import own_step
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._only_once import require_once
+from keras_dnn.callbacks._probe import unseen
 from keras_dnn.callbacks._probe.record import Record, StepRows, step_variable
 from keras_dnn.callbacks._probe.tap import Tap
+from keras_dnn.callbacks._probe.traced import Traced
 from keras_dnn.callbacks._probe.training_step import TrainingStep, run_if
 
 
@@ -68,6 +71,8 @@ class Probe(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
+        # In warnings: a callback may use probes of its own.
+        self._reported_as: str = type(self).__name__
         self._records: dict[str, tuple[Any, Record]] = {}
         self._open_rows: list[StepRows] = []
 
@@ -82,6 +87,9 @@ class Probe(keras.callbacks.Callback):
 
     def on_loss(self, loss: Tensor) -> None:
         """Sees the loss of every batch, of all replicas together, before the update.
+
+        A `train_step` of the user's own may differentiate several losses, such as those
+        of a generator and a discriminator. It is called for each of them.
 
         Args:
             loss: a scalar, regularisation included.
@@ -197,6 +205,12 @@ class Probe(keras.callbacks.Callback):
             # out, at any time: detaching must not touch the device.
             weakref.finalize(caller, tap.detach, self).atexit = False
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Warns if `fit` does not call `train_step`, where the hooks are."""
+        tap = Tap.on(self.model)
+        if self in tap.probes and not tap.traces and not tap.updates_traced:
+            tap.warn([self._reported_as], unseen.no_step(self.model))
+
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
@@ -215,6 +229,31 @@ class Probe(keras.callbacks.Callback):
         """Calls `create` for a model with these variables."""
         self._close()  # What an interrupted `fit` left.
         self.create(variables)
+
+    def _on_loss(self, loss: Tensor, optimizer: Any) -> None:
+        """Calls `on_loss`.
+
+        Args:
+            loss: of the batch.
+            optimizer: what will lower it; `None` where that is unknown.
+        """
+        self.on_loss(loss)
+
+    def _after_trace(self, traced: Traced) -> list[str]:
+        """What a tracing of the step should have shown to the hooks, and has not.
+
+        Returns:
+            Sentences for a warning, that continue "GradientNorms sees ...".
+        """
+        cls = type(self)
+        of_updates = ("before_update", "on_gradients", "_on_clipping", "after_update")
+        found = []
+        if any(getattr(cls, name) is not getattr(Probe, name) for name in of_updates):
+            found.append(unseen.no_update(self.model, traced))
+        of_losses = ("on_loss", "_on_loss")
+        if any(getattr(cls, name) is not getattr(Probe, name) for name in of_losses):
+            found.append(unseen.no_loss(self.model, traced))
+        return [reason for reason in found if reason is not None]
 
     def _on_clipping(
         self,
@@ -253,7 +292,8 @@ class Probe(keras.callbacks.Callback):
 
     def _open(self, rows: StepRows) -> None:
         """Has rows written to by this `fit` and fetched in time."""
-        rows.open(self.model.steps_per_execution)
+        own = own_step(self.model, "train_step")
+        rows.open(self.model.steps_per_execution, 4 if own else 1)
         self._open_rows.append(rows)
 
     def _close(self) -> None:

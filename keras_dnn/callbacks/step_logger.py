@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,11 @@ class StepLogger(Probe):
     row for each batch, also with `steps_per_execution` and under gradient accumulation.
     The learning rate and momentum of a `MultiOptimizer` are those of its first
     optimizer. Calling `fit` again adds to the record.
+
+    A `train_step` of your own is seen too: the losses are those whose gradients it
+    asks a `tf.GradientTape` for. If there are several, such as those of a generator and
+    a discriminator, each has a row, with the learning rate and momentum of the
+    optimizer that trains its weights; NaN where that is unknown.
 
     Example:
         >>> import keras, numpy as np
@@ -55,11 +60,12 @@ class StepLogger(Probe):
         """Creates the buffer that steps write to."""
         self._open(self._rows)
 
-    def on_loss(self, loss: Tensor) -> None:
-        """Writes the row of this batch."""
-        optimizer = parts_of(self.model)[0]
-        momentum = getattr(optimizer, "momentum", getattr(optimizer, "beta_1", np.nan))
-        numbers = (optimizer.learning_rate, momentum, loss)
+    def _on_loss(self, loss: Tensor, optimizer: Any) -> None:
+        """Writes the row of this loss."""
+        part = None if optimizer is None else parts_of(optimizer)[0]
+        rate = getattr(part, "learning_rate", np.nan)
+        momentum = getattr(part, "momentum", getattr(part, "beta_1", np.nan))
+        numbers = (rate, momentum, loss)
         self._rows.write(tf.stack([tf.cast(n, tf.float64) for n in numbers]))
 
     # The record -----------------------------------------------------------------------

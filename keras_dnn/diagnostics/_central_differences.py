@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_dnn._keras.losses import call_of, total_loss
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables
@@ -29,8 +30,8 @@ class LossOfWeights:
 
     def _value(self) -> Tensor:
         x, y, weight = self.batch
-        outputs = self.model(x, training=self.training)
-        return self.model.compute_loss(x, y, outputs, weight, training=self.training)
+        outputs = call_of(self.model, x, training=self.training)
+        return total_loss(self.model, x, y, outputs, weight, training=self.training)
 
     def value(self) -> float:
         """The loss with the weights as they are."""

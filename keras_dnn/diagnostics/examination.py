@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_dnn._keras.graph import output_layers
+from keras_dnn._keras.losses import call_of, total_loss
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_calls
@@ -218,8 +219,8 @@ def losses_of(
     model: keras.Model, x: Any, y: Any, weight: Any
 ) -> tuple[Tensor, Tensor, Any]:
     """The loss on the data, the penalty and the outputs, in training mode."""
-    outputs = model(x, training=True)
-    total = model.compute_loss(x, y, outputs, weight, training=True)
+    outputs = call_of(model, x, training=True)
+    total = total_loss(model, x, y, outputs, weight, training=True)
     penalty = sum(
         (tf.cast(tf.reduce_sum(part), total.dtype) for part in model.losses),
         tf.zeros((), total.dtype),

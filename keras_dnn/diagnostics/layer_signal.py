@@ -51,8 +51,12 @@ class LayerSignal(Result):
 
 
 def norm_of(gradient: Tensor) -> float:
-    """The Euclidean norm, also of a sparse gradient."""
-    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    """The Euclidean norm, also of a sparse gradient, which may repeat rows."""
+    values = gradient
+    if isinstance(gradient, tf.IndexedSlices):
+        _, position = tf.unique(gradient.indices)
+        rows = tf.cast(gradient.values, tf.float64)
+        values = tf.math.unsorted_segment_sum(rows, position, tf.size(gradient.indices))
     return float(np.linalg.norm(np.asarray(tf.cast(values, tf.float64)).ravel()))
 
 

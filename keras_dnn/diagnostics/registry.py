@@ -187,6 +187,16 @@ def selected(
                 f"{argument} must hold names of checks: {', '.join(checks)}. "
                 f"Received: {', '.join(map(repr, unknown))}"
             )
+    for name, threshold in given.items():
+        if math.isnan(checks[name].threshold):
+            raise ValueError(
+                f"thresholds must hold checks that have a threshold; {name!r} has none "
+                "and can only be left out, by skip. "
+                f"Received: thresholds={{{name!r}: {threshold!r}}}"
+            )
+        given[name] = _arguments.number(
+            f"thresholds[{name!r}]", threshold, low=-math.inf, high=math.inf
+        )
     return [
         dataclasses.replace(check, threshold=given.get(name, check.threshold))
         for name, check in checks.items()

@@ -7,6 +7,8 @@ from operator import add, mul, pow, sub, truediv
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
@@ -26,7 +28,9 @@ class Scalar:
     __array_priority__ = 1000
 
     def __init__(self, value: Any, literal: bool = False) -> None:
-        self.value: Tensor = tf.cast(value, tf.float64)
+        # `tf.cast` would make a Python float a float32 on its way to float64.
+        exact = np.float64(value) if isinstance(value, int | float) else value
+        self.value: Tensor = tf.cast(exact, tf.float64)
         self.literal = literal
 
     @property

@@ -98,6 +98,9 @@ CANARIES = {
     # Losses and the step
     "_compile_metrics": Canary(_fitted, COPY),
     "_compile_loss": Canary(_fitted, "check_gradients would ignore loss_weights"),
+    "_compute_loss": Canary(
+        _fitted, "a compute_loss that knows no training could not be called"
+    ),
     "_direction": Canary(
         keras.metrics.BinaryAccuracy,
         "PerformanceScheduler could not tell whether a metric should go up",

@@ -23,19 +23,22 @@ class GradientArrays(NamedTuple):
     global_ratios: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray, has_gradient: np.ndarray | bool) -> Self:
+    def of(cls, rows: np.ndarray) -> Self:
         """The arrays in rows of: step, then four norms of each variable.
 
         Args:
             rows: the norms are those of gradients, clipped gradients, updates and
-                weights, one after the other.
-            has_gradient: whether each variable has one; if not its norms are NaN.
+                weights, one after the other; negative for what an update does not
+                have, which becomes NaN.
         """
-        norms, clipped, updates, weights = np.split(rows[:, 1:], 4, axis=1)
+        missing = rows[:, 1:] < 0
+        found = np.where(missing, 0.0, rows[:, 1:])
+        norms, clipped, updates, weights = np.split(found, 4, axis=1)
+        no_norm, no_clipped, *_ = np.split(missing, 4, axis=1)
         return cls(
             rows[:, 0].astype("int64"),
-            np.where(has_gradient, norms, np.nan),
-            np.where(has_gradient, clipped, np.nan),
+            np.where(no_norm, np.nan, norms),
+            np.where(no_clipped, np.nan, clipped),
             _ratio(updates, weights),
             _length(norms),
             _length(clipped),
@@ -45,7 +48,7 @@ class GradientArrays(NamedTuple):
     @classmethod
     def empty(cls, variables: int) -> Self:
         """Arrays without steps."""
-        return cls.of(np.empty((0, 1 + 4 * variables)), True)
+        return cls.of(np.empty((0, 1 + 4 * variables)))
 
     @classmethod
     def joined(cls, pieces: Sequence[GradientArrays]) -> Self:

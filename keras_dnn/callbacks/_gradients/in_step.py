@@ -22,6 +22,9 @@ from keras_dnn.callbacks._probe.training_step import TrainingStep
 KINDS = 4
 """Norms of each variable: of gradient, clipped gradient, update and weight."""
 
+NONE = -1.0
+"""In place of the norm of a gradient, update or weight that an update does not have."""
+
 
 @dataclasses.dataclass
 class _Seen:
@@ -32,6 +35,7 @@ class _Seen:
         gradients: variable, gradient and clipped gradient.
         in_variable: whether norms of gradients were left in a variable, because the
             gradients are inside a condition.
+        indices: of the variables that have a gradient.
     """
 
     weights: Sequence[Tensor]
@@ -39,6 +43,7 @@ class _Seen:
         default_factory=list
     )
     in_variable: bool = False
+    indices: set[int] = dataclasses.field(default_factory=set)
 
 
 class NormsInStep:
@@ -63,7 +68,6 @@ class NormsInStep:
         compiled: bool,
         receive: Callable[[np.ndarray], None],
     ) -> None:
-        self.has_gradient = np.zeros(variables, bool)
         self.per_variable = per_variable
         self.every = every
         self.ratios = ratios
@@ -100,8 +104,8 @@ class NormsInStep:
         clipped: Sequence[Tensor],
     ) -> None:
         """Keeps the gradients for the row, or their norms where they cannot be kept."""
-        self.has_gradient[list(indices)] = True
         seen: _Seen = step.notes["seen"]
+        seen.indices.update(indices)
         if not step.nested:
             # Measured with the weights, all in one operation that XLA may compile.
             seen.gradients += zip(indices, gradients, clipped, strict=True)
@@ -130,8 +134,13 @@ class NormsInStep:
             gradient_norms = tf.convert_to_tensor(self._gradient_norms)
             measured += tf.pad(gradient_norms, [[0, KINDS - 2], [0, 0]])
             self._gradient_norms.assign(tf.zeros_like(gradient_norms))
-        if not self.per_variable:
-            measured = length(measured)
+        has_gradient, owned = np.zeros((2, len(step.variables)), bool)
+        has_gradient[list(seen.indices)] = owned[list(step.owned)] = True
+        known = np.stack([has_gradient, has_gradient, owned, owned])
+        if self.per_variable:
+            measured = tf.where(known, measured, tf.constant(NONE, tf.float64))
+        else:
+            measured = length(tf.where(known, measured, tf.zeros((), tf.float64)))
         number = tf.cast(step.number, tf.float64)
         row = tf.concat([[number], tf.reshape(measured, [-1])], 0)
         keep = step.updated if self.every == 1 else step.updated & self._due(step)

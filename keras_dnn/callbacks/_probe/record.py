@@ -72,15 +72,18 @@ class StepRows:
 
     # On the host ----------------------------------------------------------------------
 
-    def open(self, steps_per_call: int) -> None:
+    def open(self, steps_per_call: int, rows_per_step: int = 1) -> None:
         """Creates the buffer for one `fit`.
 
         Args:
             steps_per_call: how many steps run between two chances to fetch.
+            rows_per_step: how many rows a step may write; one that the user wrote may
+                update the weights more than once.
         """
         self.close()
-        self._steps_per_call = steps_per_call
-        self._buffer = step_variable((self._capacity + steps_per_call, self.width))
+        self._rows_per_call = steps_per_call * rows_per_step
+        size = self._capacity + self._rows_per_call
+        self._buffer = step_variable((size, self.width))
         self._count = step_variable((), "int64")
         self._most_rows = 0
 
@@ -93,7 +96,7 @@ class StepRows:
         """Fetches the rows if the next call of the training function might not fit."""
         if self._buffer is None:
             return
-        self._most_rows += self._steps_per_call
+        self._most_rows += self._rows_per_call
         if self._most_rows > self._capacity:
             self.fetch()
 
@@ -110,7 +113,9 @@ class StepRows:
         if count > len(rows):
             warnings.warn(
                 f"{count - len(rows)} rows of a probe are lost. A probe that overrides "
-                "on_train_batch_end must call super().on_train_batch_end(batch, logs).",
+                "on_train_batch_end must call super().on_train_batch_end(batch, logs); "
+                "a train_step that updates many times needs a smaller "
+                "steps_per_execution.",
                 stacklevel=2,
             )
         if count:

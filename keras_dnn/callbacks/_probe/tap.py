@@ -1,19 +1,21 @@
-"""The tap: lets probes see what passes through a model's optimizer.
+"""The tap: lets probes see what passes through the optimizers of a training step.
 
-Keras has no hook for the gradients of a step. A tap replaces the methods of the
-optimizer through which they pass, on the instance and only while `fit` runs:
+Keras has no hook for the loss and the gradients of a step. A tap replaces the methods
+through which they pass, on the instances and only while `fit` runs:
 
-    scale_loss            the loss of the batch
+    train_step            the step itself, in which tapes tell what they differentiate
+    scale_loss            the loss of the batch, before it is scaled
     apply                 weights before and after the update
     _clip_gradients       gradients before and after clipping, accumulated ones once
 
-What a probe computes there becomes part of the step's graph, so it sees every step
-under `jit_compile` and `steps_per_execution` and runs no second backward pass.
+A step of the user's own may apply other optimizers than `model.optimizer`, so all that
+are found on the model are tapped. What a probe computes there becomes part of the
+step's graph: it sees every step under `jit_compile` and `steps_per_execution` and runs
+no second backward pass.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,42 +23,36 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_dnn._interrupts import interrupts_held
-from keras_dnn._keras.optimizers import (
-    CLIP_GRADIENTS,
-    calls_of,
-    innermost,
-    parts_of,
-    variables_of,
-)
+from keras_dnn._keras.losses import own_step
+from keras_dnn._keras.optimizers import optimizers_within
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.callbacks._probe.training_step import TrainingStep
-from keras_dnn.optimizers import Optimizer
+from keras_dnn.callbacks._probe import survey, unseen
+from keras_dnn.callbacks._probe.tapes import differentiated
+from keras_dnn.callbacks._probe.tapped_optimizer import (
+    TappedOptimizer,
+    summed_over_replicas,
+)
+from keras_dnn.callbacks._probe.traced import Traced, hidden_in_function
 
 if TYPE_CHECKING:
     from keras_dnn.callbacks.probe import Probe
 
 
 class Tap:
-    """Lets probes see what passes through a model's optimizer.
-
-    A `MultiOptimizer` gives each of its optimizers a part of the gradients; any other
-    optimizer is its own only part.
-    """
+    """Lets probes see what passes through the optimizers of a model's step."""
 
     attribute = "_keras_dnn_tap"
 
     @classmethod
     def on(cls, model: keras.Model) -> Tap:
-        """The tap on this model's optimizer, which all its probes share."""
-        optimizer = innermost(model)
-        tap: Tap | None = vars(optimizer).get(cls.attribute)
-        return tap or cls(model, optimizer)
+        """The tap on this model, which all its probes share."""
+        tap: Tap | None = vars(model).get(cls.attribute)
+        return tap or cls(model)
 
-    def __init__(self, model: keras.Model, optimizer: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self.optimizer = optimizer
-        self.parts: list[TappedOptimizer] = []
+        self.optimizers: list[TappedOptimizer] = []
         self.probes: list[Probe] = []
         self.waiting: list[Probe] = []
         self.variables: list[keras.Variable] = []
@@ -93,54 +89,77 @@ class Tap:
                 self._unwrap()
             self._make_train_function(force=True)
 
-    def _create(self, variables: Sequence[keras.Variable]) -> None:
-        if not self.parts:
-            self.parts = self._divided(variables)
-        variables = self._all(variables)
-        if not _same(variables, self.variables):
-            # Also those that are there already, if the optimizer got more variables.
-            self.waiting = list(self.probes)
-        self.variables = list(variables)
-        while self.waiting:
-            self.waiting.pop()._prepare(variables)
-
-    def _divided(self, variables: Sequence[keras.Variable]) -> list[TappedOptimizer]:
-        if not hasattr(self.optimizer, "optimizers"):
-            return [TappedOptimizer(self, self.optimizer, variables=None)]
-        # Which optimizers there are may be decided variable by variable.
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(variables)
-        return [
-            TappedOptimizer(self, optimizer, variables_of(optimizer))
-            for optimizer in parts_of(self.optimizer)
-            if optimizer.built
-        ]
-
-    def _all(self, variables: Sequence[keras.Variable]) -> Sequence[keras.Variable]:
-        """All that the optimizer knows: some layers may be frozen for a while."""
-        return variables_of(self.optimizer) if self.optimizer.built else variables
-
     def _wrap(self) -> None:
-        self._apply = self.optimizer.apply
         self._make_train_function = self.model.make_train_function
-        # The loss passes the optimizer outside, which scales it for float16.
-        self.outer = self.model.optimizer
-        self._scale_loss = self.outer.scale_loss
-        vars(self.outer)["scale_loss"] = self.scale_loss
-        vars(self.optimizer)[self.attribute] = self
-        vars(self.optimizer)["apply"] = self.apply
-        vars(self.model)["make_train_function"] = self.make_train_function
+        self.replaced_step = self.model.train_step
+        self._own_train_step = vars(self.model).get("train_step")
+        self.is_own_step = own_step(self.model, "train_step")
+        self.traces = self.updates_traced = 0
+        self._warned: set[str] = set()
+        # Keras's own step applies this one alone.
+        found = {"optimizer": self.model.optimizer}
+        if self.is_own_step:
+            found = optimizers_within(self.model)
+        self.optimizers = [
+            TappedOptimizer(self, path, optimizer)
+            for path, optimizer in found.items()
+            if optimizer is not None
+        ]
+        vars(self.model).update(
+            {
+                self.attribute: self,
+                "make_train_function": self.make_train_function,
+                "train_step": self.train_step,
+            }
+        )
 
     def _unwrap(self) -> None:
-        # In the order in which they were wrapped: a part may be the whole optimizer.
-        while self.parts:
-            self.parts.pop().unwrap()
-        for name in (self.attribute, "apply"):
-            del vars(self.optimizer)[name]
-        del vars(self.outer)["scale_loss"]
-        del vars(self.model)["make_train_function"]
+        while self.optimizers:
+            self.optimizers.pop().unwrap()
+        for name in (self.attribute, "make_train_function", "train_step"):
+            del vars(self.model)[name]
+        if self._own_train_step is not None:
+            vars(self.model)["train_step"] = self._own_train_step
 
-    # In place of the methods of model and optimizer -----------------------------------
+    # The variables --------------------------------------------------------------------
+
+    def _create(self, variables: Sequence[keras.Variable]) -> None:
+        """Has probes create what they write to, once variables are known or new."""
+        for optimizer in self.optimizers:
+            several = len(self.optimizers) > 1
+            if not several or optimizer.optimizer.built:
+                optimizer.divide(variables)
+        known = self._all(variables)
+        if not _same(known, self.variables):
+            # Also those that are there already, if an optimizer got more variables.
+            self.waiting = list(self.probes)
+        self.variables = known
+        while self.waiting:
+            self.waiting.pop()._prepare(known)
+
+    def _all(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
+        """All that optimizers know: some layers may be frozen for a while."""
+        built = [v for o in self.optimizers for v in o.variables()]
+        if len(self.optimizers) == 1 and built:
+            return built
+        found = {id(v): v for v in (*variables, *built)}
+        # In the order of the model, whatever is built or frozen by now.
+        place = {id(v): i for i, v in enumerate(self.model.variables)}
+        return sorted(found.values(), key=lambda v: place.get(id(v), len(place)))
+
+    def indices_of(self, variables: Sequence[keras.Variable]) -> list[int]:
+        """The positions of variables in the list that probes know."""
+        position = {id(v): i for i, v in enumerate(self.variables)}
+        return [position[id(v)] for v in variables if id(v) in position]
+
+    def number(self) -> Tensor:
+        """How many updates all the optimizers have made."""
+        numbers = [optimizer.number() for optimizer in self.optimizers]
+        if len(numbers) == 1:
+            return numbers[0]
+        return tf.add_n([tf.cast(number, tf.int64) for number in numbers])
+
+    # In place of the methods of the model ---------------------------------------------
 
     def make_train_function(self, force: bool = False) -> Any:
         """Ends what an interrupted `fit` left: the next one begins with this call."""
@@ -149,150 +168,107 @@ class Tap:
                 self.detach(probe)
         return self._make_train_function(force=force)
 
-    def scale_loss(self, loss: Tensor) -> Tensor:
-        """Shows the loss to the probes, then scales it."""
-        if self.waiting and self.model.built:
+    def train_step(self, data: Any) -> Any:
+        """Makes the model's own step while its losses and optimizers are seen."""
+        self.traces += 1
+        if self.is_own_step:
+            survey.build(self, self.replaced_step, data)
+        if self.waiting and survey.is_complete(self.model):
             with tf.init_scope():
                 self._create(self.model.trainable_variables)
-        # Keras gives each replica its fraction of the loss.
-        seen = tf.stop_gradient(_summed_over_replicas([loss])[0])
-        for probe in self.probes:
-            probe.on_loss(seen)
-        return self._scale_loss(loss)
+        self.tracing.step = traced = Traced()
+        try:
+            with differentiated(self.see_gradient):
+                results = self.replaced_step(data)
+        finally:
+            del self.tracing.step
+        reasons: dict[str, list[str]] = {}
+        for probe in list(self.probes):
+            for reason in probe._after_trace(traced):
+                reasons.setdefault(reason, []).append(probe._reported_as)
+        for reason, names in reasons.items():
+            self.warn(names, reason)
+        return results
 
-    def apply(
-        self,
-        grads: Sequence[Tensor | None],
-        trainable_variables: Sequence[keras.Variable] | None = None,
-    ) -> None:
-        """Makes the optimizer's step between the hooks of the probes."""
-        trained = trainable_variables or variables_of(self.optimizer)
-        if self.waiting or not _same(self._all(trained), self.variables):
+    def warn(self, names: list[str], reason: str) -> None:
+        """Warns of what probes cannot see, once in each `fit`."""
+        if reason not in self._warned:
+            self._warned.add(reason)
+            unseen.warn(names, reason)
+
+    # What the step shows --------------------------------------------------------------
+
+    @property
+    def _traced(self) -> Traced | None:
+        """The step that this thread is tracing; `None` outside of `train_step`."""
+        return getattr(self.tracing, "step", None)
+
+    def see_gradient(self, target: Any, variables: Sequence[Any]) -> None:
+        """Shows the loss whose gradient by these variables a tape is asked for."""
+        traced = self._traced
+        losses = [loss for loss in tf.nest.flatten(target) if loss is not None]
+        if traced is None or all(traced.has_seen(loss) for loss in losses):
+            return
+        # A tape differentiates the sum.
+        sums = [tf.reduce_sum(tf.convert_to_tensor(loss)) for loss in losses]
+        total = sums[0] if len(sums) == 1 else tf.add_n(sums)
+        for loss in losses:
+            traced.remember(loss)
+        self.see_loss(total, self._owner(variables))
+
+    def see_loss(self, loss: Tensor, optimizer: TappedOptimizer | None) -> None:
+        """Shows a loss to the probes, with the optimizer that will lower it."""
+        if hidden_in_function(self._traced) or survey.is_running(self):
+            return
+        self.remember(loss)
+        # Whatever the loss depends on is built by now.
+        if self.waiting and (self.model.built or self.model.trainable_variables):
+            with tf.init_scope():
+                self._create(self.model.trainable_variables)
+        if self._traced is not None:
+            self._traced.losses += 1
+        # Keras gives each replica its fraction of the loss.
+        seen = tf.stop_gradient(summed_over_replicas([tf.convert_to_tensor(loss)])[0])
+        for probe in self.probes:
+            if probe not in self.waiting:
+                probe._on_loss(seen, None if optimizer is None else optimizer.optimizer)
+
+    def remember(self, loss: Tensor) -> None:
+        """Notes that a loss has been shown, so that its tape shows it no more."""
+        if self._traced is not None:
+            self._traced.remember(loss)
+
+    def _owner(self, variables: Sequence[Any]) -> TappedOptimizer | None:
+        """The optimizer that trains these variables, as far as is known."""
+        for optimizer in self.optimizers:
+            if optimizer.owns(variables):
+                return optimizer
+        unbuilt = [o for o in self.optimizers if not o.optimizer.built]
+        return unbuilt[0] if len(unbuilt) == 1 else None
+
+    def begin_update(
+        self, optimizer: TappedOptimizer, variables: Sequence[keras.Variable]
+    ) -> bool:
+        """Whether the update can be shown; creates what that takes."""
+        if survey.is_running(self):
+            return False
+        traced = self._traced
+        if hidden_in_function(traced):
+            if traced is not None:
+                traced.hidden += 1
+            return False
+        self.updates_traced += 1
+        if traced is not None:
+            traced.applied.append(optimizer)
+        known = set(map(id, self.variables))
+        missing = not known.issuperset(map(id, variables))
+        if self.waiting or missing or not optimizer.parts:
             # A model built by its first batch: its variables are known only now.
             with tf.init_scope():
-                self._create(trained)
-        updates = {part: part.updates() for part in self.parts}
-        # A `MultiOptimizer` itself counts batches, also where its parts accumulate.
-        several = len(updates) > 1
-        number = (
-            tf.reduce_max([*updates.values()]) if several else updates[self.parts[0]]
-        )
-        steps = {probe: TrainingStep(self.variables, number) for probe in self.probes}
-        indices = {part: part.indices(grads, trained) for part in self.parts}
-        now = _Tracing(steps, indices, updates)
-        for probe, step in steps.items():
-            probe.before_update(step)
-        self.tracing.now = now
-        try:
-            self._apply(grads, trainable_variables)
-        finally:
-            del self.tracing.now
-        moved = [part.updates() > before for part, before in updates.items()]
-        updated = moved[0] if len(moved) == 1 else tf.reduce_any(moved)
-        for probe, step in steps.items():
-            step.updated = updated
-            probe.after_update(step)
-            for record in step.entries:
-                record._write(step)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tracing:
-    """The step that a thread is tracing.
-
-    Attributes:
-        steps: what each probe is given.
-        indices: of the variables whose gradients each optimizer clips.
-        updates: how many updates each optimizer had made before.
-    """
-
-    steps: dict[Probe, TrainingStep]
-    indices: dict[TappedOptimizer, list[int]]
-    updates: dict[TappedOptimizer, Tensor]
-
-
-class TappedOptimizer:
-    """Lets probes see what passes through one of a model's optimizers.
-
-    Args:
-        tap: the tap that the probes are attached to.
-        optimizer: the optimizer.
-        variables: what it trains; `None` for all variables of the model.
-    """
-
-    def __init__(
-        self, tap: Tap, optimizer: Any, variables: Sequence[keras.Variable] | None
-    ) -> None:
-        self.tap = tap
-        self.optimizer = optimizer
-        self.variables = variables
-        self._clip_gradients = getattr(optimizer, CLIP_GRADIENTS)
-        vars(optimizer)[CLIP_GRADIENTS] = self.clip_gradients
-
-    def unwrap(self) -> None:
-        """Gives the optimizer its own method back."""
-        del vars(self.optimizer)[CLIP_GRADIENTS]
-
-    def updates(self) -> Tensor:
-        """How many updates the optimizer has made."""
-        return tf.convert_to_tensor(self.optimizer.iterations)
-
-    def indices(
-        self, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]
-    ) -> list[int]:
-        """The positions of the variables whose gradients will be clipped here."""
-        mine = None if self.variables is None else set(map(id, self.variables))
-        position = {id(v): i for i, v in enumerate(self.tap.variables)}
-        return [
-            position[id(v)]
-            for g, v in zip(gradients, variables, strict=True)
-            if g is not None
-            and (mine is None or id(v) in mine)
-            and not getattr(v, "overwrite_with_gradient", False)
-        ]
-
-    def clip_gradients(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Clips the gradients and shows them to the probes."""
-        clipped: Sequence[Tensor] = self._clip_gradients(grads)
-        # Keras clips the gradient of each replica; what moves the weights is the sum.
-        summed = self._summed(grads)
-        summed_clipped = summed if clipped is grads else self._summed(clipped)
-        now: _Tracing = self.tap.tracing.now
-        for probe, step in now.steps.items():
-            probe._on_clipping(
-                step, now.indices[self], summed, summed_clipped, self._updates_now
-            )
-        return clipped
-
-    def _updates_now(self) -> Tensor | bool:
-        """Whether the gradients that are being clipped will update the weights."""
-        # Keras's optimizers clip inside the condition that makes the update.
-        if not isinstance(self.optimizer, Optimizer):
-            return True
-        due: Tensor | bool = True
-        steps = self.optimizer.gradient_accumulation_steps
-        if steps:
-            due = (calls_of(self.optimizer) + 1) % steps == 0
-        if self.optimizer.nonfinite == "skip":
-            # One that is left out has been taken off the count already.
-            due &= self.updates() == self.tap.tracing.now.updates[self]
-        return due
-
-    def _summed(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        # Ours clip what is summed already.
-        if isinstance(self.optimizer, Optimizer):
-            return gradients
-        return _summed_over_replicas(gradients)
-
-
-def _summed_over_replicas(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return tensors
-    summed: Sequence[Tensor] = replica.all_reduce(
-        tf.distribute.ReduceOp.SUM, list(tensors)
-    )
-    return summed
+                optimizer.divide(variables)
+                if self.waiting or missing:
+                    self._create(variables)
+        return True
 
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -19,11 +19,17 @@ class TrainingStep:
 
     Every hook of the same step and probe is given the same object.
 
+    Where a `train_step` of the user's own applies several optimizers, or one several
+    times, each of these updates is a step of its own.
+
     Args:
-        variables: the variables that the optimizer trains. The `indices` of hooks are
+        variables: the variables that the optimizers train. The `indices` of hooks are
             positions in this list.
-        number: how many updates were made before this step, a scalar integer tensor.
-            It is the number of the step's own update, counted from 0.
+        number: how many updates were made before this step, by all optimizers
+            together, a scalar integer tensor. It is the number of the step's own
+            update, counted from 0.
+        owned: positions of the variables that the optimizer at hand trains; `None` for
+            all.
 
     Attributes:
         updated: in `after_update`, whether the step has updated the weights, a scalar
@@ -55,19 +61,25 @@ class TrainingStep:
         array([[0.5]])
     """
 
-    def __init__(self, variables: Sequence[keras.Variable], number: Tensor) -> None:
+    def __init__(
+        self,
+        variables: Sequence[keras.Variable],
+        number: Tensor,
+        owned: Sequence[int] | None = None,
+    ) -> None:
         self.variables = variables
         self.number = number
+        self.owned: Sequence[int] = range(len(variables)) if owned is None else owned
         self.updated: Tensor = None
         self.notes: dict[str, Any] = {}
         # For records alone.
         self.entries: dict[Record, Entries] = {}
-        self._graph = _current_graph()
+        self._graph = current_graph()
 
     @property
     def nested(self) -> bool:
         """Whether the code that asks is traced inside a condition of the step."""
-        return _current_graph() is not self._graph
+        return current_graph() is not self._graph
 
     def when_updated(self, function: Callable[[], object]) -> None:
         """Runs a function only if the weights were updated; for `after_update`.
@@ -91,5 +103,6 @@ def run_if(condition: Tensor | bool, function: Callable[[], object]) -> None:
     tf.cond(condition, run, lambda: tf.constant(0))
 
 
-def _current_graph() -> Any:
+def current_graph() -> Any:
+    """The graph that is being traced; `None` if the code runs eagerly."""
     return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
