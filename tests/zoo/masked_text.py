@@ -41,7 +41,7 @@ def masked_text_attention() -> keras.Model:
     x = layers.GlobalAveragePooling1D()(x)
     x = layers.Dropout(0.3)(x)
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -54,7 +54,7 @@ def masked_series_gru() -> keras.Model:
     x = layers.Dropout(0.2)(x)
     x = layers.GRU(6)(x)
     model = keras.Model(inputs, layers.Dense(1)(x))
-    model.compile("adam", "mse")
+    model.compile("sgd", "mse")
     return model
 
 

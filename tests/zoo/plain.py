@@ -124,6 +124,18 @@ def one_row() -> keras.Model:
     return sequential_with_batch_norm()
 
 
+@zoo_model(
+    lambda: Data(numbers(6)[:0], classes(3)[:0]),
+    trains=False,
+    evaluates=False,
+    predicts=False,
+    note="Keras refuses data without rows",
+)
+def no_row() -> keras.Model:
+    """A model that gets data without a single row."""
+    return sequential_with_batch_norm()
+
+
 @zoo_model(lambda: Data(numbers(6), classes(10_000)))
 def ten_thousand_classes() -> keras.Model:
     """A softmax over ten thousand classes with integer labels."""

@@ -25,7 +25,7 @@ def forecaster() -> keras.Model:
             layers.Dense(1),
         ]
     )
-    model.compile(keras.optimizers.RMSprop(0.01), "mse", metrics=["mae"])
+    model.compile("sgd", "mse", metrics=["mae"])
     return model
 
 
@@ -36,7 +36,7 @@ def recurrent_dropout() -> keras.Model:
     gru = layers.GRU(4, dropout=0.2, recurrent_dropout=0.3)
     x = layers.Bidirectional(gru)(inputs)
     model = keras.Model(inputs, layers.Dense(1)(x))
-    model.compile("adam", "mse")
+    model.compile("sgd", "mse")
     return model
 
 
@@ -47,7 +47,7 @@ def conv_lstm() -> keras.Model:
     x = layers.ConvLSTM2D(3, 3, padding="same", dropout=0.1)(inputs)
     x = layers.BatchNormalization()(x)
     model = keras.Model(inputs, layers.Conv2D(1, 3, padding="same")(x))
-    model.compile("adam", "mse")
+    model.compile("sgd", "mse")
     return model
 
 
@@ -69,7 +69,7 @@ def time_distributed() -> keras.Model:
     x = layers.LSTM(4, return_sequences=True)(x)
     x = layers.TimeDistributed(layers.Dense(2, activation="softmax"))(x)
     model = keras.Model(inputs, x)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -108,5 +108,5 @@ def dilated_convolutions() -> keras.Model:
         x = layers.Add()([x, skips[-1]])
     x = layers.ReLU()(layers.Add()(skips))
     model = keras.Model(inputs, layers.Conv1D(1, 1)(x))
-    model.compile("adam", "mse")
+    model.compile("sgd", "mse")
     return model

@@ -104,7 +104,7 @@ def point_net() -> keras.Model:
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.0)(x))
     x = layers.Dropout(0.3)(layers.GlobalMaxPooling1D()(x))
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy")
     return model
 
 

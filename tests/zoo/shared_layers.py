@@ -88,7 +88,7 @@ def ensemble() -> keras.Model:
     inputs = keras.Input((6,))
     x = layers.Average()([member(inputs) for member in members])
     model = keras.Model(inputs, layers.Dense(1)(x))
-    model.compile("adam", "mse")
+    model.compile("sgd", "mse")
     return model
 
 

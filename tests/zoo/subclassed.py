@@ -212,5 +212,5 @@ def reviews() -> Data:
 def text_task() -> keras.Model:
     """A task that takes a list of strings and splits them into words."""
     model = TextTask()
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy")
     return model

@@ -34,7 +34,7 @@ def recurrent_translation() -> keras.Model:
     context = layers.Attention()([x, memory])
     x = layers.Dropout(0.2)(layers.Concatenate()([x, context]))
     model = keras.Model([source, target], layers.Dense(WORDS, "softmax")(x))
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy")
     return model
 
 
@@ -118,7 +118,7 @@ def transformer_translation() -> keras.Model:
     x = layers.Dropout(0.5)(x)
     outputs = layers.Dense(WORDS, activation="softmax")(x)
     model = keras.Model({"source": source, "target": target}, outputs)
-    model.compile("rmsprop", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy")
     return model
 
 
@@ -132,5 +132,5 @@ def causal_decoder() -> keras.Model:
     x = layers.LayerNormalization()(x + layers.Dropout(0.1)(attended))
     model = keras.Model(inputs, layers.Dense(WORDS)(x))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
-    model.compile("adam", loss)
+    model.compile("sgd", loss)
     return model

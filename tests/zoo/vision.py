@@ -17,7 +17,7 @@ def compiled(inputs: Any, features: Any) -> keras.Model:
     x = layers.GlobalAveragePooling2D()(features)
     x = layers.Dropout(0.2)(x)
     model = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -50,11 +50,10 @@ def vision_transformer() -> keras.Model:
     """A vision transformer: patches, a class token, attention."""
     inputs = keras.Input((8, 8, 3))
     x = Patches(4, 8)(layers.Rescaling(1 / 255)(inputs))
-    for _ in range(2):
-        y = layers.LayerNormalization(epsilon=1e-6)(x)
-        x = x + layers.MultiHeadAttention(2, 4, dropout=0.1)(y, y)
-        y = layers.LayerNormalization(epsilon=1e-6)(x)
-        x = x + layers.Dropout(0.1)(layers.Dense(8, activation="gelu")(y))
+    y = layers.LayerNormalization(epsilon=1e-6)(x)
+    x = x + layers.MultiHeadAttention(2, 4, dropout=0.1)(y, y)
+    y = layers.LayerNormalization(epsilon=1e-6)(x)
+    x = x + layers.Dropout(0.1)(layers.Dense(8, activation="gelu")(y))
     x = layers.LayerNormalization(epsilon=1e-6)(x)[:, 0]
     model = keras.Model(inputs, layers.Dense(3)(x))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -132,7 +131,7 @@ def u_net() -> keras.Model:
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Concatenate()([skip, x])
     model = keras.Model(inputs, layers.Conv2D(2, 1, activation="softmax")(x))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -162,3 +161,17 @@ def transfer_with_frozen_base() -> keras.Model:
     x = layers.RandomFlip("horizontal")(inputs)
     x = base(layers.Rescaling(1 / 255)(x), training=False)
     return compiled(inputs, x)
+
+
+@zoo_model(lambda: Data(numbers(3, 8, 8), classes(3)))
+def channels_first() -> keras.Model:
+    """Images whose channels come before their rows and columns."""
+    first = {"data_format": "channels_first"}
+    inputs = keras.Input((3, 8, 8))
+    x = layers.Conv2D(4, 3, use_bias=False, **first)(inputs)
+    x = layers.ReLU()(layers.BatchNormalization(axis=1)(x))
+    x = layers.SpatialDropout2D(0.2, **first)(x)
+    x = layers.GlobalAveragePooling2D(**first)(x)
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
