@@ -146,3 +146,11 @@ def has_seeds(layer: keras.layers.Layer) -> bool:
 def has_training_argument(operation: Any) -> bool:
     """Whether a call of it takes `training`."""
     return bool(getattr(operation, "_call_has_training_arg", False))
+
+
+def is_complete(model: keras.Model) -> bool:
+    """Whether all layers have their weights; a model without `call` is never built."""
+    if model.built:
+        return True
+    parts = [part for part in sublayers(model) if part is not model]
+    return bool(parts) and all(part.built for part in parts)

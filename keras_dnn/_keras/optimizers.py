@@ -60,6 +60,9 @@ def optimizers_within(model: keras.Model) -> dict[str, Any]:
             places = [("optimizer", main), *vars(owner).items()]
             places += _named_by(getattr(type(owner), "train_step", None))
             for name, value in places:
+                # TensorFlow lists everything again under names like this.
+                if name.startswith("_self_"):
+                    continue
                 found |= _optimizers_in(f"{prefix}{name}", value)
     inner = {
         id(part)

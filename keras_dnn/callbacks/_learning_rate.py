@@ -6,7 +6,13 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.optimizers import learning_rate_source, set_learning_rate_source
+from keras_dnn._keras.losses import own_step
+from keras_dnn._keras.optimizers import (
+    learning_rate_source,
+    optimizers_within,
+    parts_of,
+    set_learning_rate_source,
+)
 from keras_dnn.optimizers.schedules import Scaled
 
 LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
@@ -36,6 +42,11 @@ class ReducibleRate:
         if self.wrapped:
             factor = keras.Variable(1.0, trainable=False, dtype="float32")
             set_learning_rate_source(optimizer, Scaled(source, factor))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the optimizer has ever updated weights."""
+        return int(keras.ops.convert_to_numpy(self.optimizer.iterations)) > 0
 
     @property
     def value(self) -> float:
@@ -87,6 +98,14 @@ class ReducibleRate:
     @property
     def _scheduled(self) -> bool:
         return isinstance(self._source, LearningRateSchedule)
+
+
+def optimizers_to_reduce(model: keras.Model) -> list[Any]:
+    """Those that the training step may apply, each with one learning rate."""
+    if not own_step(model, "train_step"):
+        return parts_of(model)
+    found = optimizers_within(model).values()
+    return [part for optimizer in found for part in parts_of(optimizer)]
 
 
 def _is_adjustable(source: Any) -> bool:

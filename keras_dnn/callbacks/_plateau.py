@@ -46,9 +46,9 @@ class Plateau:
         """
         size = abs(self.best) if relative and math.isfinite(self.best) else 1.0
         gain = value - self.best if maximise else self.best - value
-        first = math.isnan(self.best) and not math.isnan(value)
-        # NaN compares false: neither the first best value nor an improvement.
-        improved = first or gain > min_delta * size
+        first = math.isnan(self.best)
+        # What is not finite has failed, whatever it compares to.
+        improved = math.isfinite(value) and (first or gain > min_delta * size)
         wait = 0 if improved or self.cooling else self.wait + 1
         reached = wait >= patience
         return Plateau(

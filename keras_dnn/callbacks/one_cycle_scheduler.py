@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
 
 from keras_dnn import _arguments
+from keras_dnn._keras.losses import own_step
 from keras_dnn._keras.optimizers import calls_of, innermost
+from keras_dnn.callbacks._one_cycle import (
+    Followed,
+    check_momentum,
+    momentum_of,
+    require_one,
+    warn_if_only_the_rate_changes,
+)
+from keras_dnn.callbacks._probe import unseen
+from keras_dnn.callbacks._probe.traced import Traced
 from keras_dnn.callbacks._resuming import Resumable
 from keras_dnn.callbacks.probe import Probe
 from keras_dnn.optimizers import Optimizer
@@ -37,6 +45,11 @@ class OneCycleScheduler(Probe, Resumable):
     can change, and a warning says so. When `fit` is over, however it ends, the
     optimizer has its own rate and momentum again. Another `fit` is another cycle.
 
+    A `train_step` of your own may apply another optimizer than `model.optimizer`; that
+    one follows the cycle. With `keras.callbacks.BackupAndRestore` among the callbacks,
+    a process that takes over continues the cycle; an epoch that Keras trains again goes
+    through its part of the cycle again.
+
     Args:
         max_learning_rate: the rate at the top; see `tuning.find_learning_rate`.
         momentum: its highest and lowest value, `None` to leave it alone.
@@ -51,7 +64,8 @@ class OneCycleScheduler(Probe, Resumable):
 
     Raises:
         ValueError: if a value lies outside its range, or, in `fit`, if the length of
-            the cycle is unknown or the model has a `MultiOptimizer`.
+            the cycle is unknown, the model has a `MultiOptimizer` or its `train_step`
+            applies several optimizers.
 
     Example:
         >>> import keras, numpy as np
@@ -89,12 +103,15 @@ class OneCycleScheduler(Probe, Resumable):
         # Reports a bad argument now rather than in `fit`.
         trial = self._cycle(1 if total_steps is None else total_steps)
         if momentum is not None:
-            _check(momentum, trial)
+            check_momentum(momentum, trial)
         self.momentum: tuple[float, float] | None = momentum
         self._end: int | None = None
         self.schedule: OneCycle | None = None
         self._start = 0
-        self._resumed = False
+        self._resumed: dict[str, Any] | None = None
+        self._epochs = 0
+        self._followed: dict[int, Followed] = {}
+        self._warned = False
         self._overridden: list[tuple[Any, str]] = []
 
     @property
@@ -108,40 +125,84 @@ class OneCycleScheduler(Probe, Resumable):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Attaches to the training step."""
-        self._optimizer = innermost(self.model)
-        if hasattr(self._optimizer, "optimizers"):
-            raise ValueError(
-                "OneCycleScheduler drives one optimizer, not a MultiOptimizer. "
-                f"Received: model.optimizer={self.model.optimizer}"
-            )
+        if not own_step(self.model, "train_step"):
+            require_one([innermost(self.model)], self.model)
         super().on_train_begin(logs)
         self.schedule = self._end = None
-        self._resumed = self._resume()
+        self._resumed = None
+        self._followed = {}
+        self._warned = False
+        self._resume()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the cycle in the first epoch."""
         if self._overridden:
             return
-        optimizer = self._optimizer
-        if not self._resumed:
-            self._start = updates_of(optimizer)
-            self.schedule = self._cycle(self._length(epoch))
-        assert self.schedule is not None
+        # Which of several optimizers a step of the user's own applies, its trace tells.
+        for optimizer in self._optimizers():
+            if not hasattr(optimizer, "optimizers"):
+                self._begin(optimizer, epoch)
+        for optimizer in self._optimizers()[:1]:
+            self._drive(optimizer)
         self._back_up(epoch)
-        self._follow("learning_rate", self.schedule)
-        if self.momentum is None:
-            return
-        name = "momentum" if hasattr(optimizer, "momentum") else "beta_1"
-        if isinstance(optimizer, Optimizer):
-            if is_used(optimizer, name):
-                self._follow(name, self.schedule.momentum(*self.momentum))
-        elif getattr(optimizer, name, 0.0):
-            _warn_that_only_the_rate_changes(optimizer, name)
+
+    def _begin(self, optimizer: Any, epoch: int) -> None:
+        """Has one optimizer follow the cycle."""
+        start, total_steps = updates_of(optimizer), None
+        if self._resumed is not None:
+            start = self._resumed_start(optimizer, epoch, self._resumed)
+            total_steps = self._resumed["total_steps"]
+        schedule = self._cycle(total_steps or self._length(optimizer, epoch))
+        self._followed[id(optimizer)] = Followed(optimizer, start, schedule)
+        self._follow(optimizer, "learning_rate", schedule, start)
+        name = momentum_of(optimizer)
+        uses_momentum = isinstance(optimizer, Optimizer) and is_used(optimizer, name)
+        if self.momentum is not None and uses_momentum:
+            self._follow(optimizer, name, schedule.momentum(*self.momentum), start)
+
+    def _drive(self, optimizer: Any) -> None:
+        """Goes by this optimizer's cycle from now on."""
+        followed = self._followed.get(id(optimizer))
+        if followed is not None:
+            self._optimizer, self._start, self.schedule = followed
+
+    def _resumed_start(self, optimizer: Any, epoch: int, state: dict[str, Any]) -> int:
+        """Where the cycle began, by the updates that the restored optimizer counts.
+
+        Keras begins an epoch again that was not complete, also with weights of its
+        middle. Its part of the cycle then belongs to the epoch as it is trained again.
+        """
+        start, batches = int(state["start"]), self.params["steps"]
+        position = state.get("position")
+        if position is None or batches is None:
+            return start
+        every = optimizer.gradient_accumulation_steps or 1
+        later = (epoch - int(state["epochs"])) * int(batches)
+        position += (int(state["pending"]) + later) // every
+        return max(start, updates_of(optimizer) - position)
+
+    def _after_trace(self, traced: Traced) -> list[str]:
+        """Goes by the optimizer that the step applies."""
+        optimizers = [tapped.optimizer for tapped in traced.optimizers]
+        if not optimizers:
+            reason = unseen.no_update(self.model, traced)
+            return [] if reason is None else [reason]
+        require_one(optimizers, self.model)
+        if len(traced.applied) > 1 and self._total_steps is None:
+            raise ValueError(
+                "total_steps must be given to OneCycleScheduler, because the "
+                f"train_step of {type(self.model).__name__} updates the weights "
+                f"{len(traced.applied)} times a batch. Received: total_steps=None"
+            )
+        self._drive(optimizers[0])
+        if self.momentum is not None and not self._warned:
+            self._warned = warn_if_only_the_rate_changes(optimizers[0])
+        return []
 
     def _cycle(self, total_steps: int) -> OneCycle:
         return OneCycle(self._max_learning_rate, total_steps, **self._options)
 
-    def _length(self, epoch: int) -> int:
+    def _length(self, optimizer: Any, epoch: int) -> int:
         """How many updates there are to come in this `fit`."""
         if self._total_steps is not None:
             return _arguments.count("total_steps", self._total_steps)
@@ -151,25 +212,33 @@ class OneCycleScheduler(Probe, Resumable):
                 "total_steps must be given to OneCycleScheduler, because the size of "
                 "the data is unknown. Received: total_steps=None"
             )
-        every = self._optimizer.gradient_accumulation_steps or 1
-        pending = int(calls_of(self._optimizer)) % every
+        every = optimizer.gradient_accumulation_steps or 1
+        pending = int(calls_of(optimizer)) % every
         epochs = int(self.params["epochs"]) - epoch
         return max((pending + epochs * int(batches)) // every, 1)
 
-    def _follow(self, name: str, schedule: Schedule) -> None:
-        start = self._start
-        override(self._optimizer, name, lambda updates: schedule(updates - start))
-        self._overridden.append((self._optimizer, name))
+    def _follow(
+        self, optimizer: Any, name: str, schedule: Schedule, start: int
+    ) -> None:
+        override(optimizer, name, lambda updates: schedule(updates - start))
+        self._overridden.append((optimizer, name))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Stores the position for a process that takes over."""
+        super().on_epoch_end(epoch, logs)
         self._back_up(epoch + 1)
+
+    def _back_up(self, epochs: int) -> None:
+        self._epochs = epochs
+        if self.schedule is not None:
+            super()._back_up(epochs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Prints how much of the cycle was trained, if not all of it."""
-        self._end = updates_of(self._optimizer)
+        if self.schedule is not None:
+            self._end = updates_of(self._optimizer)
         super().on_train_end(logs)
-        if self.schedule is not None and self.coverage < 1:
+        if self._end is not None and self.schedule is not None and self.coverage < 1:
             steps = self._end - self._start
             print(  # noqa: T201
                 f"1-cycle: trained {self.coverage:.0%} of the cycle, {steps} of "
@@ -183,31 +252,18 @@ class OneCycleScheduler(Probe, Resumable):
             put_back(*self._overridden.pop())
 
     def _state(self) -> dict[str, Any]:
-        """Where the cycle began and how long it is."""
+        """Where the cycle began, how long it is, and how far it has come."""
         assert self.schedule is not None
-        return {"start": self._start, "total_steps": self.schedule.total_steps}
+        every = self._optimizer.gradient_accumulation_steps or 1
+        return {
+            "start": self._start,
+            "total_steps": self.schedule.total_steps,
+            "position": updates_of(self._optimizer) - self._start,
+            "pending": int(calls_of(self._optimizer)) % every,
+            "epochs": self._epochs,
+        }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """Continues the cycle of a process that ended."""
-        self._start = state["start"]
-        self.schedule = self._cycle(state["total_steps"])
-
-
-def _check(momentum: Sequence[float], cycle: OneCycle) -> None:
-    try:
-        high, low = momentum
-        cycle.momentum(high, low)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "momentum must be None or its highest and lowest value, both in [0, 1), "
-            f"the highest first. Received: momentum={momentum!r}"
-        ) from error
-
-
-def _warn_that_only_the_rate_changes(optimizer: Any, name: str) -> None:
-    warnings.warn(
-        f"keras.optimizers.{type(optimizer).__name__} compiles its {name} into "
-        "the step as a constant, so only the learning rate follows the cycle. Use the "
-        "optimizer of the same name in keras_dnn.optimizers, or momentum=None.",
-        stacklevel=2,
-    )
+        """Continues the cycle of a process that ended, when its first epoch begins."""
+        self._cycle(state["total_steps"])
+        self._resumed = {**state, "start": int(state["start"])}

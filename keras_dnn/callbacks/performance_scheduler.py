@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, get_args
 
-import keras
-
 from keras_dnn import _arguments
 from keras_dnn._keras.end_of_fit import when_fit_ends
-from keras_dnn._keras.losses import direction_of
-from keras_dnn._keras.optimizers import parts_of
+from keras_dnn._keras.losses import own_step
 from keras_dnn._typing import Every
 from keras_dnn.callbacks._best_weights import BestWeights, delete_others
 from keras_dnn.callbacks._evaluation import evaluated
-from keras_dnn.callbacks._learning_rate import ReducibleRate
+from keras_dnn.callbacks._learning_rate import ReducibleRate, optimizers_to_reduce
+from keras_dnn.callbacks._metrics import should_rise, warn_of_missing
 from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._plateau import Plateau
 from keras_dnn.callbacks._resuming import Resumable, states_in
@@ -32,13 +30,16 @@ class PerformanceScheduler(Resumable):
     fourth.
 
     It works on top of any schedule, which is replaced by `Scaled(schedule, factor)`,
-    and on all optimizers of a `MultiOptimizer` at once. `History` gets the
-    `learning_rate` of each epoch. With `keras.callbacks.BackupAndRestore` among the
-    callbacks, a process that takes over continues with the best value, the count and
-    the cooldown of the last epoch's end.
+    and on all optimizers of a `MultiOptimizer`, or of a `train_step` of your own, at
+    once. `History` gets the `learning_rate` of each epoch, that of the first of them.
+    With `keras.callbacks.BackupAndRestore` among the callbacks, a process that takes
+    over continues with the best value, the count and the cooldown of the last epoch's
+    end.
 
     Args:
-        monitor: name of the metric as in `History`.
+        monitor: name of the metric as in `History`. Evaluations that do not report it,
+            as with `validation_freq=2`, are not counted; a warning names those there
+            are.
         factor: what the rate is multiplied by, in (0, 1).
         patience: evaluations without improvement to tolerate, at least 1.
         every: `"epoch"`, or a number of batches after which `validation_data` is
@@ -62,8 +63,8 @@ class PerformanceScheduler(Resumable):
         reductions: number of times the rate was reduced.
 
     Raises:
-        ValueError: if a value lies outside its range, or, in `fit`, if there is no such
-            metric or the rate is a callable.
+        ValueError: if a value lies outside its range, or, in `fit`, if the rate is a
+            callable.
 
     Example:
         >>> import keras, numpy as np
@@ -149,7 +150,10 @@ class PerformanceScheduler(Resumable):
         require_once(self)
         self._reset()
         self._batches = 0
-        self._rates = [ReducibleRate(optimizer) for optimizer in parts_of(self.model)]
+        self._warned = False
+        self._rates = [
+            ReducibleRate(optimizer) for optimizer in optimizers_to_reduce(self.model)
+        ]
         # An exception in `fit` skips `on_train_end`.
         when_fit_ends(self.model, self._unwrap)
         if any(rate.wrapped for rate in self._rates):
@@ -180,7 +184,7 @@ class PerformanceScheduler(Resumable):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Goes by the metrics of the epoch, unless `every` is a number."""
         logs = {} if logs is None else logs
-        logs["learning_rate"] = self._rates[0].value
+        logs["learning_rate"] = self._used_rates()[0].value
         if self.every == "epoch":
             self._judge(logs, f"epoch {epoch + 1}")
         self._back_up(epoch + 1)
@@ -197,11 +201,11 @@ class PerformanceScheduler(Resumable):
     # After each evaluation ------------------------------------------------------------
 
     def _judge(self, metrics: dict[str, Any], when: str) -> None:
-        if self.monitor not in metrics:
-            raise ValueError(
-                f"monitor must be one of {sorted(metrics)}. "
-                f"Received: monitor={self.monitor!r}"
-            )
+        if metrics.get(self.monitor) is None:
+            if not self._warned:
+                self._warned = True
+                warn_of_missing("PerformanceScheduler", self.monitor, metrics, when)
+            return
         value = float(metrics[self.monitor])
         self._restored_best = False
         self._plateau = self._plateau.after(
@@ -220,14 +224,15 @@ class PerformanceScheduler(Resumable):
     def _maximise(self) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
-        return _should_rise(self.model, self.monitor.removeprefix("val_"))
+        return should_rise(self.model, self.monitor.removeprefix("val_"))
 
     def _reduce(self, when: str) -> None:
-        before = self._rates[0].value
+        rates = self._used_rates()
+        before = rates[0].value
         minimum = self.min_learning_rate
-        if minimum and all(rate.value <= minimum for rate in self._rates):
+        if minimum and all(rate.value <= minimum for rate in rates):
             return
-        for rate in self._rates:
+        for rate in rates:
             rate.reduce(self.factor, minimum)
         self.reductions += 1
         if self._best.values is not None:
@@ -237,8 +242,14 @@ class PerformanceScheduler(Resumable):
             print(  # noqa: T201
                 f"\n{when}: {self.monitor} has not beaten {self.best:.5g} in "
                 f"{self.patience} evaluations, learning rate {before:.3g} -> "
-                f"{self._rates[0].value:.3g}"
+                f"{rates[0].value:.3g}"
             )
+
+    def _used_rates(self) -> list[ReducibleRate]:
+        """The rates of the optimizers that the training step applies."""
+        if not own_step(self.model, "train_step"):
+            return self._rates
+        return [rate for rate in self._rates if rate.is_used] or self._rates
 
     # What outlives the process --------------------------------------------------------
 
@@ -280,14 +291,3 @@ class PerformanceScheduler(Resumable):
         for file in self._files[:1]:
             used = {state["weights"] for state in states_in(file).values()}
             delete_others(file.parent, f"{file.stem}-*.npz", used)
-
-
-def _should_rise(model: keras.Model, name: str) -> bool:
-    """Whether a metric of the model is better when higher, by itself or its name."""
-    for metric in model.metrics:
-        for inner in [*getattr(metric, "metrics", []), metric]:
-            # With several outputs the name of one comes before the metric's.
-            meant = name == inner.name or name.endswith(f"_{inner.name}")
-            if meant and direction_of(inner) in ("up", "down"):
-                return direction_of(inner) == "up"
-    return any(word in name for word in ("acc", "auc", "precision", "recall"))

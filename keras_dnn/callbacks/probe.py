@@ -231,13 +231,12 @@ class Probe(keras.callbacks.Callback):
         self.create(variables)
 
     def _on_loss(self, loss: Tensor, optimizer: Any) -> None:
-        """Calls `on_loss`.
-
-        Args:
-            loss: of the batch.
-            optimizer: what will lower it; `None` where that is unknown.
-        """
+        """Calls `on_loss`; the optimizer is `None` where it is unknown."""
         self.on_loss(loss)
+
+    def _optimizers(self) -> list[Any]:
+        """The optimizers that the step may apply, `model.optimizer` first."""
+        return [tapped.optimizer for tapped in Tap.on(self.model).optimizers]
 
     def _after_trace(self, traced: Traced) -> list[str]:
         """What a tracing of the step should have shown to the hooks, and has not.
@@ -245,13 +244,11 @@ class Probe(keras.callbacks.Callback):
         Returns:
             Sentences for a warning, that continue "GradientNorms sees ...".
         """
-        cls = type(self)
-        of_updates = ("before_update", "on_gradients", "_on_clipping", "after_update")
+        own = {n for n in dir(Probe) if getattr(type(self), n) != getattr(Probe, n)}
         found = []
-        if any(getattr(cls, name) is not getattr(Probe, name) for name in of_updates):
+        if own & {"before_update", "on_gradients", "_on_clipping", "after_update"}:
             found.append(unseen.no_update(self.model, traced))
-        of_losses = ("on_loss", "_on_loss")
-        if any(getattr(cls, name) is not getattr(Probe, name) for name in of_losses):
+        if own & {"on_loss", "_on_loss"}:
             found.append(unseen.no_loss(self.model, traced))
         return [reason for reason in found if reason is not None]
 

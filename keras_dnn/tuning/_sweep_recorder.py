@@ -8,6 +8,8 @@ import numpy as np
 
 from keras_dnn._progress import Progress
 from keras_dnn.callbacks import StepLogger
+from keras_dnn.callbacks._probe import unseen
+from keras_dnn.callbacks._probe.traced import Traced
 from keras_dnn.tuning import _range_test_rules as rules
 
 
@@ -28,6 +30,24 @@ class SweepRecorder(StepLogger):
         self.smoothing = smoothing
         self.stop_factor = stop_factor
         self.progress = progress
+
+    def _after_trace(self, traced: Traced) -> list[str]:
+        """Ends the sweep of a step that cannot be read, or that has several rates."""
+        reasons = [
+            unseen.no_loss(self.model, traced),
+            unseen.no_update(self.model, traced),
+        ]
+        for reason in filter(None, reasons):
+            raise ValueError(f"find_learning_rate sees {reason}")
+        optimizers = traced.optimizers
+        if len(optimizers) > 1 or hasattr(optimizers[0].optimizer, "optimizers"):
+            raise ValueError(
+                "model must train with one optimizer, whose rate the sweep sets. Sweep "
+                "a model that trains one part at a time.\n"
+                f"Received: the train_step of {type(self.model).__name__}, which "
+                f"applies {', '.join(map(str, optimizers))}"
+            )
+        return []
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None

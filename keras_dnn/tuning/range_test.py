@@ -14,18 +14,17 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._batches import endless, symbolic_inputs
+from keras_dnn._batches import endless
 from keras_dnn._interrupts import interrupts_held
-from keras_dnn._keras.optimizers import innermost, parts_of
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_training
-from keras_dnn.optimizers._override import override, put_back, updates_of
 from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning._sweep_recorder import SweepRecorder
+from keras_dnn.tuning._swept_model import build, following, optimizers_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,8 +150,9 @@ def find_learning_rate(
         The curve and its suggestions.
 
     Raises:
-        ValueError: if a value lies outside its range, or the model is not compiled or
-            has a `MultiOptimizer`.
+        ValueError: if a value lies outside its range, or the model is not compiled, has
+            a `MultiOptimizer`, or a `train_step` whose loss cannot be seen or that
+            applies several optimizers.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
@@ -178,17 +178,9 @@ def find_learning_rate(
     sweep = _arguments.choice("sweep", sweep, get_args(Sweep))
     steps = _arguments.count("steps", steps, least=2)
     shuffle = _arguments.switch("shuffle", shuffle)
-    if not getattr(model, "compiled", False) or model.optimizer is None:
-        raise ValueError(f"model must be compiled. Received: model={model}")
-
-    optimizer = innermost(model.optimizer)
-    if parts_of(optimizer) != [optimizer]:
-        raise ValueError(
-            "model must have one optimizer, not a MultiOptimizer. "
-            f"Received: model.optimizer={optimizer}"
-        )
+    optimizers = optimizers_of(model)
     seed = drawn_seed() if seed is None else _arguments.count("seed", seed, least=0)
-    every = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    every = max(optimizer.gradient_accumulation_steps or 1 for optimizer in optimizers)
     fit = endless(
         x,
         y,
@@ -198,29 +190,25 @@ def find_learning_rate(
         shuffle=shuffle,
         seed=seed,
     )
-    if not model.built:
-        model(symbolic_inputs(fit["x"]))
+    build(model, fit["x"])
     recorder = SweepRecorder(steps, every, smoothing, stop_factor, Progress(verbose))
-    with unchanged_by_training(model):
-        start = updates_of(optimizer)
 
-        def rate_at(updates: Tensor) -> Tensor:
-            done = tf.cast(updates - start, tf.float64) / (steps - 1)
-            done = tf.clip_by_value(done, 0.0, 1.0)
-            if sweep == "linear":
-                rate = min_rate + (max_rate - min_rate) * done
-            else:
-                rate = min_rate * (max_rate / min_rate) ** done
-            return tf.cast(rate, keras.config.floatx())
+    def rate_after(updates: Tensor) -> Tensor:
+        done = tf.cast(updates, tf.float64) / (steps - 1)
+        done = tf.clip_by_value(done, 0.0, 1.0)
+        if sweep == "linear":
+            rate = min_rate + (max_rate - min_rate) * done
+        else:
+            rate = min_rate * (max_rate / min_rate) ** done
+        return tf.cast(rate, keras.config.floatx())
 
-        override(optimizer, "learning_rate", rate_at)
+    with unchanged_by_training(model), following(optimizers, rate_after):
         try:
             model.fit(**fit, callbacks=[recorder], verbose=0, shuffle=False)
         finally:
             with interrupts_held():
                 # An exception in `fit` skips `on_train_end`.
                 recorder.detach()
-                put_back(optimizer, "learning_rate")
                 recorder.progress.stop()
     return _result(recorder, sweep, smoothing, seed)
 

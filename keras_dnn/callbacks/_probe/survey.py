@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import keras
-
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import is_complete
 from keras_dnn._tensorflow import tf
+from keras_dnn.callbacks._probe.traced import Traced
 
 if TYPE_CHECKING:
     from keras_dnn.callbacks._probe.tap import Tap
@@ -27,13 +26,19 @@ def build(tap: Tap, train_step: Callable[[Any], Any], data: Any) -> None:
     specs = tf.nest.map_structure(
         lambda part: None if part is None else tf.type_spec_from_value(part), data
     )
+
+    def surveyed(data: Any) -> Any:
+        tap.tracing.step = Traced()
+        return train_step(data)
+
     tap.tracing.surveyed = True
     try:
         # What is wrong with the step shows when it is traced for good.
         with contextlib.suppress(Exception):
-            tf.function(train_step, autograph=False).get_concrete_function(specs)
+            tf.function(surveyed, autograph=False).get_concrete_function(specs)
     finally:
         tap.tracing.surveyed = False
+        tap.tracing.step = None
 
 
 def is_running(tap: Tap) -> bool:
@@ -42,16 +47,9 @@ def is_running(tap: Tap) -> bool:
 
 
 def _is_needed(tap: Tap) -> bool:
-    unbuilt = [o for o in tap.optimizers if not o.optimizer.built]
-    if len(tap.optimizers) < 2 or not unbuilt:
+    if len(tap.optimizers) < 2:
         return False
-    # One that is never applied stays as it is.
-    return len(unbuilt) > 1 or not is_complete(tap.model)
-
-
-def is_complete(model: keras.Model) -> bool:
-    """Whether all layers have their weights; a model without `call` has no others."""
-    if model.built:
-        return True
-    parts = [part for part in sublayers(model) if part is not model]
-    return bool(parts) and all(part.built for part in parts)
+    owned = [id(v) for optimizer in tap.optimizers for v in optimizer.variables()]
+    is_owned = set(owned).issuperset(map(id, tap.model.trainable_variables))
+    # One that is never applied may know all variables, or none.
+    return not (is_complete(tap.model) and is_owned and len(owned) == len(set(owned)))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_dnn._interrupts import interrupts_held
+from keras_dnn._keras.layers import is_complete
 from keras_dnn._keras.losses import own_step
 from keras_dnn._keras.optimizers import optimizers_within
 from keras_dnn._tensorflow import tf
@@ -94,7 +95,8 @@ class Tap:
         self.replaced_step = self.model.train_step
         self._own_train_step = vars(self.model).get("train_step")
         self.is_own_step = own_step(self.model, "train_step")
-        self.traces = self.updates_traced = 0
+        self.traces = self.updates_traced = self.hidden = 0
+        self.applied: set[TappedOptimizer] = set()
         self._warned: set[str] = set()
         # Keras's own step applies this one alone.
         found = {"optimizer": self.model.optimizer}
@@ -173,7 +175,7 @@ class Tap:
         self.traces += 1
         if self.is_own_step:
             survey.build(self, self.replaced_step, data)
-        if self.waiting and survey.is_complete(self.model):
+        if self.waiting and is_complete(self.model):
             with tf.init_scope():
                 self._create(self.model.trainable_variables)
         self.tracing.step = traced = Traced()
@@ -181,7 +183,9 @@ class Tap:
             with differentiated(self.see_gradient):
                 results = self.replaced_step(data)
         finally:
-            del self.tracing.step
+            self.tracing.step = None
+        # What the survey has traced into such a function is in there for good.
+        traced.hidden = self.hidden
         reasons: dict[str, list[str]] = {}
         for probe in list(self.probes):
             for reason in probe._after_trace(traced):
@@ -240,22 +244,22 @@ class Tap:
 
     def _owner(self, variables: Sequence[Any]) -> TappedOptimizer | None:
         """The optimizer that trains these variables, as far as is known."""
-        for optimizer in self.optimizers:
-            if optimizer.owns(variables):
-                return optimizer
+        owners = [o for o in self.optimizers if o.owns(variables)]
+        applied = [o for o in owners if o in self.applied]
         unbuilt = [o for o in self.optimizers if not o.optimizer.built]
-        return unbuilt[0] if len(unbuilt) == 1 else None
+        found = applied or owners or unbuilt
+        return found[0] if len(found) == 1 else None
 
     def begin_update(
         self, optimizer: TappedOptimizer, variables: Sequence[keras.Variable]
     ) -> bool:
         """Whether the update can be shown; creates what that takes."""
-        if survey.is_running(self):
-            return False
         traced = self._traced
         if hidden_in_function(traced):
-            if traced is not None:
-                traced.hidden += 1
+            self.hidden += 1
+            return False
+        self.applied.add(optimizer)
+        if survey.is_running(self):
             return False
         self.updates_traced += 1
         if traced is not None:

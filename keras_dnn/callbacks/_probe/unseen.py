@@ -25,7 +25,8 @@ def no_update(model: keras.Model, traced: Traced) -> str | None:
         )
     return (
         f"no update of the weights: {step} applies no optimizer that was found. Keep "
-        "each one as an attribute of the model, such as model.optimizer."
+        "each one as an attribute of the model, such as model.optimizer, and apply it "
+        "outside of any tf.function of your own."
     )
 
 
@@ -41,7 +42,8 @@ def no_loss(model: keras.Model, traced: Traced) -> str | None:
         )
     return (
         f"no loss: {step} asks no tf.GradientTape for a gradient by weights. Let it "
-        "call tape.gradient(loss, model.trainable_variables)."
+        "call tape.gradient(loss, model.trainable_variables), outside of any "
+        "tf.function of your own."
     )
 
 
