@@ -138,9 +138,21 @@ def is_keras_layer(layer: Any) -> bool:
     )
 
 
+def is_preprocessing(layer: Any) -> bool:
+    """Whether the layer, or one that it derives from, prepares or augments data."""
+    modules = (kind.__module__ for kind in type(layer).__mro__)
+    return any("preprocessing" in module.split(".") for module in modules)
+
+
+def seeds_of(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """The generators that the layer itself draws from, in lists and dicts too."""
+    generators: list[keras.random.SeedGenerator] = list(layer._seed_generators)
+    return generators
+
+
 def has_seeds(layer: keras.layers.Layer) -> bool:
     """Whether the layer itself draws random numbers in some mode."""
-    return bool(layer._seed_generators)
+    return bool(seeds_of(layer))
 
 
 def has_training_argument(operation: Any) -> bool:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 
-from keras_dnn._keras.layers import has_training_argument, sublayers
+from keras_dnn._keras.layers import (
+    has_seeds,
+    has_training_argument,
+    is_preprocessing,
+    sublayers,
+)
 from keras_dnn._keras.patched import patched
-from keras_dnn._layer_kinds import DROPOUT_INSIDE, DROPOUTS
+from keras_dnn._layer_kinds import DROPOUT_INSIDE, DROPOUTS, NOISES
 from keras_dnn._typing import Tensor
 from keras_dnn.layers.rrelu import RReLU
 
 layers = keras.layers
+
+KNOWN = (*DROPOUTS, *DROPOUT_INSIDE, *NOISES, RReLU)
+"""Layers that say in an attribute how random they are."""
 
 
 def rates(layer: Any) -> tuple[float, ...]:
@@ -37,27 +45,68 @@ def noise(layer: Any) -> tuple[float, ...]:
     return ()
 
 
+def draws(layer: Any) -> bool:
+    """Whether a layer of no known kind is random: it draws from its own generator.
+
+    Such as stochastic depth in a layer of the user's. Not augmentation, which belongs
+    to the data, and not a model, whose generator mostly serves its `train_step`.
+    """
+    return (
+        not isinstance(layer, (*KNOWN, keras.Model))
+        and has_seeds(layer)
+        and not is_preprocessing(layer)
+    )
+
+
 def stochastic(layer: Any) -> list[keras.layers.Layer]:
     """The layer and those inside it that can be random."""
-    return [part for part in sublayers(layer) if rates(part) or noise(part)]
+    return [
+        part for part in sublayers(layer) if rates(part) or noise(part) or draws(part)
+    ]
 
 
 @contextlib.contextmanager
-def switched_on(chosen: Iterable[keras.layers.Layer]) -> Iterator[None]:
+def switched_on(chosen: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """Calls these layers in training mode, whatever their callers say."""
     with contextlib.ExitStack() as stack:
-        for layer in chosen:
-            stack.enter_context(patched(layer, "call", in_training_mode(layer)))
+        for layer, call in calls_with(chosen):
+            stack.enter_context(patched(layer, "call", call))
         yield
 
 
-def in_training_mode(layer: Any) -> Callable[..., Tensor]:
-    """The layer's `call` with `training=True`."""
+def calls_with(chosen: Sequence[Any]) -> Iterator[tuple[Any, Callable[..., Tensor]]]:
+    """Layers, each with what takes the place of its `call` while these are on.
+
+    A chosen layer gets `training=True`. What else is inside it, such as batch norm,
+    gets what the chosen layer would have got.
+    """
+    ids = {id(layer) for layer in chosen}
+    for layer in chosen:
+        outside: list[Any] = [None]
+        yield layer, _in_training_mode(layer, outside)
+        if not draws(layer):
+            continue  # Nothing else in a known layer is different in training.
+        for part in sublayers(layer):
+            if id(part) not in ids and has_training_argument(part):
+                yield part, _in_mode_outside(part, outside)
+
+
+def _in_training_mode(layer: Any, outside: list[Any]) -> Callable[..., Tensor]:
     call = layer.call
     # A user's dropout may be random whatever `training` says.
     forced = {"training": True} if has_training_argument(layer) else {}
 
     def trained_call(*args: Any, **kwargs: Any) -> Tensor:
+        outside[0] = kwargs.get("training")
         return call(*args, **{**kwargs, **forced})
 
     return trained_call
+
+
+def _in_mode_outside(layer: Any, outside: list[Any]) -> Callable[..., Tensor]:
+    call = layer.call
+
+    def call_as_outside(*args: Any, **kwargs: Any) -> Tensor:
+        return call(*args, **{**kwargs, "training": outside[0]})
+
+    return call_as_outside

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_dnn._typing import Shape, Tensor
+from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import refuse_vectorized
 from keras_dnn.layers._stochastic import stochastic, switched_on
 
@@ -17,15 +19,18 @@ class MonteCarlo(keras.layers.Wrapper):
 
     It wraps any layer that drops or makes noise, or that has such layers inside it:
     `LSTM(..., dropout=0.2)`, `MultiHeadAttention(..., dropout=0.1)`, `GaussianNoise`,
-    `RReLU`, a block or a model of your own. Only these are switched on; batch
+    `RReLU`, a layer of your own that draws from a `keras.random.SeedGenerator`, a block
+    or a model with such layers in it. Only these are switched on; batch
     normalisation and everything else in it stay in inference mode, except in training.
+    It is called exactly as the layer itself is.
 
     Args:
         layer: the layer.
         **kwargs: the arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if nothing in the layer is random, in its first call.
+        ValueError: if `layer` is not a layer, or, in its first call, nothing in it is
+            random.
 
     Example:
         >>> import keras
@@ -40,34 +45,47 @@ class MonteCarlo(keras.layers.Wrapper):
     """
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(f"layer must be a Keras layer. Received: layer={layer!r}")
+        # Keras reads the names of arguments, and which of them take masks, from here.
+        self.call = _with_signature_of(layer.call, self.call)
+        kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
+        self._found_random = False
 
-    def build(self, input_shape: Shape | None = None) -> None:
+    def build(self, *args: Any, **kwargs: Any) -> None:
         """Leaves building the layer to the first call, which knows all inputs."""
         self.built = True
 
-    def call(
-        self,
-        inputs: Any,
-        *args: Any,
-        training: bool | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """Calls the layer with its dropout and noise switched on."""
+    def call(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Calls the layer, as it is called itself, with its dropout and noise on."""
         refuse_vectorized(self)
         if not self.layer.built:
             # Some layers create their dropout only when they are built.
-            self.layer(inputs, *args, **kwargs)
+            self.layer(*args, **kwargs)
         random = stochastic(self.layer)
-        if not random:
+        if not (random or self._found_random):
             raise ValueError(
-                "layer must be random or hold layers that are, such as dropout with a "
-                f"rate above 0. Received: layer={self.layer.name!r}"
+                "layer must be random or hold layers that are: dropout with a rate "
+                "above 0, or a layer with a keras.random.SeedGenerator. "
+                f"Received: layer={self.layer.name!r}"
             )
+        # Later a rate may be set to 0, which leaves the layer as it is at inference.
+        self._found_random = True
         with switched_on(random):
-            return self.layer(inputs, *args, training=training, **kwargs)
+            return self.layer(*args, **kwargs)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask that the layer returns."""
         return self.layer.compute_mask(inputs, mask)
+
+
+def _with_signature_of(
+    model: Callable[..., Any], function: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        return function(*args, **kwargs)
+
+    call.__signature__ = inspect.signature(model)  # type: ignore[attr-defined]
+    return call

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
+from keras_dnn._keras.layers import has_training_argument
 from keras_dnn.layers import (
     MCAlphaDropout,
     MCDropout,
@@ -13,7 +16,7 @@ from keras_dnn.layers import (
     MCSpatialDropout3D,
     MonteCarlo,
 )
-from keras_dnn.layers._stochastic import rates, stochastic
+from keras_dnn.layers._stochastic import draws, rates, stochastic
 from keras_dnn.models._layer_copy import config_of
 from keras_dnn.models._rebuilding import CopyOf, rebuilt
 
@@ -34,7 +37,8 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
 
     Each dropout layer becomes the layer of `keras_dnn.layers` that is always on; a
     recurrent or attention layer with dropout, or a layer of your own that contains
-    dropout, is wrapped in `MonteCarlo`. Everything else, batch normalisation above all,
+    dropout or draws from a `keras.random.SeedGenerator`, is wrapped in `MonteCarlo`.
+    Everything else, batch normalisation above all,
     stays in inference mode. For predictions with uncertainty, `mc_predict` is simpler
     and faster; this is for a model that should be random by itself, such as one that is
     to be exported.
@@ -57,10 +61,11 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
         >>> sorted(set(y.ravel().tolist()))
         [0.0, 2.0]
     """
-    if not any(map(rates, stochastic(model))):
+    if not _is_random_in_training(model):
         raise ValueError(
-            "model must have dropout with a rate above 0. "
-            f"Received: model={getattr(model, 'name', model)!r}"
+            "model must have dropout with a rate above 0, or layers that draw from a "
+            "keras.random.SeedGenerator of their own; noise is kept on by wrapping its "
+            f"layer in MonteCarlo. Received: model={getattr(model, 'name', model)!r}"
         )
     return rebuilt(model, _switched_on)
 
@@ -96,10 +101,18 @@ def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
         return _converted(ALWAYS_ON[type(layer)], layer) if rates(layer) else layer
     if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
         return layer
-    if not any(map(rates, stochastic(layer))):
+    if not _is_random_in_training(layer):
         return layer
     return CopyOf(
         layer, lambda new: MonteCarlo(new, name=layer.name, dtype=layer.dtype_policy)
+    )
+
+
+def _is_random_in_training(layer: Any) -> bool:
+    """Whether it has dropout, or a layer of the user's that draws while it trains."""
+    return any(
+        rates(part) or (draws(part) and has_training_argument(part))
+        for part in stochastic(layer)
     )
 
 

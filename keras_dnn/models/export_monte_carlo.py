@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +17,8 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments, _files
-from keras_dnn._keras.graph import flat_inputs, output_layers
+from keras_dnn._keras.graph import flat_inputs, graph_of, output_layers
+from keras_dnn._keras.prediction import functional_inside, has_own
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import to_onnx, to_tflite, write_saved_model
@@ -34,6 +36,9 @@ from keras_dnn.models._sampling.measures import (
 from keras_dnn.models._sampling.random_stream import INDEPENDENT, Seed, Stream
 from keras_dnn.models._sampling.sampler import ROWS, Request, Sampler
 from keras_dnn.models._sampling.switched_on import only, random_layers
+
+PREDICTING = ("predict", "predict_step")
+"""Methods of a model that an exported one does not have."""
 
 ExportedFunction: TypeAlias = Callable[..., dict[str, np.ndarray]]
 """Takes inputs as `predict` does and gives the measures by name."""
@@ -94,15 +99,23 @@ def export_monte_carlo(
     require_tensorflow("keras_dnn.models.export_monte_carlo")
     samples = _arguments.count("samples", samples)
     seed = None if seed is None else _arguments.count("seed", seed, least=0)
-    sampler = Sampler(model, random_layers(model, layers))
-    if sampler.split.graph is None or len(sampler.split.graph.outputs) != 1:
+    on = random_layers(model, layers)
+    if graph_of(model) is None or any(map(partial(has_own, model), PREDICTING)):
         raise ValueError(
-            "model must be functional or Sequential and have one output. "
-            f"Received: model={model.name!r}"
+            "model must be functional or Sequential, and predict as Keras does: the "
+            f"file computes nothing else. Give {functional_inside(model)}. "
+            f"Received: model={model.name!r} of class {type(model).__name__}"
+        )
+    sampler = Sampler(model, on)
+    if len(model.outputs) != 1:
+        raise ValueError(
+            "model must have one output. Give keras.Model(model.inputs, "
+            "model.outputs[0]) for the first. "
+            f"Received: model={model.name!r} with {len(model.outputs)} outputs"
         )
     write, make = WRITERS.get(Path(path).suffix, (_write_saved_model, _drawing))
     function = make(sampler, Task(samples, seed, INDEPENDENT))
-    write(model, function, str(path))
+    write(sampler, function, str(path))
 
     def predict(x: Any) -> dict[str, np.ndarray]:
         inputs = [tf.convert_to_tensor(t) for t in flat_inputs(model, x)]
@@ -114,10 +127,13 @@ def export_monte_carlo(
 # What is written ---------------------------------------------------------------------
 
 
-def _signature(model: keras.Model) -> list[tf.TensorSpec]:
+def _signature(sampler: Sampler) -> list[tf.TensorSpec]:
+    """The model's inputs, with any number of rows if it can take that."""
+    fixed, inputs = sampler.split.fixed_rows, sampler.model.inputs
+    shapes = [x.shape if fixed else (None, *x.shape[1:]) for x in inputs]
     return [
-        tf.TensorSpec(x.shape, x.dtype, name=x.name.replace("/", "_"))
-        for x in model.inputs
+        tf.TensorSpec(shape, x.dtype, name=x.name.replace("/", "_"))
+        for x, shape in zip(inputs, shapes, strict=True)
     ]
 
 
@@ -125,7 +141,7 @@ def _traced(
     sampler: Sampler, stream: Stream | None, compute: Callable[..., Any]
 ) -> Any:
     """The function of the model's inputs, traced while only `sampler.on` are random."""
-    function = tf.function(compute, input_signature=_signature(sampler.model))
+    function = tf.function(compute, input_signature=_signature(sampler))
     with only(sampler.on, sampler.model, stream):
         function.get_concrete_function()
     return function
@@ -215,19 +231,19 @@ def _structured(sampler: Sampler, inputs: Sequence[Tensor]) -> Any:
 # How it is written -------------------------------------------------------------------
 
 
-def _write_tflite(model: keras.Model, function: Any, path: str) -> None:
+def _write_saved_model(sampler: Sampler, function: Any, path: str) -> None:
+    with _files.writing_folder(path) as folder:
+        write_saved_model(sampler.model, function, folder)
+
+
+def _write_tflite(sampler: Sampler, function: Any, path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(model, function, folder)
+        write_saved_model(sampler.model, function, folder)
         _files.write(path, to_tflite(folder))
 
 
-def _write_onnx(model: keras.Model, function: Any, path: str) -> None:
-    _files.write(path, to_onnx(function, _signature(model)))
-
-
-def _write_saved_model(model: keras.Model, function: Any, path: str) -> None:
-    with _files.writing_folder(path) as folder:
-        write_saved_model(model, function, folder)
+def _write_onnx(sampler: Sampler, function: Any, path: str) -> None:
+    _files.write(path, to_onnx(function, _signature(sampler)))
 
 
 WRITERS = {".tflite": (_write_tflite, _banked), ".onnx": (_write_onnx, _banked)}

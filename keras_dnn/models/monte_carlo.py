@@ -18,14 +18,17 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import batches
+from keras_dnn._keras.prediction import inputs_for_keras
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.models._sampling.closed_form import closed_form
+from keras_dnn.models._sampling.cut import rows_of
 from keras_dnn.models._sampling.measures import MEASURES, ON_DEMAND, Task
 from keras_dnn.models._sampling.random_stream import MASKS, Masks, Seed
 from keras_dnn.models._sampling.sampler import sampler_of
-from keras_dnn.models._sampling.switched_on import random_layers, unmoved
+from keras_dnn.models._sampling.switched_on import random_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -232,6 +235,7 @@ def mc_predict(
         _levels(quantiles),
     )
     sampler = sampler_of(model, random_layers(model, layers))
+    x, batch_size = inputs_for_keras(model, x, batch_size)
     if samples == 0:
         sample = closed_form(sampler, task)
     else:
@@ -239,10 +243,11 @@ def mc_predict(
         sample = partial(sampler.sample, task=task, seed=random_seed)
     progress, rows = Progress(verbose), 0
     groups: list[list[dict[str, np.ndarray]]] = []
-    with unmoved(model):
+    with restored(moving_variables(model)):
         for batch, total in batches(x, batch_size):
-            groups += sample(batch, rows)
-            rows += int(keras.tree.flatten(batch)[0].shape[0])
+            here = rows_of(batch)
+            groups += sample(batch, rows) if here else []
+            rows += here
             progress.after(None, total)
     if not groups:
         raise ValueError("x must hold at least one input. Received: no batch")

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._noise import LEVELS
@@ -28,7 +29,7 @@ class MaskBank(Stream):
     def __init__(self, samples: int, seed: int | None) -> None:
         super().__init__()
         self.samples = samples
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(drawn_seed() if seed is None else seed)
         self.begin(
             Chunk(
                 seed=Seed(None, None),

@@ -117,7 +117,8 @@ class Stream(keras.random.SeedGenerator):
             return tf.constant([0, 0], tf.int64)
         chunk, key = self.chunk, self._next_key()
         place = chunk.first_row * chunk.samples + chunk.first_sample
-        return tf.stack([tf.bitcast(key, tf.int64) >> 1, place])
+        positive = tf.bitwise.right_shift(key, tf.constant(1, tf.uint64))
+        return tf.stack([tf.bitcast(positive, tf.int64), place])
 
     def drop(
         self,
@@ -153,6 +154,7 @@ class Stream(keras.random.SeedGenerator):
         dtype: Any = None,
     ) -> Tensor:
         """Uniform numbers, from the middles of 2^16 equal parts."""
+        shape = _several(shape)
         middle = tf.fill(shape, 0.5)
         standard = middle if self._chunk is None else self._standard_uniform(shape)
         return tf.cast(
@@ -167,6 +169,7 @@ class Stream(keras.random.SeedGenerator):
         dtype: Any = None,
     ) -> Tensor:
         """Normal numbers; stratified ones by the inverse of their distribution."""
+        shape = _several(shape)
         if self._chunk is None:
             standard = tf.zeros(shape)
         elif self.chunk.masks == STRATIFIED:
@@ -257,6 +260,11 @@ class Stream(keras.random.SeedGenerator):
         constant = self.draws * 0x9E3779B97F4A7C15 % 2**64
         key = self.chunk.seed.key
         return tf.bitwise.bitwise_xor(key, tf.constant(constant, tf.uint64))
+
+
+def _several(shape: Any) -> list[Any]:
+    """A shape as a list, also where it is a tensor such as `tf.shape(x)`."""
+    return tf.unstack(shape) if isinstance(shape, tf.Tensor) else list(shape)
 
 
 def _is_shared(shape: Sequence[Any]) -> bool:

@@ -177,7 +177,11 @@ class Sampler:
                     one_sample, input_signature=(cut.each(spec),)
                 ).get_concrete_function()
             drawn = function(cut)
-            ends = output_layers(self.model) or [None] * len(drawn)
+            if not stream.draws:
+                raise ValueError(_nothing_drawn(self.model, self.on))
+            ends: list[Any] = [None] * len(drawn)
+            if self.split.graph is not None:
+                ends = output_layers(self.model)
             outputs = [Output.of(y, e, rows) for y, e in zip(drawn, ends, strict=True)]
             whole_rows = all(o.rows.denominator == 1 for o in outputs)
             divisible = stream.by_row and whole_rows and not self.split.fixed_rows
@@ -240,6 +244,13 @@ class Sampler:
                 function, input_signature=(signature,)
             ).get_concrete_function()
         return self._sampling[key]
+
+
+def _nothing_drawn(model: keras.Model, on: Sequence[keras.layers.Layer]) -> str:
+    return (
+        "model must call the layers that are to be sampled from when it predicts. "
+        f"Received: model={model.name!r}, which calls none of {[x.name for x in on]}"
+    )
 
 
 def sampler_of(model: keras.Model, on: Sequence[keras.layers.Layer]) -> Sampler:

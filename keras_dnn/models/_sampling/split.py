@@ -11,6 +11,7 @@ import keras
 
 from keras_dnn._keras.graph import Graph, Node, flat_inputs, graph_of, run
 from keras_dnn._keras.layers import is_keras_layer, sublayers
+from keras_dnn._keras.prediction import has_own
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MCDropout
 from keras_dnn.models._sampling.cut import Cut
@@ -25,7 +26,8 @@ class Split:
 
     Attributes:
         model: the model.
-        graph: its calls; `None` if it has no graph, and then all of it is random.
+        graph: its calls; `None` if it has no graph or a `predict_step` of its own, and
+            then all of it is random.
         before: the calls that no randomness reaches.
         after: the calls of random layers and those that take what these return.
         cut_set: the symbolic tensors that the second part takes from the first; in a
@@ -60,7 +62,7 @@ class Split:
         taken = cut.masked_values()
         if self.graph is None:
             inputs = keras.tree.pack_sequence_as(x, taken)
-            return list(keras.tree.flatten(self.model(inputs, training=False)))
+            return list(keras.tree.flatten(self.model.predict_step((inputs,))))
         values = dict(zip(map(id, self.cut_set), taken, strict=True))
         run(self.after, values)
         return [values[id(symbol)] for symbol in self.graph.outputs]
@@ -79,7 +81,7 @@ def split(model: keras.Model, random: Layers) -> Split:
     Raises:
         ValueError: if a stateful recurrent layer would be sampled from.
     """
-    graph = graph_of(model)
+    graph = None if has_own(model, "predict_step") else graph_of(model)
     if graph is None:
         _refuse_stateful([model])
         return Split(model, None)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._keras.layers import random_functions, sublayers, sublayers_of
+from keras_dnn._keras.call_stack import calling_layer
+from keras_dnn._keras.layers import (
+    has_seeds,
+    has_training_argument,
+    random_functions,
+    seeds_of,
+    sublayers,
+    sublayers_of,
+)
 from keras_dnn._keras.patched import patched
 from keras_dnn._layer_kinds import DROPOUTS
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MonteCarlo
-from keras_dnn.layers._stochastic import in_training_mode, noise, rates, stochastic
+from keras_dnn.layers._stochastic import calls_with, draws, noise, rates, stochastic
 from keras_dnn.models._sampling.random_stream import Stream
 
 Pair: TypeAlias = tuple[keras.layers.Dropout, keras.layers.Dense]
@@ -29,7 +38,8 @@ def random_layers(
     Args:
         model: any model.
         chosen: names or layers to choose from them, with everything inside a chosen
-            layer; `None` chooses all with dropout and all inside a `MonteCarlo`.
+            layer; `None` chooses all with dropout, all of the user's that draw from a
+            generator of their own, and all inside a `MonteCarlo`.
 
     Raises:
         ValueError: if a chosen layer is not in the model or has nothing random, or if
@@ -42,13 +52,17 @@ def random_layers(
         if isinstance(layer, MonteCarlo)
         for part in stochastic(layer.layer)
     }
-    default = [layer for layer in possible if rates(layer) or id(layer) in wrapped]
+    default = [
+        layer
+        for layer in possible
+        if rates(layer) or draws(layer) or id(layer) in wrapped
+    ]
     if chosen is None:
+        left_off = [part for part in sublayers(model) if _may_be_random(part)]
         if not default:
-            raise ValueError(
-                "The model has no layer with dropout, so all its predictions would be "
-                f"the same. Received: model={getattr(model, 'name', model)!r}"
-            )
+            raise ValueError(_nothing_random(model, possible, left_off))
+        for layer in left_off:
+            warnings.warn(f"{_named(layer)} {WITHOUT_GENERATOR}", stacklevel=3)
         return default
     chosen = _arguments.several("layers", chosen)
     if not chosen:
@@ -72,6 +86,44 @@ def _inside(
     return found
 
 
+WITHOUT_GENERATOR = (
+    "takes `training` but holds no keras.random.SeedGenerator, so it stays off. If it "
+    "is random, keep a generator in the layer, as in self.seeds = "
+    "keras.random.SeedGenerator(), and draw with seed=self.seeds"
+)
+
+
+def _may_be_random(layer: Any) -> bool:
+    """Whether a layer of the user's has a training mode for no other known reason."""
+    own = type(layer).__module__.split(".")[0] not in ("keras", "keras_dnn")
+    if not own or not has_training_argument(layer) or stochastic(layer):
+        return False
+    if isinstance(layer, keras.Model):
+        return has_seeds(layer)
+    return not layer.non_trainable_variables and len(list(sublayers(layer))) == 1
+
+
+def _nothing_random(
+    model: Any, possible: Sequence[Any], left_off: Sequence[Any]
+) -> str:
+    """Why a model cannot be sampled from, and what to do."""
+    name = getattr(model, "name", model)
+    remedy = "Give a model that has dropout"
+    if left_off:
+        remedy = f"{_named(left_off[0])} {WITHOUT_GENERATOR}"
+    elif possible:
+        names = [layer.name for layer in possible]
+        remedy = f"To sample from its noise, give layers={names}"
+    return (
+        "The model has no layer with dropout, so all its predictions would be the "
+        f"same. {remedy}. Received: model={name!r}"
+    )
+
+
+def _named(layer: Any) -> str:
+    return f"{type(layer).__name__} {layer.name!r}"
+
+
 def settings(layer: Any) -> tuple[float, ...]:
     """The numbers that say how random a layer is, which a compiled graph holds."""
     return (*rates(layer), *noise(layer))
@@ -89,39 +141,84 @@ def only(
     restored at the end, and no layer draws from its own seed generator.
     """
     chosen = {id(layer) for layer in on}
-    stream = stream or Stream()
+    nothing = Stream()
+    calls = {id(layer): call for layer, call in calls_with(on)}
+    streams: dict[int, Stream] = {}
     with contextlib.ExitStack() as stack:
         for layer in sublayers(model):
+            source = stream if stream and id(layer) in chosen else nothing
             changed: dict[str, Any] = {
-                name: stream
+                name: source
                 for name, value in vars(layer).items()
                 if isinstance(value, keras.random.SeedGenerator)
             }
             if id(layer) in chosen:
-                changed["call"] = in_training_mode(layer)
+                changed["call"] = calls[id(layer)]
             elif isinstance(layer, DROPOUTS):
                 changed["call"] = _identity
             elif isinstance(layer, MonteCarlo):
                 changed["call"] = layer.layer
+            elif id(layer) in calls:
+                changed["call"] = calls[id(layer)]
+            for generator in seeds_of(layer):
+                if streams.get(id(generator), nothing) is nothing:
+                    streams[id(generator)] = source
+                    stack.enter_context(patched(generator, "next", source.next))
             for name, value in changed.items():
                 stack.enter_context(patched(layer, name, value))
         module = random_functions()
-        for name in ("dropout", "normal", "uniform"):
-            function = _asking_streams(getattr(module, name), name)
+        for name in RANDOM_FUNCTIONS:
+            function = _asking_streams(getattr(module, name), name, streams)
             stack.enter_context(patched(module, name, function))
         yield
 
 
-def _asking_streams(function: Any, name: str) -> Any:
-    """A random function of Keras that lets a stream, given as the seed, draw."""
+RANDOM_FUNCTIONS = (
+    "beta",
+    "binomial",
+    "categorical",
+    "dropout",
+    "gamma",
+    "normal",
+    "randint",
+    "shuffle",
+    "truncated_normal",
+    "uniform",
+)
+"""The functions of `keras.random`."""
+
+WITH_ADDRESSES = {"dropout": "drop", "normal": "normal", "uniform": "uniform"}
+"""Those that a stream has a method for; others only take their seeds from it."""
+
+
+def _asking_streams(function: Any, name: str, streams: Mapping[int, Stream]) -> Any:
+    """A random function of Keras that lets a stream, given as the seed, draw.
+
+    Args:
+        function: of Keras.
+        name: of the function.
+        streams: what draws in place of each generator of the model, by its `id`.
+    """
 
     def drawn(*args: Any, seed: Any = None, **kwargs: Any) -> Tensor:
-        if isinstance(seed, Stream):
-            method = "drop" if name == "dropout" else name
-            return getattr(seed, method)(*args, **kwargs)
+        if seed is None:
+            _refuse_global_generator(name)
+        seed = streams.get(id(seed), seed)
+        if isinstance(seed, Stream) and name in WITH_ADDRESSES:
+            return getattr(seed, WITH_ADDRESSES[name])(*args, **kwargs)
         return function(*args, seed=seed, **kwargs)
 
     return drawn
+
+
+def _refuse_global_generator(function: str) -> None:
+    layer = calling_layer()
+    name = "The model" if layer is None else _named(layer)
+    raise ValueError(
+        f"{name} calls keras.random.{function} without a seed, so its numbers could "
+        "not be drawn for each sample. Keep a generator in the layer, as in self.seeds "
+        "= keras.random.SeedGenerator(), and give it as seed=self.seeds"
+    )
 
 
 @contextlib.contextmanager
@@ -164,23 +261,6 @@ def _with_mask(dense: keras.layers.Dense, masks: list[Tensor]) -> Callable[..., 
         return outputs if dense.activation is None else dense.activation(outputs)
 
     return call
-
-
-@contextlib.contextmanager
-def unmoved(model: keras.Model) -> Iterator[None]:
-    """Restores the states of stateful recurrent layers at the end."""
-    states = [
-        state
-        for layer in sublayers(model)
-        if is_stateful(layer)
-        for state in keras.tree.flatten(layer.states)
-    ]
-    before = [keras.ops.convert_to_numpy(state) for state in states]
-    try:
-        yield
-    finally:
-        for state, value in zip(states, before, strict=True):
-            state.assign(value)
 
 
 def is_stateful(layer: Any) -> bool:
