@@ -50,6 +50,13 @@ def count(name: str, value: Any, least: int = 1) -> int:
     raise ValueError(f"{name} must be {kind}. Received: {name}={value!r}")
 
 
+def integer(name: str, value: Any) -> int:
+    """Returns `value` as an int if it is a whole number, of any sign."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    raise ValueError(f"{name} must be an integer. Received: {name}={value!r}")
+
+
 def several(name: str, value: Any) -> list[Any]:
     """Returns `value` as a list if it is a sequence or another ordered iterable."""
     if isinstance(value, Iterable) and not isinstance(value, str | dict | set):

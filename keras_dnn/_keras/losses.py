@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,16 +91,17 @@ def reduced(
     """The loss of each example as one number, as every loss of Keras reduces it.
 
     Args:
-        values: of each example.
-        y_pred: the outputs, which may carry a mask.
+        values: of each example; they may carry a mask.
+        y_pred: the outputs, which may carry a mask too.
         sample_weight: of each example, or `None`.
         reduction: of the loss.
         dtype: of the result.
     """
+    masks = [m for m in (mask_of(y_pred), mask_of(values)) if m is not None]
     return keras.src.losses.loss.reduce_weighted_values(
         values,
         sample_weight=sample_weight,
-        mask=mask_of(y_pred),
+        mask=functools.reduce(keras.ops.logical_and, masks) if masks else None,
         reduction=reduction,
         dtype=dtype,
     )

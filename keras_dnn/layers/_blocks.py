@@ -46,11 +46,26 @@ class Blocks:
         return _with_summed_gradient(rows, self.clusters, self.first)
 
 
-def look_up(table: Tensor, indices: Tensor) -> Tensor:
-    """Numbers from a short table; TensorFlow raises for an index outside it on a CPU.
+def checked_classes(classes: Tensor, n_classes: int) -> Tensor:
+    """The same classes; on TensorFlow one that does not exist is an error."""
+    if tf is None:
+        return classes
+    wrong = tf.boolean_mask(classes, (classes < 0) | (classes >= n_classes))
+    message = (
+        f"y_true must hold classes from 0 to {n_classes - 1}; for a label that stands "
+        "for padding, give the loss its ignore_class. Received labels:"
+    )
+    if isinstance(wrong, tf.Tensor) and tf.executing_eagerly():
+        if len(wrong):
+            raise ValueError(f"{message} {sorted(set(wrong.numpy().tolist()))[:5]}")
+        return classes
+    right = tf.debugging.Assert(tf.size(wrong) == 0, [message, wrong], summarize=5)
+    with tf.control_dependencies([right] if right is not None else []):
+        return tf.identity(classes)
 
-    Keras's function counts negative indices from the end.
-    """
+
+def look_up(table: Tensor, indices: Tensor) -> Tensor:
+    """Numbers from a short table, which is not read as a whole."""
     return ops.take(table, indices) if tf is None else tf.gather(table, indices)
 
 

@@ -5,12 +5,14 @@ It is next to its layer, because neither is useful without the other.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
 from keras import ops
 
+from keras_dnn import _arguments
 from keras_dnn._keras.losses import reduced
+from keras_dnn._keras.masks import attach_mask
 from keras_dnn._typing import Tensor
 from keras_dnn.layers._deferred import deferred
 
@@ -37,13 +39,17 @@ class HierarchicalCrossentropy(keras.losses.Loss):
     `(..., n_classes)`. Masks and sample weights count as in every loss of Keras.
 
     Args:
+        ignore_class: a label, such as -1 for padding, whose examples do not count, as
+            in `keras.losses.SparseCategoricalCrossentropy`.
         reduction: as in Keras: `"sum_over_batch_size"`, `"sum"`, `"mean"`,
             `"mean_with_sample_weight"` or `None`.
         name: of the loss.
         dtype: of its result.
 
     Raises:
-        ValueError: if the targets are not one integer for each example.
+        ValueError: if the targets are not one integer for each example, or
+            `ignore_class` is not an integer. In a compiled step TensorFlow names labels
+            that are no class in an `InvalidArgumentError`.
 
     Example:
         >>> import keras
@@ -65,8 +71,13 @@ class HierarchicalCrossentropy(keras.losses.Loss):
         reduction: Reduction | None = "sum_over_batch_size",
         name: str = "hierarchical_crossentropy",
         dtype: str | keras.DTypePolicy | None = None,
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if ignore_class is not None:
+            ignore_class = _arguments.integer("ignore_class", ignore_class)
+        self.ignore_class = ignore_class
 
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -88,7 +99,20 @@ class HierarchicalCrossentropy(keras.losses.Loss):
                 f"class. Received: y_true of shape {tuple(classes.shape)} and y_pred "
                 f"of shape {tuple(y_pred.shape)}"
             )
-        source = deferred(y_pred)
+        source, ignored = deferred(y_pred), self.ignore_class
         if source is None:
-            return keras.losses.sparse_categorical_crossentropy(classes, y_pred)
-        return -source.layer.log_probability(source.inputs, classes)
+            return keras.losses.sparse_categorical_crossentropy(
+                classes, y_pred, ignore_class=ignored
+            )
+        if ignored is None:
+            return -source.layer.log_probability(source.inputs, classes)
+        counts = ops.not_equal(classes, ignored)
+        classes = ops.where(counts, classes, ops.zeros_like(classes))
+        logarithms = source.layer.log_probability(source.inputs, classes)
+        values = ops.where(counts, -logarithms, ops.zeros_like(logarithms))
+        attach_mask(values, counts)
+        return values
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "ignore_class": self.ignore_class}

@@ -17,7 +17,7 @@ from keras_dnn import _arguments
 from keras_dnn._precision import at_least_float32
 from keras_dnn._typing import Shape, Tensor
 from keras_dnn.initializers import GlorotUniform
-from keras_dnn.layers._blocks import in_blocks, look_up
+from keras_dnn.layers._blocks import checked_classes, in_blocks, look_up
 from keras_dnn.layers._deferred import defer
 from keras_dnn.layers._log_softmax import log_softmax
 from keras_dnn.layers._two_levels import Clusters, Frequencies, two_levels
@@ -153,12 +153,12 @@ class HierarchicalSoftmax(keras.layers.Layer):
 
         Returns:
             Logarithms of shape `(...)`, in float32 or better. For a class that does not
-            exist TensorFlow raises an error on a CPU; under XLA and on other devices
-            and backends it is NaN.
+            exist TensorFlow raises an error; under XLA and on other backends it is NaN.
         """
         shape = ops.shape(inputs)[:-1]
         inputs = ops.reshape(self._cast(inputs), (-1, inputs.shape[-1]))
         classes = ops.reshape(ops.cast(classes, "int32"), (-1,))
+        classes = checked_classes(classes, self.n_classes)
         cluster = look_up(self.levels.cluster_of, classes)
         position = look_up(self.levels.position_of, classes)
         of_cluster = _pick(self.cluster_log_probabilities(inputs), cluster)

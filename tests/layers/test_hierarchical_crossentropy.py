@@ -150,7 +150,44 @@ def test_the_loss_is_right_for_plain_probabilities_and_columns_of_targets():
 def test_a_class_that_does_not_exist_is_not_taken_for_another(wrong):
     layer = randomised(HierarchicalSoftmax(20), np.random.default_rng(0))
     x, y = np.ones((2, UNITS), "float32"), np.array([3, wrong])
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{wrong} is not in"):
+    named = rf"from 0 to 19.*ignore_class.*{wrong}\]"
+    with pytest.raises(ValueError, match=named):
         layer.log_probability(x, y)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=named):
+        tf.function(layer.log_probability)(x, y)
     compiled = tf.function(layer.log_probability, jit_compile=True)
     assert np.isnan(compiled(x, y)).tolist() == [False, True]
+
+
+def test_labels_that_stand_for_padding_are_ignored_as_in_keras():
+    x = keras.Input((6, UNITS))
+    model = keras.Model(x, HierarchicalSoftmax(50)(x))
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(2, 6, UNITS)).astype("float32")
+    labels = np.array([[1, 2, 3, -1, -1, -1], [4, 5, 49, 7, -1, -1]])
+    weights = rng.uniform(size=labels.shape)
+    expected, found = (
+        [
+            float(loss(labels, model(inputs), sample_weight=w))
+            for w in (None, weights)
+            for loss in (
+                cls(ignore_class=-1),
+                cls(ignore_class=-1, reduction="mean_with_sample_weight"),
+                cls(ignore_class=-1, reduction="sum"),
+            )
+        ]
+        for cls in (
+            keras.losses.SparseCategoricalCrossentropy,
+            HierarchicalCrossentropy,
+        )
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    model.compile("sgd", HierarchicalCrossentropy(ignore_class=-1))
+    assert model.evaluate(inputs, labels, verbose=0) == pytest.approx(found[0])
+    config = keras.losses.serialize(model.loss)
+    assert keras.losses.deserialize(config).ignore_class == -1
+
+
+def test_an_ignored_class_is_an_integer():
+    with pytest.raises(ValueError, match=r"ignore_class must be an integer.*'pad'"):
+        HierarchicalCrossentropy(ignore_class="pad")
