@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 INFINITY = float("inf")
 
+LONGEST = 80
+"""Longer values are cut in messages."""
+
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -37,7 +40,8 @@ def number(
             return x
     interval = f"{bounds[0]}{low:g}, {high:g}{bounds[1]}"
     raise ValueError(
-        f"{name} must be a number in {interval}{or_else}. Received: {name}={value!r}"
+        f"{name} must be a number in {interval}{or_else}. "
+        f"Received: {name}={shown(value)}"
     )
 
 
@@ -47,7 +51,7 @@ def count(name: str, value: Any, least: int = 1) -> int:
     if whole and value >= least:
         return int(value)
     kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
-    raise ValueError(f"{name} must be {kind}. Received: {name}={value!r}")
+    raise ValueError(f"{name} must be {kind}. Received: {name}={shown(value)}")
 
 
 def integer(name: str, value: Any) -> int:
@@ -61,14 +65,14 @@ def several(name: str, value: Any) -> list[Any]:
     """Returns `value` as a list if it is a sequence or another ordered iterable."""
     if isinstance(value, Iterable) and not isinstance(value, str | dict | set):
         return list(value)
-    raise ValueError(f"{name} must be a list. Received: {name}={value!r}")
+    raise ValueError(f"{name} must be a list. Received: {name}={shown(value)}")
 
 
 def switch(name: str, value: Any) -> bool:
     """Returns `value` if it is `True` or `False`."""
     if isinstance(value, bool):
         return value
-    raise ValueError(f"{name} must be True or False. Received: {name}={value!r}")
+    raise ValueError(f"{name} must be True or False. Received: {name}={shown(value)}")
 
 
 def choice(name: str, value: Choice, choices: tuple[Any, ...]) -> Choice:
@@ -82,4 +86,13 @@ def choice(name: str, value: Choice, choices: tuple[Any, ...]) -> Choice:
     if value in choices:
         return value
     options = " or ".join(map(repr, choices))
-    raise ValueError(f"{name} must be {options}. Received: {name}={value!r}")
+    raise ValueError(f"{name} must be {options}. Received: {name}={shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """The value in at most 80 characters of one line; of an array its shape."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and not isinstance(value, type):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -74,6 +74,11 @@ def test_the_number_of_batches_may_be_unknown():
         (3.0, "a row for each input"),
         ([X, Y[:3]], r"same length.*\[3, 10\]"),
         (Sequence(None), "finite number of batches"),
+        (dataset().repeat(), "finite number of batches"),
+        ([1.0, 2.0], r"put numbers into np.array.*1\.0"),
+        (X[:0], "x must hold at least one row"),
+        ({"a": np.array([1, {}])}, "array of objects: dict, int"),
+        (iter([X]), "of iterators it takes generators only"),
     ],
 )
 def test_batches_that_cannot_be_made_are_explained(x, message):
@@ -230,5 +235,121 @@ def test_arrays_are_shuffled_in_every_pass():
 
 
 def test_endless_arrays_must_have_one_length():
-    with pytest.raises(ValueError, match=r"one length, at least 1.*\[9, 10\]"):
+    with pytest.raises(ValueError, match=r"x and y must.*same length.*\[9, 10\]"):
         seen_by_fit(1, X, Y[:9])
+
+
+RAGGED = tf.RaggedTensor.from_row_lengths(np.arange(10.0), [0, 1, 2, 3, 4])
+SPARSE = tf.sparse.from_dense(np.diag(np.arange(1.0, 6.0)))
+
+
+@pytest.mark.parametrize("array", [RAGGED, SPARSE], ids=["ragged", "sparse"])
+def test_ragged_and_sparse_tensors_are_cut_into_rows(array):
+    def dense(part):
+        part = part.to_tensor() if part is RAGGED or hasattr(part, "nrows") else part
+        return tf.sparse.to_dense(part) if isinstance(part, tf.SparseTensor) else part
+
+    found = [batch for batch, _ in _batches.batches(array, 2)]
+    assert [_batches.count_of_rows(x=part) for part in found] == [2, 2, 1]
+    assert {type(part) for part in found} == {type(array)}
+    assert {part.dtype.name for part in found} == {keras.config.floatx()}
+    np.testing.assert_array_equal(dense(_batches.joined(found)), dense(array))
+    arguments = _batches.endless(
+        array, np.arange(5), None, batch_size=2, count=5, shuffle=True, seed=1
+    )
+    order = arguments["y"]
+    assert sorted(order[:5]) == list(range(5))
+    np.testing.assert_array_equal(dense(arguments["x"]), tf.gather(dense(array), order))
+    sample = _batches.sample_of((array, np.arange(5)), 3, 2, seed=0)
+    rows = np.concatenate([y for _, y in sample])
+    parts = _batches.joined([x for x, _ in sample])
+    assert len(rows) == _batches.count_of_rows(x=parts) == 3
+    found = tf.RaggedTensor.from_tensor(dense(parts), padding=0.0).to_list()
+    expected = tf.RaggedTensor.from_tensor(dense(array), padding=0.0).to_list()
+    assert found == [expected[row] for row in rows]
+
+
+def test_strings_stay_strings():
+    words = np.array(["a", "b", "c"], dtype=object)
+    found = [batch.numpy().tolist() for batch, _ in _batches.batches(words, 2)]
+    assert found == [[b"a", b"b"], [b"c"]]
+    assert _batches.symbolic_inputs(words).dtype == "string"
+
+
+def test_a_list_of_arrays_is_several_inputs_and_never_stacked():
+    for data in (([X, X], [Y, Y]), ((X, X), (Y, Y))):
+        x, y = next(iter(_batches.sample_of(data, 4, 4, seed=0)))
+        assert [part.shape for part in keras.tree.flatten((x, y))] == [
+            (4, 2), (4, 2), (4,), (4,),
+        ]  # fmt: skip
+    assert len(_batches.first_batch([X, X])) == 2
+    assert len(_batches.first_batch(([X, X], Y))) == 2
+    assert [len(b) for b in _batches.first_batches([X, X], 1, 4)] == [2]
+
+
+def test_a_list_in_a_pydataset_is_inputs_and_targets():
+    class Listed(Sequence):
+        def __getitem__(self, index):
+            return list(super().__getitem__(index))
+
+    np.testing.assert_array_equal(_batches.first_batch(Listed()), X[:4])
+    found = [batch for batch, _ in _batches.batches(Listed(), 4)]
+    assert_batches(found, FOURS)
+
+
+def test_a_generator_loses_no_batch():
+    def generator():
+        yield from dataset()
+
+    found = [batch for batch, total in _batches.batches(generator(), 4)]
+    assert_batches(found, FOURS)
+    sample = _batches.sample_of(generator(), 8, 4, seed=0)
+    np.testing.assert_array_equal(rows_in(sample), X[:8])
+    np.testing.assert_array_equal(rows_in(sample), X[:8])
+    with pytest.raises(ValueError, match="at least one batch"):
+        list(_batches.batches((x for x in []), 4))
+
+
+def test_data_frames_and_series_are_arrays():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1].astype(int)})
+    found = [batch for batch, _ in _batches.batches(frame, 4)]
+    assert_batches(found, FOURS)
+    assert _batches.count_of_rows(x=_batches.as_arrays(pandas.Series(Y))) == 10
+    with pytest.raises(ValueError, match="numbers or strings"):
+        _batches.as_arrays(pandas.DataFrame({"a": [1, "x"]}))
+
+
+def test_a_data_loader_and_tensors_of_pytorch():
+    torch = pytest.importorskip("torch")
+    x, y = torch.tensor(X, requires_grad=True), torch.tensor(Y)
+    assert_batches([b for b, _ in _batches.batches(x, 4)], FOURS)
+    pairs = torch.utils.data.TensorDataset(x.detach(), y)
+    loader = torch.utils.data.DataLoader(pairs, batch_size=4)
+    assert_batches([b for b, _ in _batches.batches(loader, 4)], FOURS)
+    assert _batches.count_of_batches(loader) == 3
+    np.testing.assert_array_equal(_batches.first_batch(loader), X[:4])
+
+
+@pytest.mark.parametrize("other", ["y", "sample_weight"])
+def test_batches_hold_targets_and_weights_themselves(other):
+    given = {"y": None, "sample_weight": None, other: Y}
+    with pytest.raises(ValueError, match=f"{other} must not be given where x is in"):
+        _batches.endless(
+            dataset(), **given, batch_size=4, count=1, shuffle=False, seed=0
+        )
+
+
+def test_lengths_that_differ_are_told_by_argument():
+    message = r"x and y must hold.*lengths \[9, 10\]: x of 10 and 10; y of 9"
+    with pytest.raises(ValueError, match=message):
+        _batches.count_of_rows(x=[X, X], y=Y[:9], sample_weight=None)
+
+
+@pytest.mark.parametrize("data", [X[:0], [X, X[:0]], dataset().take(0)])
+def test_data_without_rows_are_refused(data):
+    with pytest.raises(ValueError, match="data must hold at least one row"):
+        _batches.require_rows(data, "data")
+    if not isinstance(data, list):
+        with pytest.raises(ValueError, match="at least one row"):
+            _batches.first_batch(data)

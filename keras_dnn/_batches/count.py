@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._batches.kinds import is_batched, is_dataset
+from keras_dnn._batches.arrays import count_of_rows
+from keras_dnn._batches.kinds import is_batched, is_dataset, is_generator, read
 
 
 def count_of_batches(x: Any, batch_size: int | None = None) -> int:
@@ -18,6 +20,11 @@ def count_of_batches(x: Any, batch_size: int | None = None) -> int:
         x: arrays, their number of rows, or batched data of a known size.
         batch_size: as for `fit`: 32 by default, `None` for batched data.
     """
+    if is_generator(x):
+        raise ValueError(
+            "x must have a known, finite number of batches, which a generator does not "
+            f"say; give a count of samples instead. Received: x={_arguments.shown(x)}"
+        )
     if not is_batched(x):
         size = 32 if batch_size is None else _arguments.count("batch_size", batch_size)
         return math.ceil(_count_of_rows(x) / size)
@@ -26,6 +33,7 @@ def count_of_batches(x: Any, batch_size: int | None = None) -> int:
             "batch_size must be None for data that is already in batches. "
             f"Received: batch_size={batch_size}, x={x}"
         )
+    x = read(x)
     count = size_of_dataset(x) if is_dataset(x) else x.num_batches
     if not count:
         raise ValueError(
@@ -51,11 +59,12 @@ def size_of_py_dataset(data: keras.utils.PyDataset) -> int:
 
 
 def _count_of_rows(x: Any) -> int:
-    arrays = keras.tree.flatten(x)
-    if arrays and all(hasattr(array, "shape") and array.shape for array in arrays):
-        sizes = {int(array.shape[0]) for array in arrays}
-        if len(sizes) == 1:
-            return sizes.pop()
-    elif len(arrays) == 1:
+    if isinstance(x, numbers.Number):
         return _arguments.count("x", x)
-    raise ValueError(f"x must be arrays of one length or a count. Received: x={x}")
+    arrays = keras.tree.flatten(x)
+    if not all(hasattr(array, "shape") for array in arrays):
+        raise ValueError(
+            "x must be arrays of one length, data in batches or a count of samples. "
+            f"Received: x={_arguments.shown(x)}"
+        )
+    return count_of_rows(x=x)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._batches.kinds import is_dataset, is_generator
+from keras_dnn._batches.arrays import as_arrays, count_of_rows, taken
+from keras_dnn._batches.kinds import is_batched, is_dataset, is_generator, read
 
 PASSES = 20
 """How many times `endless` repeats data of a known length."""
@@ -27,37 +28,48 @@ def endless(
 ) -> dict[str, Any]:
     """The arguments with which `fit` goes on until a callback stops it.
 
-    They give `count` batches and many more, for loss scaling may skip some steps.
+    They give `count` batches and many more, for loss scaling may skip some steps. Only
+    a generator may end before.
     """
+    if is_batched(x):
+        require_alone(x, y=y, sample_weight=sample_weight)
+    once = is_generator(x)
+    x = read(x)
     if is_dataset(x):
-        return {"x": x.repeat(), "steps_per_epoch": count, "epochs": PASSES}
+        data = x if once else x.repeat()
+        return {"x": data, "steps_per_epoch": count, "epochs": 1 if once else PASSES}
     if isinstance(x, keras.utils.PyDataset):
+        if x.num_batches is None:
+            return {"x": x, "steps_per_epoch": count, "epochs": PASSES}
         return {"x": x, "epochs": PASSES * count}
-    if is_generator(x):
-        return {"x": x, "steps_per_epoch": count}
     _arguments.count("batch_size", batch_size)
-    lengths = {
-        len(a) for a in keras.tree.flatten((x, y, sample_weight)) if a is not None
+    arrays = {
+        name: as_arrays(value, name)
+        for name, value in {"x": x, "y": y, "sample_weight": sample_weight}.items()
+        if value is not None
     }
-    if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
-            "x, y and sample_weight must hold arrays of one length, at least 1. "
-            f"Received arrays of lengths {sorted(lengths)}"
-        )
-    rows, wanted = lengths.pop(), count * batch_size
+    if not arrays:
+        raise ValueError("x must be given. Received: x=None")
+    rows, wanted = count_of_rows(**arrays), count * batch_size
     rng = np.random.default_rng(seed)
     order = [
         rng.permutation(rows) if shuffle else np.arange(rows)
         for _ in range(math.ceil(wanted / rows))
     ]
     chosen = np.concatenate(order)[:wanted]
-    arrays = {"x": x, "y": y, "sample_weight": sample_weight}
     return {
         "batch_size": batch_size,
         "epochs": PASSES,
-        **{
-            name: keras.tree.map_structure(lambda a: np.asarray(a)[chosen], value)
-            for name, value in arrays.items()
-            if value is not None
-        },
+        **{name: taken(value, chosen) for name, value in arrays.items()},
     }
+
+
+def require_alone(x: Any, **others: Any) -> None:
+    """Raises an error if data in batches are given with targets or weights beside."""
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} must not be given where x is in batches, which hold it: "
+                f"batches of (x, y, sample_weight). Received: x={_arguments.shown(x)}, "
+                f"{name}={_arguments.shown(value)}"
+            )

@@ -7,58 +7,81 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
+from keras_dnn._batches.arrays import as_arrays, count_of_rows, rows_of
 from keras_dnn._batches.count import size_of_dataset, size_of_py_dataset
-from keras_dnn._batches.kinds import first_of, is_batched, is_dataset, is_generator
-from keras_dnn._batches.parts import as_tensor, rows_of
+from keras_dnn._batches.kinds import (
+    batch_of,
+    first_of,
+    is_batched,
+    is_dataset,
+    is_generator,
+    no_rows,
+    read,
+)
+from keras_dnn._batches.parts import as_tensors
 from keras_dnn._tensorflow import tf
 
 
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
     """All batches of inputs, each with the number of batches if it is known.
 
-    Arrays in a tuple are several inputs, as for `predict`.
+    Arrays in a tuple or a list are several inputs, as for `predict`.
     """
+    x = read(x)
     if is_dataset(x):
+        if int(x.cardinality()) == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                "x must have a finite number of batches: leave out repeat(), or give "
+                f"x.take(count). Received: x={x!r}"
+            )
         total = size_of_dataset(x)
         for batch in x:
             yield _inputs(batch), total
     elif isinstance(x, keras.utils.PyDataset):
         total = size_of_py_dataset(x)
         for i in range(total):
-            yield keras.tree.map_structure(tf.convert_to_tensor, _inputs(x[i])), total
+            yield as_tensors(_inputs(batch_of(x, i))), total
     else:
-        rows = _common_length(x)
-        x = keras.tree.map_structure(np.asarray, x)
+        x = as_arrays(x)
+        rows = count_of_rows(x=x)
         total = math.ceil(rows / batch_size)
         for start in range(0, rows, batch_size):
-            batch = rows_of(x, slice(start, start + batch_size))
-            yield keras.tree.map_structure(tf.convert_to_tensor, batch), total
+            yield as_tensors(rows_of(x, slice(start, start + batch_size))), total
 
 
-def first_batch(data: Any) -> Any:
-    """The inputs of the first batch, or all inputs where the data are not batched."""
-    return _input_tensors(first_of(data))
+def first_batch(data: Any, name: str = "data") -> Any:
+    """The inputs of the first batch, or all inputs where the data are not batched.
+
+    Args:
+        data: as for `fit`; arrays in a tuple are `(x, y)`, those in a list inputs.
+        name: of the argument, for errors.
+    """
+    return _input_tensors(first_of(data, name), name)
 
 
-def first_batches(data: Any, limit: int, batch_size: int) -> Iterator[Any]:
+def first_batches(
+    data: Any, limit: int, batch_size: int, name: str = "data"
+) -> Iterator[Any]:
     """The inputs of no more than `limit` batches.
 
     Args:
-        data: as for `fit`; arrays in a tuple are `(x, y)`.
+        data: as for `fit`; arrays in a tuple are `(x, y)`, those in a list inputs.
         limit: the most batches to give.
         batch_size: of the batches that arrays are divided into.
+        name: of the argument, for errors.
     """
+    data = read(data, name)
     if is_dataset(data):
-        yield from map(_input_tensors, data.take(limit))
+        yield from (_input_tensors(batch, name) for batch in data.take(limit))
     elif isinstance(data, keras.utils.PyDataset):
         count = limit if data.num_batches is None else min(limit, data.num_batches)
-        yield from (_input_tensors(data[i]) for i in range(count))
+        yield from (_input_tensors(batch_of(data, i), name) for i in range(count))
     else:
-        rows = min(len(keras.tree.flatten(data)[0]), limit * batch_size)
+        x = as_arrays(_inputs(data), name)
+        rows = min(count_of_rows(**{name: x}), limit * batch_size)
         for start in range(0, rows, batch_size):
-            yield _input_tensors(rows_of(data, slice(start, start + batch_size)))
+            yield as_tensors(rows_of(x, slice(start, min(start + batch_size, rows))))
 
 
 def symbolic_inputs(x: Any) -> Any:
@@ -68,37 +91,38 @@ def symbolic_inputs(x: Any) -> Any:
         raise ValueError(
             f"model must be built where x is a generator. Received: x={x!r}"
         )
-    return keras.tree.map_structure(
-        _symbol, _inputs(first_of(x)) if is_batched(x) else x
-    )
+    x = read(x)
+    if is_dataset(x):
+        # Not by reading: a pass might be all that there is.
+        return keras.tree.map_structure(_symbol, _inputs(x.element_spec))
+    if is_batched(x):
+        x = _inputs(first_of(x))
+    return keras.tree.map_structure(_symbol, as_arrays(x))
 
 
 def _symbol(array: Any) -> keras.KerasTensor:
-    dtype = keras.backend.standardize_dtype(array.dtype)
+    dtype = getattr(array.dtype, "name", str(array.dtype))
     if "float" in dtype:
         dtype = keras.config.floatx()
-    return keras.KerasTensor((None, *array.shape[1:]), dtype)
+    elif dtype.startswith("str"):
+        dtype = "string"
+    ragged = isinstance(array, tf.RaggedTensor | tf.RaggedTensorSpec)
+    sparse = isinstance(array, tf.SparseTensor | tf.SparseTensorSpec)
+    return keras.KerasTensor(
+        (None, *array.shape[1:]), dtype, sparse=sparse, ragged=ragged
+    )
 
 
 def _inputs(batch: Any) -> Any:
+    """The inputs of a batch; a list, unlike a tuple, is several of them."""
+    if isinstance(batch, list):
+        return batch
     return keras.utils.unpack_x_y_sample_weight(batch)[0]
 
 
-def _input_tensors(batch: Any) -> Any:
-    return keras.tree.map_structure(as_tensor, _inputs(batch))
-
-
-def _common_length(x: Any) -> int:
-    arrays = [np.asarray(array) for array in keras.tree.flatten(x)]
-    if not all(array.ndim for array in arrays):
-        raise ValueError(
-            "x must hold arrays with a row for each input, or be a tf.data.Dataset "
-            f"or a keras.utils.PyDataset. Received: x={x!r}"
-        )
-    lengths = {len(array) for array in arrays}
-    if len(lengths) != 1:
-        raise ValueError(
-            "x must hold arrays of the same length. Received arrays of lengths "
-            f"{sorted(lengths)}"
-        )
-    return lengths.pop()
+def _input_tensors(batch: Any, name: str) -> Any:
+    inputs = as_tensors(_inputs(batch), name)
+    if not keras.tree.flatten(inputs):
+        raise no_rows(name)
+    count_of_rows(**{name: inputs})
+    return inputs

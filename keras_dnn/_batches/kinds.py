@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import keras
 
+from keras_dnn import _arguments
+from keras_dnn._keras.data import dataset_of, is_loader
+
 
 def is_batched(data: Any) -> bool:
-    """Whether the data are a `tf.data.Dataset` or a `PyDataset`."""
-    return is_dataset(data) or isinstance(data, keras.utils.PyDataset)
+    """Whether the data come in batches, which hold targets too: anything but arrays."""
+    return (
+        is_dataset(data)
+        or isinstance(data, keras.utils.PyDataset)
+        or is_generator(data)
+        or is_loader(data)
+    )
 
 
 def is_dataset(data: Any) -> bool:
@@ -23,8 +32,45 @@ def is_generator(data: Any) -> bool:
     return hasattr(data, "__next__")
 
 
-def first_of(data: Any) -> Any:
+def read(data: Any, name: str = "x") -> Any:
+    """The data, a generator or a `DataLoader` as a `tf.data.Dataset`.
+
+    The first batches of a generator, from which its types are known, are not lost.
+    """
+    if is_generator(data) and not isinstance(data, types.GeneratorType):
+        raise ValueError(
+            f"{name} must be data that fit takes; of iterators it takes generators "
+            f"only: ((x, y) for x, y in iterator). Received: {_arguments.shown(data)}"
+        )
+    if is_generator(data) or is_loader(data):
+        return dataset_of(data)
+    return data
+
+
+def first_of(data: Any, name: str = "x") -> Any:
     """The first batch, or all of the data where they are not batched."""
+    data = read(data, name)
     if isinstance(data, keras.utils.PyDataset):
-        return data[0]
-    return next(iter(data)) if is_dataset(data) else data
+        if data.num_batches == 0:
+            raise no_rows(name)
+        return _as_tuple(data[0])
+    if not is_dataset(data):
+        return data
+    batch = next(iter(data), None)
+    if batch is None:
+        raise no_rows(name)
+    return batch
+
+
+def no_rows(name: str) -> ValueError:
+    """The error for data without a row."""
+    return ValueError(f"{name} must hold at least one row. Received: no rows")
+
+
+def batch_of(data: keras.utils.PyDataset, index: int) -> Any:
+    """A batch of a `PyDataset`, whose list is `[x, y]` as for `fit`."""
+    return _as_tuple(data[index])
+
+
+def _as_tuple(batch: Any) -> Any:
+    return tuple(batch) if isinstance(batch, list) else batch

@@ -8,64 +8,86 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._batches.count import size_of_py_dataset
-from keras_dnn._batches.kinds import first_of, is_dataset
+from keras_dnn._batches.arrays import (
+    as_arrays,
+    count_of_rows,
+    joined,
+    rows_in,
+    rows_of,
+    taken,
+)
+from keras_dnn._batches.kinds import batch_of, first_of, is_dataset, read
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
+
+NAMES = ("x", "y", "sample_weight")
 
 
 def first_rows(data: Any, count: int) -> Any:
     """The first examples of a tuple of arrays; anything else as it is."""
-    return rows_of(data, slice(count)) if isinstance(data, tuple) else data
+    if not isinstance(data, tuple):
+        return data
+    return rows_of(as_arrays(data, "data"), slice(count))
 
 
-def rows_of(data: Any, rows: slice) -> Any:
-    """The rows of each array; `None` stays."""
-    return keras.tree.map_structure(
-        lambda array: None if array is None else array[rows], data
-    )
-
-
-def sample_of(data: Any, samples: int, batch_size: int, seed: int) -> tf.data.Dataset:
+def sample_of(
+    data: Any, samples: int, batch_size: int, seed: int, name: str = "data"
+) -> tf.data.Dataset:
     """Batches of some examples of the data, the same in every pass.
 
     Args:
         data: a tuple of arrays, from which examples are drawn; a `PyDataset`, from
-            which batches are drawn; or a `tf.data.Dataset`, whose first batches are
+            which batches are drawn; or other data in batches, whose first ones are
             taken.
         samples: about how many examples to take.
         batch_size: of the batches that arrays are divided into.
         seed: of the draw.
+        name: of the argument, for errors.
     """
+    data = read(data, name)
     if is_dataset(data):
-        rows = len(keras.tree.flatten(first_of(data))[0])
-        return data.take(math.ceil(samples / rows)).cache()
+        rows = rows_in(keras.tree.flatten(first_of(data, name))[0], name)
+        return data.take(math.ceil(samples / max(rows, 1))).cache()
     rng = np.random.default_rng(seed)
     if isinstance(data, keras.utils.PyDataset):
-        rows = len(keras.tree.flatten(data[0])[0])
-        total = size_of_py_dataset(data)
-        count = min(math.ceil(samples / rows), total)
-        chosen = np.sort(rng.choice(total, count, replace=False))
-        joined = keras.tree.map_structure(
-            lambda *parts: np.concatenate(parts), *(data[i] for i in chosen.tolist())
-        )
-        return _dataset(joined, rows)
-    arrays = keras.tree.map_structure(as_tensor, data)
-    rows = len(keras.tree.flatten(arrays)[0])
+        rows = rows_in(keras.tree.flatten(as_arrays(first_of(data, name), name))[0])
+        count, total = math.ceil(samples / max(rows, 1)), data.num_batches
+        chosen = np.arange(count)
+        if total is not None:
+            chosen = np.sort(rng.choice(total, min(count, total), replace=False))
+        parts = [as_arrays(batch_of(data, i), name) for i in chosen.tolist()]
+        return _dataset(joined(parts), rows)
+    arrays = as_arrays(data, name)
+    rows = _common_length(arrays, name)
     chosen = np.sort(rng.choice(rows, min(samples, rows), replace=False))
-    part = keras.tree.map_structure(lambda array: tf.gather(array, chosen), arrays)
-    return _dataset(part, batch_size)
+    return _dataset(taken(arrays, chosen), batch_size)
 
 
-def as_tensor(value: Any) -> Tensor:
-    """The value as a tensor, floats in Keras's type as `fit` gives them."""
-    if isinstance(value, tf.Tensor):
-        return value
-    array = np.asarray(value)
-    if np.issubdtype(array.dtype, np.floating):
-        array = array.astype(keras.config.floatx())
-    return tf.convert_to_tensor(array)
+def as_tensors(data: Any, name: str = "x") -> Any:
+    """The same structure of tensors, floats in Keras's type as `fit` gives them."""
+    return keras.tree.map_structure(_as_tensor, as_arrays(data, name))
+
+
+def _as_tensor(array: Any) -> Tensor | None:
+    return tf.convert_to_tensor(array) if isinstance(array, np.ndarray) else array
+
+
+def _common_length(arrays: Any, name: str) -> int:
+    if isinstance(arrays, tuple) and 2 <= len(arrays) <= len(NAMES):
+        parts = dict(zip(NAMES, arrays, strict=False))
+        return count_of_rows(
+            **{
+                f"{part} in {name}" if name == "data" else part: value
+                for part, value in parts.items()
+            }
+        )
+    return count_of_rows(**{name: arrays})
 
 
 def _dataset(arrays: Any, batch_size: int) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
+    # `from_tensor_slices` would stack the arrays of a list.
+    parts = keras.tree.lists_to_tuples(arrays)
+    if isinstance(parts, tuple):
+        while parts and parts[-1] is None:
+            parts = parts[:-1]
+    return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)

@@ -9,9 +9,15 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._batches import is_batched, sample_of
+from keras_dnn._batches import (
+    is_batched,
+    joined,
+    require_alone,
+    rows_of,
+    sample_of,
+)
 from keras_dnn._progress import Progress, Verbose
-from keras_dnn._tensorflow import require_tensorflow, tf
+from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.registry import selected
@@ -118,20 +124,16 @@ def _batch(
     x: Any, y: Any, sample_weight: Any, samples: int, seed: int
 ) -> tuple[Any, Any, Any]:
     samples = _arguments.count("samples", samples)
-    batched = is_batched(x)
-    if y is None and not batched:
-        raise ValueError("y must be given with arrays. Received: y=None")
-    data = x if batched else (x, y)
-    if sample_weight is not None and not batched:
+    if is_batched(x):
+        require_alone(x, y=y, sample_weight=sample_weight)
+        data = x
+    else:
         data = (x, y, sample_weight)
-    part = sample_of(data, samples, samples, seed)
-    batches = list(part)
-    joined = keras.tree.map_structure(
-        lambda *parts: tf.concat(parts, 0)[:samples], *batches
+    part = sample_of(data, samples, samples, seed, "x")
+    whole = joined(list(part))
+    found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(
+        rows_of(whole, slice(samples))
     )
-    found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(joined)
-    if found[1] is None:
-        raise ValueError("x must hold targets too. Received: data without targets")
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._batches import require_rows
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.models._random_inputs import random_inputs
@@ -57,6 +58,7 @@ def model_differences(
         except Exception:
             # The model does not run here, or not on inputs of that size.
             return float("nan"), float("nan")
+    require_rows(data, "data")
     outputs = []
     for each in (model, changed):
         with same_randomness(), restored(moving_variables(each)):

@@ -53,6 +53,7 @@ def _seeded_context():
 
 GRAPH = "folding, rebuild, sampling and pruning could not walk a model"
 COPY = "rebuild could not copy a layer of one's own as the object that it is"
+DATA = "generators and loaders of PyTorch could not be read"
 STATE = "what a check or a sweep changes would not be put back"
 
 CANARIES = {
@@ -144,6 +145,9 @@ PATHS = {
         "HierarchicalCrossentropy would not reduce as Keras's losses do"
     ),
     "keras.src.models.Functional": GRAPH,
+    "keras.src.trainers.data_adapters.get_data_adapter": DATA,
+    "keras.src.trainers.data_adapters.is_grain_dataset": DATA,
+    "keras.src.trainers.data_adapters.is_torch_dataloader": DATA,
     "keras.src.utils.tracking.Tracker": COPY,
 }
 """Modules and functions that are not part of Keras's public interface."""
