@@ -19,6 +19,7 @@ import numpy as np
 from keras.src.utils.tracking import Tracker
 
 from keras_dnn._keras.graph import graph_of
+from keras_dnn._tensorflow import tf
 
 Otherwise: TypeAlias = Callable[[Any], Any]
 
@@ -120,6 +121,10 @@ class ObjectCopies:
             return self._function(old)
         if isinstance(old, keras.DTypePolicy):
             return self._changed_policy(old) or old
+        if tf is not None and isinstance(old, tf.Variable):
+            return tf.Variable(old, trainable=old.trainable, name=old.name[:-2])
+        if tf is not None and isinstance(old, tf.random.Generator):
+            return tf.random.Generator.from_state(old.state, old.algorithm)
         if _is_tensor(old):
             return self._cast(old)
         if isinstance(old, Tracker):

@@ -44,6 +44,57 @@ def means(differences: Sequence[np.ndarray]) -> list[float]:
     return [float(d.mean()) if d.size else 0.0 for d in differences]
 
 
+class LargestDifference:
+    """The largest relative difference of outputs that come batch by batch.
+
+    It is that of `largest(relative_differences(expected, found))` on all rows.
+    """
+
+    def __init__(self) -> None:
+        self._outputs: list[_RunningDifference] = []
+
+    def add(self, expected: Sequence[Tensor], found: Sequence[Tensor]) -> None:
+        """Takes another batch of outputs in."""
+        pairs = list(zip(map(_float64, expected), map(_float64, found), strict=True))
+        if not self._outputs:
+            self._outputs = [_RunningDifference() for _ in pairs]
+        for output, pair in zip(self._outputs, pairs, strict=True):
+            output.add(*pair)
+
+    def result(self) -> float:
+        """The largest difference so far; NaN if any is."""
+        return float(np.max([output.relative() for output in self._outputs]))
+
+
+class _RunningDifference:
+    """The largest difference and the moments of one output.
+
+    Moments of batches are joined as in T. F. Chan et al., "Updating formulae and a
+    pairwise algorithm for computing sample variances", 1979.
+    """
+
+    def __init__(self) -> None:
+        self.largest = 0.0
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
+
+    def add(self, expected: np.ndarray, found: np.ndarray) -> None:
+        difference = _difference(expected, found)
+        # Of NumPy, in which NaN wins.
+        self.largest = float(np.maximum(self.largest, difference.max(initial=0.0)))
+        finite = expected[np.isfinite(expected)]
+        if finite.size:
+            count, mean = self.count + finite.size, float(finite.mean())
+            step = mean - self.mean
+            self.squares += float(np.sum((finite - mean) ** 2))
+            self.squares += step**2 * self.count * finite.size / count
+            self.mean += step * finite.size / count
+            self.count = count
+
+    def relative(self) -> float:
+        deviation = float(np.sqrt(self.squares / self.count)) if self.count else 0.0
+        return self.largest / (deviation or 1.0)
+
+
 def model_differences(
     model: keras.Model, changed: keras.Model, data: Any
 ) -> tuple[float, float]:
@@ -68,13 +119,17 @@ def model_differences(
 
 
 def _relative_difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    if expected.shape != found.shape:
-        raise ValueError(f"gives the shape {found.shape} instead of {expected.shape}")
-    with np.errstate(invalid="ignore"):
-        difference = np.where(expected == found, 0.0, np.abs(expected - found))
+    difference = _difference(expected, found)
     finite = expected[np.isfinite(expected)]
     deviation = float(np.std(finite)) if finite.size else 0.0
     return difference / (deviation or 1.0)
+
+
+def _difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    if expected.shape != found.shape:
+        raise ValueError(f"gives the shape {found.shape} instead of {expected.shape}")
+    with np.errstate(invalid="ignore"):
+        return np.where(expected == found, 0.0, np.abs(expected - found))
 
 
 def _float64(x: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ import keras
 
 from keras_dnn._keras.graph import Graph, Node, class_of, graph_of, input_layer
 from keras_dnn._keras.layers import shared_layers, sublayers
+from keras_dnn._unchanged import same_randomness
 from keras_dnn.models._layer_copy import (
     FloatDtype,
     LayerCopies,
@@ -68,6 +69,25 @@ def rebuilt(
     Raises:
         ValueError: if the model has no graph, or the change does not fit it.
     """
+    with same_randomness():
+        return rebuilt_by_user(
+            model, replace, dtype=dtype, fill=fill, calls=calls, copies=copies
+        )
+
+
+def rebuilt_by_user(
+    model: keras.Model,
+    replace: Change,
+    *,
+    dtype: FloatDtype | None = None,
+    fill: Fill | None = None,
+    calls: Mapping[Call, Sequence[Layer]] | None = None,
+    copies: dict[int, Any] | None = None,
+) -> keras.Model:
+    """As `rebuilt`, with new layers that draw from Python's generator for good.
+
+    Two layers of the user's own must not get the same seed.
+    """
     rebuilding = _Rebuilding(model, replace, dtype, calls or {})
     with default_dtype(dtype), classes_of(model):
         copy = rebuilding.model(model)
@@ -80,6 +100,7 @@ def rebuilt(
     return copy
 
 
+@same_randomness()
 def copied_whole(
     model: keras.Model,
     *,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.layers import has_training_argument
+from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn.layers import (
     MCAlphaDropout,
     MCDropout,
@@ -129,5 +130,9 @@ def _converted(
     kind: type[keras.layers.Layer], layer: keras.layers.Layer
 ) -> keras.layers.Layer:
     """A new layer of this class with the layer's configuration."""
-    new: keras.layers.Layer = kind.from_config(config_of(layer))
+    config = config_of(layer)
+    if config["seed"] is None:
+        # Two copies of a model must not be random in the same way.
+        config["seed"] = drawn_seed()
+    new: keras.layers.Layer = kind.from_config(config)
     return new

@@ -9,7 +9,7 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import graph_of, is_made_like_keras
 from keras_dnn.models._layer_copy import FloatDtype
-from keras_dnn.models._rebuilding import Replace, copied_whole, rebuilt
+from keras_dnn.models._rebuilding import Replace, copied_whole, rebuilt, rebuilt_by_user
 
 
 def rebuild(
@@ -81,7 +81,7 @@ def rebuild(
     if dtype is not None:
         dtype = _arguments.choice("dtype", dtype, get_args(FloatDtype))
     if replace is not None:
-        return rebuilt(model, replace, dtype=dtype)
+        return rebuilt_by_user(model, replace, dtype=dtype)
     if graph_of(model) is not None and is_made_like_keras(model):
         return rebuilt(model, dtype=dtype)
     try:

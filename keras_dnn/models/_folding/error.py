@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_dnn._batches import batches
 from keras_dnn._keras.graph import Node, flat_inputs, graph_of
 from keras_dnn._keras.layers import (
     float64_view,
@@ -16,7 +19,7 @@ from keras_dnn._keras.layers import (
 )
 from keras_dnn._layer_kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES
 from keras_dnn._typing import Tensor
-from keras_dnn.models._output_difference import largest, relative_differences
+from keras_dnn.models._output_difference import LargestDifference
 from keras_dnn.models._random_inputs import random_inputs
 from keras_dnn.models.rebuild import rebuild
 
@@ -32,45 +35,83 @@ def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
         data: what to call them with; `None` for random inputs. NaN is returned where
             the models do not run on these.
     """
-    models = (model, other)
     if data is not None:
-        return _error(*(_outputs(m, data) for m in models))
-    try:
-        # Smaller images than the model is for, where it takes them: less work.
-        inputs = random_inputs(model, largest=96)
-        return _error(*(outputs_in_float64(m, inputs) for m in models))
-    except Exception:
+        return _error(_Outputs(model), _Outputs(other), data)
+    # Smaller images than the model is for, where it takes them: less work.
+    for size in (96, None):
         try:
-            inputs = random_inputs(model)
-            return _error(*(_outputs(m, inputs) for m in models))
+            inputs = random_inputs(model, largest=size)
+            return _error(*(_Outputs(m, size is None) for m in (model, other)), inputs)
         except Exception:
             # The model does not run here, or not on images of that size.
-            return float("nan")
+            continue
+    return float("nan")
 
 
 def outputs_in_float64(model: keras.Model, data: Any) -> list[Tensor]:
     """The outputs in float64, one after the other."""
-    if all(map(_can_be_viewed, _calls(model))):
-        return _run(model, [_as_float64(x) for x in flat_inputs(model, data)], {})
-    outputs: list[Tensor] = keras.tree.flatten(
-        rebuild(model, dtype="float64")(data, training=False)
-    )
-    return outputs
+    return _Outputs(model, or_else_in_its_own_dtype=False)(data)
 
 
-def _error(before: list[Tensor], after: list[Tensor]) -> float:
-    return largest(relative_differences(before, after))
+def _error(outputs: _Outputs, others: _Outputs, data: Any) -> float:
+    """The error on all rows, of which only a few are in memory at once."""
+    difference, rows = LargestDifference(), _rows_at_once(outputs.model)
+    count = 0
+    for batch, _ in batches(data, rows):
+        difference.add(outputs(batch), others(batch))
+        count += 1
+    if not count:
+        raise ValueError(f"data must hold at least one row. Received: data={data!r}")
+    return difference.result()
 
 
-def _outputs(model: keras.Model, data: Any) -> list[Tensor]:
-    try:
-        return outputs_in_float64(model, data)
-    except Exception:
-        # Some kernels exist in float32 only, channels-first ones on a CPU in a compiled
-        # graph only. If the fault is in the data, this raises it again.
-        outputs: list[Tensor] = keras.tree.flatten(
-            rebuild(model).predict_on_batch(data)
-        )
+def _rows_at_once(model: keras.Model) -> int:
+    """Rows whose activations, all of them together, take a quarter of a gigabyte."""
+    outputs = [x for node in _calls(model) for x in node.outputs]
+    # An open axis is taken to be long enough for a sentence.
+    sizes = [math.prod(n or 64 for n in x.shape[1:]) for x in outputs]
+    return min(max(2**28 // (8 * sum(sizes) or 1), 1), 1024)
+
+
+class _Outputs:
+    """Computes the outputs of a model in float64, one after the other.
+
+    Args:
+        model: a model with a graph.
+        or_else_in_its_own_dtype: where it does not run in float64. Some kernels exist
+            in float32 only, channels-first ones on a CPU in a compiled graph only.
+    """
+
+    def __init__(
+        self, model: keras.Model, or_else_in_its_own_dtype: bool = True
+    ) -> None:
+        self.model = model
+        self._or_else = or_else_in_its_own_dtype
+        self._can_be_viewed = all(map(_can_be_viewed, _calls(model)))
+        self._views: dict[int, Any] = {}
+        self._float64: keras.Model | None = None
+        self._plain: keras.Model | None = None
+
+    def __call__(self, data: Any) -> list[Tensor]:
+        """The outputs for a batch."""
+        if self._plain is None:
+            try:
+                return self._in_float64(data)
+            except Exception:
+                if not self._or_else:
+                    raise
+                # If the fault is in the data, this raises it again.
+                self._plain = rebuild(self.model)
+        outputs: list[Tensor] = keras.tree.flatten(self._plain.predict_on_batch(data))
+        return outputs
+
+    def _in_float64(self, data: Any) -> list[Tensor]:
+        if self._can_be_viewed:
+            inputs = [_as_float64(x) for x in flat_inputs(self.model, data)]
+            return _run(self.model, inputs, self._views)
+        if self._float64 is None:
+            self._float64 = rebuild(self.model, dtype="float64")
+        outputs: list[Tensor] = keras.tree.flatten(self._float64(data, training=False))
         return outputs
 
 
@@ -79,6 +120,8 @@ def _run(model: keras.Model, inputs: list[Tensor], views: dict[int, Any]) -> lis
     graph = graph_of(model)
     assert graph is not None
     values = {id(symbol): x for symbol, x in zip(graph.inputs, inputs, strict=True)}
+    uses = Counter(id(x) for node in graph.nodes for x in node.inputs)
+    uses.update(map(id, graph.outputs))
     for node in graph.nodes:
         args, kwargs = node.arguments(values)
         operation = node.operation
@@ -95,6 +138,12 @@ def _run(model: keras.Model, inputs: list[Tensor], views: dict[int, Any]) -> lis
             outputs = keras.tree.flatten(operation(*args, **kwargs))
         for symbol, value in zip(node.outputs, outputs, strict=True):
             values[id(symbol)] = value
+        # Nothing is kept longer than it is needed.
+        del args, kwargs, outputs
+        uses.subtract(map(id, node.inputs))
+        for symbol in node.inputs:
+            if not uses[id(symbol)]:
+                values.pop(id(symbol), None)
     return [values[id(symbol)] for symbol in graph.outputs]
 
 
