@@ -148,6 +148,10 @@ class LayerCopies:
                     )
                 target.assign(keras.ops.convert_to_numpy(source))
                 take_path(target, source)
+                if target.constraint is None:
+                    target.constraint = source.constraint
+                if target.regularizer is None:
+                    target.regularizer = source.regularizer
                 self.known[id(source)] = target
             for source, target in zip(sublayers(old), sublayers(new), strict=True):
                 _copy_the_rest(source, target)

@@ -50,6 +50,7 @@ class PruneResult(Result):
             output is NaN, or if no `data` was given and the model does not run on
             random inputs.
         mean_difference: the mean of these differences.
+        unsaved: the paths of pruned layers whose masks are not saved with the model.
     """
 
     model: keras.Model
@@ -60,10 +61,16 @@ class PruneResult(Result):
     compressed_size: int
     max_difference: float
     mean_difference: float
+    unsaved: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [str(self.sparsity)]
         lines += [f"  not pruned: {name}, {why}" for name, why in self.kept.items()]
+        lines += [
+            f"  the mask of {name} is not saved: prune the loaded model again to keep "
+            "its zeros in training"
+            for name in self.unsaved
+        ]
         by_layer = self.sparsity.by_layer.items()
         empty = [name for name, fraction in by_layer if fraction == 1]
         lines += [f"  all weights of {name} are zero" for name in empty]
@@ -111,11 +118,14 @@ def prune(
 
     It prunes the kernels of dense and convolutional layers of every kind (both parts of
     a separable one) and of recurrent layers (kernel and recurrent kernel), also in
-    frozen layers, wrappers and nested models. It does not prune biases, normalisation,
-    embeddings and attention, whose config has room for one constraint where its four
-    kernels need four; `kept` lists them. With `use_ema` take an optimizer of this
-    package: Keras's own optimizers average the weights before constraints are applied,
-    so the averages are not zero.
+    frozen layers, wrappers and nested models. It never prunes biases, normalisation and
+    layers that are quantised or have a LoRA adapter. Embeddings it prunes only if
+    `layers` names them, and so it does attention and layers of your own: no config of
+    theirs has room for masks, so the zeros are saved with the model but the constraint
+    is not, and `unsaved` lists them. Prune the loaded model again at the same sparsity
+    before it is trained further. `kept` says why a layer was not pruned. With `use_ema`
+    take an optimizer of this package: Keras's own optimizers average the weights before
+    constraints are applied, so the averages are not zero.
 
     Zeros make a model smaller once it is compressed. They do not make it faster:
     TensorFlow multiplies by zero as by any other number.
@@ -127,15 +137,16 @@ def prune(
         scope: `"layer"` prunes that fraction of each kernel; `"global"` compares all
             kernels with one another, so that those with small weights lose more. That
             usually costs less at the same sparsity, but may remove a layer entirely.
-        layers: names or layers to prune, with the layers inside them, embeddings too;
-            by default all.
+        layers: names or layers to prune, with all weights of more than one axis in
+            them except biases; by default all layers whose constraint can be saved,
+            except embeddings.
         data: inputs to measure the difference on, as `model.predict` takes them and in
             the same order each time; random ones by default.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` one when it takes long.
 
     Returns:
         A `PruneResult` with `model`, `sparsity`, `kept`, `size`, `compressed_size` and
-        `compressed_size_before`, `max_difference` and `mean_difference`.
+        `compressed_size_before`, `max_difference`, `mean_difference` and `unsaved`.
 
     Raises:
         ValueError: if the model is subclassed or not built, has nothing to prune, a
@@ -161,8 +172,10 @@ def prune(
     """
     sparsity = _arguments.number("sparsity", sparsity, high=1.0)
     scope = _arguments.choice("scope", scope, get_args(Scope))
-    pruned = rebuilt(model)
-    chosen, kept = to_prune(model, pruned, layers)
+    copies: dict[int, Any] = {}
+    pruned = rebuilt(model, copies=copies)
+    selection = to_prune(model, copies, layers)
+    chosen = selection.kernels
     progress, total = Progress(verbose), len(chosen) + 2 * len(model.weights) + 1
     for kernel, mask in zip(chosen, _masks(chosen, sparsity, scope), strict=True):
         constraint = PruningMask(mask, kernel.variable.constraint)
@@ -176,12 +189,13 @@ def prune(
     return PruneResult(
         model=pruned,
         sparsity=measured(pruned),
-        kept=kept,
+        kept=selection.kept,
         size=size,
         compressed_size_before=before,
         compressed_size=after,
         max_difference=largest,
         mean_difference=mean,
+        unsaved=tuple(selection.unsaved),
     )
 
 

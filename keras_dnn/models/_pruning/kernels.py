@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Container, Iterator
 
 import keras
 
@@ -24,28 +25,34 @@ NAMES = (
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """A weight matrix whose constraint is saved with its layer.
+    """A weight matrix that can be pruned.
 
     Attributes:
         layer: the layer that has it.
         variable: the matrix.
-        constraint_name: the attribute of the layer that holds its constraint.
+        constraint_name: the attribute of the layer that holds its constraint and is
+            saved with it; `None` if there is none.
     """
 
     layer: keras.layers.Layer
     variable: keras.Variable
-    constraint_name: str
+    constraint_name: str | None = None
 
     def constrain(self, constraint: keras.constraints.Constraint) -> None:
-        """Makes the optimizer apply the constraint, and the layer save it."""
+        """Makes the optimizer apply the constraint, and the layer save it if it can."""
         self.variable.constraint = constraint
-        setattr(self.layer, self.constraint_name, constraint)
+        if self.constraint_name is not None:
+            setattr(self.layer, self.constraint_name, constraint)
 
 
 def layers_by_path(
     model: keras.Model, prefix: str = ""
 ) -> dict[str, keras.layers.Layer]:
-    """The layers of a model and of its nested models by path, each once, in order."""
+    """The layers of a model and of its nested models by path, each once, in order.
+
+    Where two layers have one path, which only a subclassed model allows, the second
+    one's has a number.
+    """
     found: dict[str, keras.layers.Layer] = {}
     seen: set[int] = set()
     for layer in model.layers:
@@ -55,7 +62,9 @@ def layers_by_path(
             if isinstance(layer, keras.Model)
             else {path: layer}
         )
-        found.update({p: part for p, part in inner.items() if id(part) not in seen})
+        for name, part in inner.items():
+            if id(part) not in seen:
+                found[_unused(name, found)] = part
         seen.update(map(id, inner.values()))
     return found
 
@@ -75,7 +84,7 @@ def matrices(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 
 def kernels(layer: keras.layers.Layer) -> list[Kernel]:
-    """The matrices of a layer on which a constraint survives saving and loading."""
+    """The matrices of a layer, those first on which a constraint survives saving."""
     found = {}
     for part in _saved_with(layer):
         config = part.get_config()
@@ -86,6 +95,8 @@ def kernels(layer: keras.layers.Layer) -> list[Kernel]:
                 variable is v for v in own_weights(part)
             ):
                 found[id(variable)] = Kernel(part, variable, constraint)
+    for variable in matrices(layer):
+        found.setdefault(id(variable), Kernel(layer, variable))
     return list(found.values())
 
 
@@ -106,3 +117,8 @@ def _saved_with(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
         inner = []
     for part in inner:
         yield from _saved_with(part)
+
+
+def _unused(path: str, paths: Container[str]) -> str:
+    numbered = (f"{path}_{number}" for number in itertools.count(2))
+    return next(p for p in itertools.chain([path], numbered) if p not in paths)

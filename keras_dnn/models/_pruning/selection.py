@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -13,48 +16,77 @@ from keras_dnn.models._pruning.kernels import Kernel, kernels, layers_by_path, m
 EMBEDDINGS = "embeddings_constraint"
 
 ALTERED = "it is quantised or has a LoRA adapter"
-UNSAVED = "its config has no place for masks, which would be lost when it is saved"
+UNSAVED = (
+    "its config has no place for masks, which would not be saved with the model; name "
+    "it in layers to prune it"
+)
 EMBEDDING = "its rows are looked up, not multiplied; name it in layers to prune it"
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What is pruned and what is not.
+
+    Attributes:
+        kernels: those to prune, of the copy.
+        kept: by path, why a layer is not pruned.
+        unsaved: paths of the layers to prune whose masks are not saved.
+    """
+
+    kernels: list[Kernel]
+    kept: dict[str, str]
+    unsaved: list[str]
 
 
 def to_prune(
     model: keras.Model,
-    pruned: keras.Model,
+    copies: Mapping[int, Any],
     layers: Sequence[str | keras.layers.Layer] | None,
-) -> tuple[list[Kernel], dict[str, str]]:
-    """The kernels to prune in the copy, and why other layers are not pruned.
+) -> Selection:
+    """Selects the kernels to prune in the copy of a model.
+
+    Args:
+        model: the original.
+        copies: by id of each layer of the model, the one of the copy.
+        layers: as for `prune`.
 
     Raises:
         ValueError: if there are none, or a named layer is missing or can't be pruned.
     """
     named = None if layers is None else _named(model, layers)
     found: dict[int, Kernel] = {}
-    unpruned: dict[str, str] = {}
-    copies = layers_by_path(pruned)
+    kept: dict[str, str] = {}
+    unsaved: list[str] = []
     for path, layer in layers_by_path(model).items():
         if named is not None and id(layer) not in named:
             continue
-        prunable = kernels(copies[path])
         if any(map(_is_altered, sublayers(layer))):
-            unpruned[path] = ALTERED
-        elif len(prunable) < len(matrices(layer)):
-            unpruned[path] = UNSAVED
-        elif named is None and any(k.constraint_name == EMBEDDINGS for k in prunable):
-            unpruned[path] = EMBEDDING
+            kept[path] = ALTERED
+            continue
+        prunable = kernels(copies[id(layer)]) if matrices(layer) else []
+        places = {kernel.constraint_name for kernel in prunable}
+        if named is None and None in places:
+            kept[path] = UNSAVED
+        elif named is None and EMBEDDINGS in places:
+            kept[path] = EMBEDDING
         else:
             found.update((id(k.variable), k) for k in prunable)
-    if named is not None and unpruned:
-        path, reason = next(iter(unpruned.items()))
+            if None in places:
+                unsaved.append(path)
+    if named is not None and kept:
+        path, reason = next(iter(kept.items()))
         raise ValueError(
             f"layers must name layers that can be pruned, but not {path}: {reason}. "
             f"Received: layers={layers!r}"
         )
     if not found:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in kept.items())
         raise ValueError(
-            "model must have a kernel to prune. Received: "
+            "model must have a kernel to prune"
+            f"{f' ({textwrap.shorten(reasons, 300)})' if reasons else ''}. Received: "
             f"model={model.name!r}, layers={layers!r}"
         )
-    return list(found.values()), unpruned
+    return Selection(list(found.values()), kept, unsaved)
 
 
 def _is_altered(layer: keras.layers.Layer) -> bool:
