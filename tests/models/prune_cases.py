@@ -25,7 +25,7 @@ def numbers(*shape):
 
 def all_kernels(model):
     found = [k for layer in layers_by_path(model).values() for k in kernels(layer)]
-    return {k.variable.path: k.variable for k in found}
+    return {k.variable.path: k.variable for k in found if k.constraint_name}
 
 
 def values(model):
