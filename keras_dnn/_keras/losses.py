@@ -69,6 +69,47 @@ def own_step(model: keras.Model, name: str) -> bool:
     return getattr(method, "__func__", method) is not inherited
 
 
+def has_own_loss(model: keras.Model) -> bool:
+    """Whether a model's class has a `compute_loss` of its own."""
+    return type(model).compute_loss is not keras.Model.compute_loss
+
+
+def needs_targets(model: keras.Model) -> bool:
+    """Whether the loss of a compiled model takes targets beside the inputs."""
+    return model.loss is not None and not has_own_loss(model)
+
+
+def require_loss_outside_step(model: keras.Model, task: str) -> None:
+    """Raises an error where only the model's `train_step` knows what its loss is.
+
+    Args:
+        model: a compiled model.
+        task: what needs the loss.
+    """
+    if loss_is_in_step(model):
+        name = type(model).__name__
+        raise ValueError(
+            f"{task} cannot compute the loss of {name}, which is in its train_step. "
+            "Give the loss to compile(loss=), or write it as compute_loss and let "
+            "train_step call that, or give the functional model inside.\n"
+            f"Received: model={model.name!r}"
+        )
+
+
+def loss_is_in_step(model: keras.Model) -> bool:
+    """Whether only the `train_step` of the model itself knows what its loss is."""
+    if model.loss is not None or has_own_loss(model):
+        return False
+    if not own_step(model, "train_step"):
+        return False
+    step = getattr(type(model).train_step, "__code__", None)
+    used = getattr(step, "co_names", ())
+    # It may call the loss of Keras, which adds up what layers give to `add_loss`.
+    return not {"compute_loss", "_compute_loss"}.intersection(used) and not (
+        "train_step" in used and "super" in used
+    )
+
+
 def loss_tracker_of(model: keras.Model) -> keras.metrics.Metric:
     """The metric that holds the running mean of a compiled model's loss."""
     tracker: keras.metrics.Metric = model._loss_tracker

@@ -6,7 +6,17 @@ from typing import Any
 
 import keras
 
+from keras_dnn._batches.kinds import first_of, is_batched
 from keras_dnn._unchanged import moving_variables, restored
+
+
+def has_targets(data: Any) -> bool:
+    """Whether data hold targets beside the inputs."""
+    batch = first_of(data) if is_batched(data) else data
+    if not isinstance(batch, tuple):
+        return False
+    _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return y is not None
 
 
 def evaluated(model: keras.Model, data: Any, **options: Any) -> dict[str, float]:

@@ -49,7 +49,9 @@ class Doctor(Resumable):
         verbose: 0 for no output, 1 to print findings.
 
     Attributes:
-        report: a `keras_dnn.diagnostics.Report` of the training so far.
+        report: a `keras_dnn.diagnostics.Report` of the training so far. Its `checked`
+            are the checks that had data; before the first step there is none, and
+            `assert_healthy` fails.
 
     Raises:
         ValueError: if `every` or `samples` is not a positive integer, or a name in
@@ -108,6 +110,7 @@ class Doctor(Resumable):
             self._start_over()
         self._trained = trained
         self._resume()
+        self._recording.begin(self.model)
         for probe in self._recording.probes:
             probe.set_params(self.params)
             probe.set_model(self.model)
@@ -177,12 +180,13 @@ class Doctor(Resumable):
     def report(self) -> Report:
         """The findings on the training so far."""
         history = self._history()
-        # Before the first step there is nothing to check.
-        checks = self._checks if len(history.losses) else []
+        seen = len(history.losses) > 0 or history.nonfinite is not None
+        # A check without data, or before the first step, has found nothing out.
+        checks = [c for c in self._checks if seen and c.has_data(history)]
         findings = [f for check in checks for f in check.findings(history)]
         return Report(
             getattr(self._trained[0], "name", "no training yet"),
             worst_first(findings),
-            tuple(check.name for check in self._checks),
+            tuple(check.name for check in checks),
             charts(history) if len(history.losses) else (),
         )

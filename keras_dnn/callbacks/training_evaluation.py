@@ -10,11 +10,20 @@ import numpy as np
 from keras_dnn import _arguments
 from keras_dnn._batches import sample_of
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.losses import (
+    call_of,
+    loss_is_in_step,
+    needs_targets,
+    own_step,
+    require_loss_outside_step,
+    total_loss,
+)
 from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored
-from keras_dnn.callbacks._evaluation import evaluated
+from keras_dnn.callbacks._evaluation import evaluated, has_targets
+from keras_dnn.callbacks._metrics import warn_of_missing
 from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.diagnostics.training_history import Verdict
 from keras_dnn.layers._stochastic import rates
@@ -68,7 +77,8 @@ class TrainingEvaluation(keras.callbacks.Callback):
         advice: what to do, and whether to raise or lower the dropout rate.
 
     Raises:
-        ValueError: if an argument lies outside its range.
+        ValueError: if an argument lies outside its range, or, in `fit`, if the data
+            hold no targets or only the model's `train_step` knows its loss.
 
     Example:
         >>> import keras, numpy as np
@@ -124,22 +134,41 @@ class TrainingEvaluation(keras.callbacks.Callback):
         """Draws the sample, the first time."""
         require_tensorflow("keras_dnn.callbacks.TrainingEvaluation")
         require_once(self)
+        own_test = own_step(self.model, "test_step")
+        if not own_test:
+            require_loss_outside_step(self.model, "TrainingEvaluation")
+        if not own_test and needs_targets(self.model) and not has_targets(self.data):
+            raise ValueError(
+                "data must hold inputs and targets, such as a tuple (x, y). "
+                f"Received: data of type {type(self.data).__name__} without targets"
+            )
         if self._recorded_model is not self.model:
             self._recorded_model = self.model
             self._rows = []
         if self._sample is None:
-            self._sample = sample_of(
-                self.data, self.samples, self.batch_size, self.seed
-            )
-        self._batch_loss = tf.function(self._loss_in_training_mode)
+            data = self.data
+            if isinstance(data, tuple):
+                # As `fit` hands inputs alone to a step: without a tuple around them.
+                data = keras.utils.pack_x_y_sample_weight(*data)
+            self._sample = sample_of(data, self.samples, self.batch_size, self.seed)
+        self._warned = False
+        self._batch_loss = tf.function(self._loss, autograph=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates, and adds loss, metrics and gaps to the logs."""
         logs = {} if logs is None else logs
-        for metric, value in evaluated(self.model, self._sample).items():
+        results = evaluated(self.model, self._sample)
+        known = not loss_is_in_step(self.model)
+        if results.get("loss") is None:
+            # A `test_step` of the user's own may report other names.
+            if not self._warned and not known:
+                self._warned = True
+                warn_of_missing("TrainingEvaluation", "loss", results, "test_step")
+            results["loss"] = self._mean_loss(training=False) if known else np.nan
+        for metric, value in results.items():
             logs[f"{self.name}_{metric}"] = value
-        evaluation = float(logs[f"{self.name}_loss"])
-        training = self._training_loss()
+        evaluation = float(results["loss"])
+        training = self._mean_loss(training=True) if known else np.nan
         lag = float(logs.get("loss", np.nan)) - training
         regularisation = training - evaluation
         generalisation = float(logs.get("val_loss", np.nan)) - evaluation
@@ -152,23 +181,24 @@ class TrainingEvaluation(keras.callbacks.Callback):
         """Frees the compiled function."""
         del self._batch_loss
 
-    # The loss in training mode --------------------------------------------------------
+    # The loss in either mode ----------------------------------------------------------
 
-    def _training_loss(self) -> float:
+    def _mean_loss(self, *, training: bool) -> float:
         """The mean over the sample; leaves the model as it is."""
         total, rows = 0.0, 0
         moving = [*self.model.metrics_variables, *moving_variables(self.model)]
         with restored(moving):
             for batch in self._sample:
-                size = len(keras.tree.flatten(batch)[0])
-                total += size * float(self._batch_loss(batch))
+                parts = keras.tree.flatten(batch)
+                size = next(int(part.shape[0]) for part in parts if part is not None)
+                total += size * float(self._batch_loss(batch, training))
                 rows += size
         return total / rows
 
-    def _loss_in_training_mode(self, batch: Any) -> Tensor:
+    def _loss(self, batch: Any, training: bool) -> Tensor:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        outputs = self.model(x, training=True)
-        loss = self.model.compute_loss(x, y, outputs, sample_weight, training=True)
+        outputs = call_of(self.model, x, training=training)
+        loss = total_loss(self.model, x, y, outputs, sample_weight, training=training)
         # Keras divides the loss by the number of replicas, but only one runs here.
         return loss * tf.distribute.get_strategy().num_replicas_in_sync
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.losses import loss_weights_of
+from keras_dnn._keras.losses import has_own_loss, loss_weights_of
 from keras_dnn.models.rebuild import rebuild
 
 
@@ -28,6 +28,12 @@ def float64_by_default() -> Iterator[None]:
 def float64_copy(model: keras.Model, loss: Any) -> keras.Model:
     """A copy of the model in float64, compiled with this loss in float64."""
     copy = rebuild(model, dtype="float64")
+    if has_own_loss(model) and type(copy).compute_loss is not type(model).compute_loss:
+        raise ValueError(
+            f"check_gradients cannot copy the compute_loss of {type(model).__name__}. "
+            "Give the functional model inside, and its loss as loss=.\n"
+            f"Received: model={model.name!r}"
+        )
     copy.compile(
         "sgd", loss=_loss_in_float64(loss), loss_weights=loss_weights_of(model)
     )

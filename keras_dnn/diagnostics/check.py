@@ -16,6 +16,9 @@ When: TypeAlias = Literal["before", "during"]
 Find: TypeAlias = Callable[[Any, "Check"], Iterator[Finding]]
 """Takes what is examined, which depends on `When`, and the check; yields findings."""
 
+Needs: TypeAlias = Callable[[Any], Any]
+"""Takes what is examined; says whether a check can be made on it."""
+
 GUIDE = "docs/guides/when_training_goes_wrong.md"
 """The page that explains the checks of this package, under a heading for each."""
 
@@ -37,6 +40,8 @@ class Check(Result):
         blocking: whether `preflight` stops after an error from this check, because
             later checks would mean nothing.
         see: where it is explained; may be empty.
+        needs: function of what is examined that says whether it holds what the check
+            looks at; `None` for a check that can always be made.
     """
 
     name: str
@@ -48,6 +53,18 @@ class Check(Result):
     source: str = ""
     blocking: bool = False
     see: str = ""
+    needs: Needs | None = None
+
+    def has_data(self, examined: Any) -> bool:
+        """Whether there is what the check looks at.
+
+        Args:
+            examined: an `Examination` or a `TrainingHistory`, depending on `when`.
+
+        Returns:
+            Whether the check can be made. If not, that it finds nothing says nothing.
+        """
+        return self.needs is None or bool(self.needs(examined))
 
     def findings(self, examined: Any) -> list[Finding]:
         """Runs the check.
@@ -100,6 +117,7 @@ def built_in(
     threshold: float = math.nan,
     source: str = "",
     blocking: bool = False,
+    needs: Needs | None = None,
 ) -> Callable[[Find], Check]:
     """Makes a check of a function; the guide explains it under a heading of its name.
 
@@ -117,6 +135,7 @@ def built_in(
             source,
             blocking,
             see=f"{GUIDE}#{name}",
+            needs=needs,
         )
 
     return made

@@ -104,7 +104,11 @@ class Examination:
     @functools.cached_property
     def targets(self) -> list[np.ndarray]:
         """All targets, a flat list of arrays."""
-        return [np.asarray(part) for part in keras.tree.flatten(self.given[1])]
+        # An output without a loss may have none.
+        return [
+            np.empty(0) if part is None else np.asarray(part)
+            for part in keras.tree.flatten(self.given[1])
+        ]
 
     @property
     def loss(self) -> float:

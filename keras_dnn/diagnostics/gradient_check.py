@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._keras.losses import require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -100,7 +101,7 @@ class GradientCheck(Result):
 def check_gradients(
     model: keras.Model,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     sample_weight: Any = None,
     loss: Any = None,
@@ -136,7 +137,7 @@ def check_gradients(
     Args:
         model: a built model that Keras can copy from its configuration.
         x: inputs, a few examples.
-        y: targets.
+        y: targets, unless the loss needs none.
         sample_weight: weights of the examples.
         loss: what `compile` takes; `None` for that of the compiled model.
         training: `False` for inference mode, with dropout off and batch norms fixed;
@@ -172,9 +173,13 @@ def check_gradients(
     tolerance = _arguments.number("tolerance", tolerance, high=1.0, bounds="()")
     seed = _arguments.count("seed", seed, least=0)
     training = _arguments.switch("training", training)
-    loss = model.loss if loss is None and getattr(model, "compiled", False) else loss
     if loss is None:
-        raise ValueError("loss must be given, or the model compiled. Received: None")
+        if not getattr(model, "compiled", False):
+            raise ValueError(
+                "loss must be given, or the model compiled. Received: None"
+            )
+        require_loss_outside_step(model, "check_gradients")
+        loss = model.loss
     with float64_by_default(), same_randomness():
         copy = float64_copy(model, loss)
         if not copy.trainable_variables:

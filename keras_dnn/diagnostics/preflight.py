@@ -16,6 +16,7 @@ from keras_dnn._batches import (
     rows_of,
     sample_of,
 )
+from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn.diagnostics.examination import Examination
@@ -49,7 +50,7 @@ def preflight(
         model: a compiled model.
         x: what `fit` takes as `x`: arrays, a `tf.data.Dataset` or a
             `keras.utils.PyDataset`.
-        y: the targets, if `x` does not hold them.
+        y: the targets, if `x` does not hold them and the loss needs some.
         sample_weight: weights of the examples.
         samples: how many examples to examine.
         skip: names of checks to leave out.
@@ -63,8 +64,9 @@ def preflight(
 
     Raises:
         RuntimeError: if Keras's backend is not TensorFlow.
-        ValueError: if the model is not compiled, there are no targets, or a name in
-            `skip` or `thresholds` is not the name of a check.
+        ValueError: if the model is not compiled, its loss is known to its `train_step`
+            alone, there are no targets, a name in `skip` or `thresholds` is not the
+            name of a check, or a check in `thresholds` has none.
 
     Example:
         >>> import keras, numpy as np
@@ -91,9 +93,11 @@ def preflight(
     require_tensorflow("keras_dnn.diagnostics.preflight")
     if not getattr(model, "compiled", False):
         raise ValueError(f"model must be compiled. Received: model={model!r}")
+    require_loss_outside_step(model, "preflight")
     checks = selected("before", skip, thresholds)
     given = (x, y)
-    x, y, sample_weight = _batch(x, y, sample_weight, samples, seed)
+    required = needs_targets(model)
+    x, y, sample_weight = _batch(x, y, sample_weight, samples, seed, required)
     if is_batched(given[0]):
         given = (x, y)
     if not model.built:
@@ -121,10 +125,13 @@ def preflight(
 
 
 def _batch(
-    x: Any, y: Any, sample_weight: Any, samples: int, seed: int
+    x: Any, y: Any, sample_weight: Any, samples: int, seed: int, required: bool
 ) -> tuple[Any, Any, Any]:
     samples = _arguments.count("samples", samples)
-    if is_batched(x):
+    batched = is_batched(x)
+    if y is None and not batched and required:
+        raise ValueError("y must be given with arrays. Received: y=None")
+    if batched:
         require_alone(x, y=y, sample_weight=sample_weight)
         data = x
     else:
@@ -134,6 +141,8 @@ def _batch(
     found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(
         rows_of(whole, slice(samples))
     )
+    if found[1] is None and required:
+        raise ValueError("x must hold targets too. Received: data without targets")
     return found
 
 

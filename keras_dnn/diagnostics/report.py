@@ -52,7 +52,7 @@ class Report(Result):
         >>> from keras_dnn.diagnostics import Report
         >>> report = Report("a network", findings=(), checked=("vanishing",))
         >>> print(report)
-        a network: healthy (1 check)
+        a network: nothing found in 1 check
         >>> report.assert_healthy()
     """
 
@@ -66,14 +66,20 @@ class Report(Result):
 
     @property
     def summary(self) -> str:
-        """How many findings of each severity there are, on one line."""
+        """How many findings of each severity there are, on one line.
+
+        That nothing was found says nothing of what was not checked.
+        """
         counts = [
             f"{count} {severity}{'s' if count > 1 else ''}"
             for severity in SEVERITIES
             if (count := sum(f.severity == severity for f in self.findings))
         ]
         checks = f"{len(self.checked)} check{'s' if len(self.checked) != 1 else ''}"
-        return f"{self.title}: {', '.join(counts) or 'healthy'} ({checks})"
+        if counts:
+            return f"{self.title}: {', '.join(counts)} ({checks})"
+        found = f"nothing found in {checks}" if self.checked else "nothing was checked"
+        return f"{self.title}: {found}"
 
     def print(self) -> None:
         """Prints the report."""
@@ -93,17 +99,20 @@ class Report(Result):
     def assert_healthy(self, severity: Severity = "warning") -> None:
         """Raises an error if there is a finding of this severity or a worse one.
 
+        Also if nothing was checked, as by a `Doctor` that has seen no step.
+
         Args:
             severity: `"error"`, `"warning"` or `"note"`.
 
         Raises:
-            AssertionError: if there is one; its text is the findings.
+            AssertionError: if there is one, its text is the findings; or if nothing was
+                checked.
             ValueError: if `severity` is none of these.
         """
         _arguments.choice("severity", severity, SEVERITIES)
         bad = SEVERITIES[: SEVERITIES.index(severity) + 1]
         found = tuple(f for f in self.findings if f.severity in bad)
-        if found:
+        if found or not self.checked:
             raise AssertionError(str(dataclasses.replace(self, findings=found)))
 
     def plot(self) -> Figure:

@@ -24,12 +24,14 @@ class NonfiniteStep(Result):
         layer: path of the layer in which it started, `None` if none was found.
         origin: where in that layer: its `"weights"`, its `"outputs"` or its
             `"gradient"`; `"data"` if no layer was found.
+        metric: its name in `History`, if only the metrics of an epoch show it.
     """
 
     step: int
     loss: float
     layer: str | None
     origin: Origin
+    metric: str | None = None
 
 
 def _none() -> np.ndarray:

@@ -30,7 +30,7 @@ def report(*severities):
 
 
 def test_it_reads_well():
-    assert str(report()) == "net: healthy (1 check)"
+    assert str(report()) == "net: nothing found in 1 check"
     assert report("error", "note", "note").summary == "net: 1 error, 2 notes (1 check)"
     assert str(report("warning")).splitlines() == [
         "net: 1 warning (1 check)",

@@ -10,14 +10,16 @@ import numpy as np
 
 from keras_dnn._batches import first_batches, first_rows
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.losses import loss_is_in_step, needs_targets, own_step
 from keras_dnn.callbacks._doctor.first_nonfinite_step import FirstNonfiniteStep
 from keras_dnn.callbacks._doctor.saved_history import joined
+from keras_dnn.callbacks._evaluation import has_targets
 from keras_dnn.callbacks.activation_statistics import ActivationStatistics
 from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
 from keras_dnn.diagnostics._output_loss import guess_loss, output_losses
-from keras_dnn.diagnostics.training_history import TrainingHistory
+from keras_dnn.diagnostics.training_history import NonfiniteStep, TrainingHistory
 from keras_dnn.layers._stochastic import rates
 
 BATCHES = 16
@@ -61,11 +63,20 @@ class Recording:
         self._units: ActivationStatistics | None = None
         self._evaluation: TrainingEvaluation | None = None
         self._epochs: list[_Epoch] = []
+        self._nonfinite_metric: NonfiniteStep | None = None
         if data is not None:
             self._units = ActivationStatistics(first_rows(data, samples))
-            has_targets = not isinstance(data, tuple) or len(data) > 1
-            if has_targets:
-                self._evaluation = TrainingEvaluation(data, samples=samples)
+        for probe in (self._steps, self._gradients, self._nonfinite):
+            probe._reported_as = "Doctor"
+
+    def begin(self, model: keras.Model) -> None:
+        """Prepares for a model: whether its loss can be evaluated depends on it."""
+        if self._data is None or self._evaluation is not None:
+            return
+        own = own_step(model, "test_step")
+        complete = has_targets(self._data) or not needs_targets(model)
+        if own or (complete and not loss_is_in_step(model)):
+            self._evaluation = TrainingEvaluation(self._data, samples=self._samples)
 
     @property
     def probes(self) -> list[keras.callbacks.Callback]:
@@ -81,6 +92,12 @@ class Recording:
 
     def end_epoch(self, logs: dict[str, Any]) -> None:
         """Records the losses of an epoch from its logs."""
+        for name, value in logs.items():
+            is_loss = name == "loss" or name.endswith("_loss")
+            if is_loss and not name.startswith("train_eval") and not _is_finite(value):
+                self._nonfinite_metric = self._nonfinite_metric or NonfiniteStep(
+                    len(self._steps.losses), float(value), None, "data", name
+                )
         names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
         self._epochs.append(_Epoch(*(float(logs.get(n, np.nan)) for n in names)))
 
@@ -95,13 +112,23 @@ class Recording:
                 (rate for part in sublayers(model) for rate in rates(part)), default=0.0
             ),
             guess_loss=guess_loss(output_losses(model)),
-            nonfinite=self._nonfinite.find(self._batches()),
+            nonfinite=self._first_nonfinite(),
             **self._of_gradients(model),
             **self._of_units(settled),
             **self._of_epochs(settled),
             **self._of_evaluation(),
         )
         return history if self._earlier is None else joined(self._earlier, history)
+
+    def _first_nonfinite(self) -> NonfiniteStep | None:
+        """The first step that was not finite, by whatever shows it."""
+        found = self._nonfinite.find(self._batches())
+        bad = np.flatnonzero(~np.isfinite(self._steps.losses))
+        if found is None and len(bad):
+            step = int(bad[0])
+            loss = float(self._steps.losses[step])
+            found = NonfiniteStep(step, loss, None, "data")
+        return found or self._nonfinite_metric
 
     def _of_gradients(self, model: keras.Model) -> dict[str, Any]:
         gradients = self._gradients
@@ -170,3 +197,10 @@ def _are_batch_norms_settled(model: keras.Model, steps: int) -> bool:
         for part in sublayers(model)
         if isinstance(part, keras.layers.BatchNormalization) and part.trainable
     )
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        return True  # It is no number.

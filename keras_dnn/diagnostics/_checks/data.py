@@ -139,7 +139,8 @@ def targets_not_standardised(
     """A new network outputs about 0: it first has to learn the mean, step by step."""
     limit = check.threshold
     for loss, target in zip(examination.losses, examination.targets, strict=False):
-        if loss.name not in DISTANCES or target.dtype.kind not in "fiu":
+        numeric = target.size and target.dtype.kind in "fiu"
+        if loss.name not in DISTANCES or not numeric:
             continue
         mean, std = float(np.mean(target)), float(np.std(target))
         if max(abs(mean), std) > limit or 0 < std < 1 / limit**2:

@@ -46,9 +46,10 @@ def nonfinite(history: TrainingHistory, check: Check) -> Iterator[Finding]:
             if found.layer
             else "no layer was seen to cause it: inspect the data of that step."
         )
+        what = "The loss or a gradient" if found.metric is None else found.metric
         yield check.finding(
             "error",
-            f"The loss or a gradient is not finite from step {found.step} on; {place}",
+            f"{what} is not finite from step {found.step} on; {place}",
             found.layer,
             step=found.step,
             loss=found.loss,
@@ -58,6 +59,7 @@ def nonfinite(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "exploding",
     when="during",
+    needs=lambda history: len(history.steps),
     looks_for="gradients that are far too large, and stay so",
     threshold=1e3,
     source="norms of healthy networks lie between 0.01 and 10 once training is under "
@@ -92,6 +94,7 @@ def exploding(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "dead-units",
     when="during",
+    needs=lambda history: history.dead.size,
     looks_for="units that have come to output zero for every example",
     threshold=0.5,
     source=HALF_A_LAYER,
@@ -107,6 +110,7 @@ def dead_units(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "saturated-units",
     when="during",
+    needs=lambda history: np.isfinite(history.saturated).any(),
     looks_for="units that have come to lie on the flat side of their activation",
     threshold=0.3,
     source="a unit counts if nine tenths of its outputs are where the slope is under "
@@ -139,6 +143,7 @@ def _units(
 @built_in(
     "vanishing",
     when="during",
+    needs=lambda history: np.isfinite(history.norms).any(axis=0).sum() >= 3,
     looks_for="gradients that shrink on the way to the first layer",
     threshold=1e-3,
     source=FACTOR_OF_1000,
@@ -164,6 +169,7 @@ def vanishing(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "update-ratio",
     when="during",
+    needs=lambda history: np.isfinite(history.ratios).any(),
     looks_for="layers whose updates are out of proportion to their weights",
     threshold=1e-3,
     source=THOUSANDTH,

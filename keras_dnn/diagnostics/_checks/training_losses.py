@@ -21,6 +21,7 @@ EPOCHS = 3
 @built_in(
     "rate-too-high",
     when="during",
+    needs=lambda history: len(history.losses),
     looks_for="steps so large that they undo one another",
     threshold=0.1,
     source=f"{THOUSANDTH}; a tenth at every step is a hundred times as much",
@@ -55,6 +56,7 @@ def rate_too_high(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "rate-too-low",
     when="during",
+    needs=lambda history: np.isfinite(history.global_ratios).sum() >= 2,
     looks_for="steps so small that hardly anything is learnt",
     threshold=1e-4,
     source=THOUSANDTH,
@@ -80,6 +82,7 @@ def rate_too_low(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "underfitting",
     when="during",
+    needs=lambda history: np.isfinite(history.evaluation_losses).sum() >= EPOCHS,
     looks_for="a network held back by its dropout",
     threshold=0.1,
     source="a tenth of the loss over three epochs, with half of a guess's loss left",
@@ -129,6 +132,9 @@ def underfitting(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "plateau",
     when="during",
+    needs=lambda history: (
+        len(history.epoch_losses) >= 4 and len(history.losses) >= STEPS
+    ),
     looks_for="a loss that has stopped falling while it is still high",
     threshold=0.01,
     source="less than 1% better in the last half of the epochs",
@@ -155,6 +161,7 @@ def plateau(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 @built_in(
     "overfitting",
     when="during",
+    needs=lambda history: np.isfinite(history.validation_losses).sum() >= 3,
     looks_for="a validation loss that rises while the training loss falls",
     threshold=0.1,
     source="a tenth above its lowest, in two epochs: one alone may be chance",
