@@ -13,6 +13,7 @@ import numpy as np
 from keras_dnn._interrupts import interrupts_held
 from keras_dnn._keras.layers import states, sublayers
 from keras_dnn._keras.losses import WRITTEN_BY_FIT
+from keras_dnn._keras.patched import patched
 from keras_dnn._keras.randomness import same_global_seeds
 from keras_dnn._tensorflow import tf
 
@@ -75,7 +76,7 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
 
     Args:
         model: a compiled model that is built. Its optimizer is built on entry, as the
-            first step of `fit` would do.
+            first step of `fit` would do; the others are built when they are used.
     """
     optimizer = model.optimizer
     if optimizer is not None and not optimizer.built:
@@ -98,7 +99,7 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
             stack.enter_context(same_randomness())
             for optimizer in optimizers:
                 if not optimizer.built:
-                    stack.enter_context(_same_attributes(optimizer))
+                    stack.enter_context(_as_built(optimizer))
             stack.enter_context(restored(variables))
             yield
     finally:
@@ -137,24 +138,26 @@ def optimizers_in(model: keras.Model) -> list[Any]:
 
 
 @contextmanager
-def _same_attributes(optimizer: Any) -> Iterator[None]:
-    """Puts the attributes of an optimizer back: one that is not built is not after."""
-    attributes = dict(vars(optimizer))
-    lists = [(v, list(v)) for v in attributes.values() if isinstance(v, list)]
-    dicts = [(v, dict(v)) for v in attributes.values() if isinstance(v, dict)]
+def _as_built(optimizer: Any) -> Iterator[None]:
+    """Puts back at the end what an optimizer held when it was built in the block."""
+    built: list[tuple[Any, Any]] = []
+    build = optimizer.build
+
+    def recording(variables: Any) -> None:
+        # In a graph that is being traced the variables would have no values yet.
+        with tf.init_scope():
+            build(variables)
+            built.extend(
+                (v, keras.ops.convert_to_numpy(v)) for v in optimizer.variables
+            )
+
     try:
-        yield
+        with patched(optimizer, "build", recording):
+            yield
     finally:
         with interrupts_held():
-            # Past what Keras does when one of its lists is written to.
-            for items, before in lists:
-                list.clear(items)
-                list.extend(items, before)
-            for entries, earlier in dicts:
-                dict.clear(entries)
-                dict.update(entries, earlier)
-            vars(optimizer).clear()
-            vars(optimizer).update(attributes)
+            for variable, value in built:
+                variable.assign(value)
 
 
 def moving_variables(model: keras.Model) -> list[keras.Variable]:

@@ -25,23 +25,31 @@ def endless(
     count: int,
     shuffle: bool,
     seed: int | None,
+    class_weight: Any = None,
 ) -> dict[str, Any]:
     """The arguments with which `fit` goes on until a callback stops it.
 
     They give `count` batches and many more, for loss scaling may skip some steps. Only
     a generator may end before.
     """
+    fit: dict[str, Any] = {} if class_weight is None else {"class_weight": class_weight}
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError(
+            "class_weight and sample_weight must not both be given; multiply the "
+            "weights of the examples by those of their classes. Received: class_weight="
+            f"{_arguments.shown(class_weight)}"
+        )
     if is_batched(x):
         require_alone(x, y=y, sample_weight=sample_weight)
     once = is_generator(x)
     x = read(x)
     if is_dataset(x):
-        data = x if once else x.repeat()
-        return {"x": data, "steps_per_epoch": count, "epochs": 1 if once else PASSES}
+        fit["x"] = x if once else x.repeat()
+        return {**fit, "steps_per_epoch": count, "epochs": 1 if once else PASSES}
     if isinstance(x, keras.utils.PyDataset):
         if x.num_batches is None:
-            return {"x": x, "steps_per_epoch": count, "epochs": PASSES}
-        return {"x": x, "epochs": PASSES * count}
+            return {**fit, "x": x, "steps_per_epoch": count, "epochs": PASSES}
+        return {**fit, "x": x, "epochs": PASSES * count}
     _arguments.count("batch_size", batch_size)
     arrays = {
         name: as_arrays(value, name)
@@ -58,6 +66,7 @@ def endless(
     ]
     chosen = np.concatenate(order)[:wanted]
     return {
+        **fit,
         "batch_size": batch_size,
         "epochs": PASSES,
         **{name: taken(value, chosen) for name, value in arrays.items()},

@@ -93,7 +93,7 @@ def _same_seeds_of_operations() -> Iterator[None]:
         if sequence is None:
             context._seed = seed
         elif now is not sequence or now.getstate() != position:
-            context._seed, context._rng = seed, sequence
+            # This also forgets kernels: one in the cache would go on counting draws.
+            tf.random.set_seed(seed)
+            context._rng = sequence
             sequence.setstate(position)
-            # A kernel in the cache counts its draws, and would go on from there.
-            context._clear_caches()

@@ -112,7 +112,6 @@ CANARIES = {
     ),
     "_initial_epoch": Canary(_fitted, STATE),
     # TensorFlow's seeds of operations
-    "_clear_caches": Canary(_seeded_context, STATE),
     "_rng": Canary(_seeded_context, STATE),
     "_seed": Canary(_seeded_context, STATE),
     "_loss_tracker": Canary(_fitted, "pretraining.gan could not report its loss"),
