@@ -26,6 +26,18 @@ def checked(encoder: Any, name: str = "encoder") -> keras.Model:
     return encoder
 
 
+def numbers_in(encoder: keras.Model, task: str) -> None:
+    """Raises unless the encoder takes floating-point numbers, which can be changed."""
+    given = encoder.inputs[0]
+    if not keras.backend.is_float_dtype(given.dtype) or getattr(given, "sparse", False):
+        kind = "sparse" if getattr(given, "sparse", False) else given.dtype
+        raise ValueError(
+            f"{task} changes and reconstructs inputs, so the encoder must take dense "
+            "floating-point numbers; give the part above the layer that makes such "
+            f"numbers, such as an Embedding. Received: an encoder of {kind} inputs"
+        )
+
+
 def square_images(encoder: keras.Model, task: str) -> None:
     """Raises unless the encoder takes square images with their channels last."""
     shape = tuple(encoder.inputs[0].shape[1:])

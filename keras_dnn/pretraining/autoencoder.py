@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn.pretraining._encoder import checked, decoded, new_input
+from keras_dnn.pretraining._encoder import checked, decoded, new_input, numbers_in
 from keras_dnn.pretraining._mirrored_decoder import chain, mirror, shapes_of
 from keras_dnn.pretraining._models_with_targets import Reconstruction
 from keras_dnn.pretraining._random_layers import Noise
@@ -54,9 +54,9 @@ def autoencoder(
         `"mse"`, and to train with `fit(x)` or `fit(x, x)`.
 
     Raises:
-        ValueError: if the encoder has no graph or can't be mirrored, if the decoder
-            returns another shape, or if `noise` is neither a number of at least 0 nor a
-            layer.
+        ValueError: if the encoder has no graph, takes anything but floating-point
+            numbers or can't be mirrored, if the decoder returns another shape, or if
+            `noise` is neither a number of at least 0 nor a layer.
 
     Example:
         >>> import keras
@@ -79,6 +79,7 @@ def autoencoder(
         features with denoising autoencoders", 2008.
     """
     checked(encoder)
+    numbers_in(encoder, "autoencoder")
     decoder = decoder_for(encoder, decoder, output_activation)
     inputs = new_input(encoder)
     noisy = noise_layers(noise, seed)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn.pretraining._encoder import checked, decoded, new_input
+from keras_dnn.pretraining._encoder import checked, decoded, new_input, numbers_in
 from keras_dnn.pretraining._models_with_targets import Reconstruction
 from keras_dnn.pretraining._random_mask import RandomMask
 from keras_dnn.pretraining.autoencoder import decoder_for
@@ -61,8 +61,9 @@ def masking(
         `"mse"`, and to train with `fit(x)` or `fit(x, x)`; `predict` reconstructs.
 
     Raises:
-        ValueError: if the encoder has no graph or can't be mirrored, the decoder
-            returns another shape, or a number lies outside its range.
+        ValueError: if the encoder has no graph, takes anything but floating-point
+            numbers or can't be mirrored, the decoder returns another shape, or a
+            number lies outside its range.
 
     Example:
         >>> import keras
@@ -86,6 +87,7 @@ def masking(
         vision learners", 2022.
     """
     checked(encoder)
+    numbers_in(encoder, "masking")
     decoder = decoder_for(encoder, decoder, output_activation)
     inputs = new_input(encoder)
     images = len(inputs.shape) > 3

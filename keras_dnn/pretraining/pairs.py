@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._tensorflow import tf
 
 Batch: TypeAlias = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
@@ -108,8 +109,13 @@ class Pairs(keras.utils.PyDataset):
             start + (first - start + 1 + offset) % size,
             (start + size + offset) % len(self._sorted),
         )
-        one, other = (np.asarray(self.x[self._sorted[i]]) for i in (first, second))
+        one, other = (self._examples(self._sorted[i]) for i in (first, second))
         return (one, other), same.astype("float32")
+
+    def _examples(self, rows: np.ndarray) -> Any:
+        found = np.asarray(self.x[rows])
+        # Keras takes text from a `PyDataset` only as tensors.
+        return tf.constant(found) if found.dtype.kind in "OSU" else found
 
     def on_epoch_end(self) -> None:
         """Moves on to new pairs."""

@@ -13,7 +13,7 @@ import keras
 
 from keras_dnn._layer_kinds import DROPOUTS, NOISES
 from keras_dnn.models.rebuild import rebuild
-from keras_dnn.pretraining._encoder import checked, new_input
+from keras_dnn.pretraining._encoder import checked, new_input, numbers_in
 from keras_dnn.pretraining._mirrored_decoder import (
     WEIGHTED,
     chain,
@@ -55,9 +55,9 @@ def stacked_autoencoder(
         next is requested.
 
     Raises:
-        ValueError: if the encoder has no graph or can't be mirrored, if `noise` is
-            neither a number of at least 0 nor a layer, or if a stage is requested
-            before the one below was trained.
+        ValueError: if the encoder has no graph, takes anything but floating-point
+            numbers or can't be mirrored, if `noise` is neither a number of at least 0
+            nor a layer, or if a stage is requested before the one below was trained.
 
     Example:
         >>> import keras
@@ -79,6 +79,7 @@ def stacked_autoencoder(
         networks", 2006.
     """
     checked(encoder)
+    numbers_in(encoder, "stacked_autoencoder")
     chained = chain(encoder)
     # Built here, since errors in the body of a generator appear at its first use only.
     parts = list(_parts(chained, encoder.inputs[0].shape[1:], output_activation))

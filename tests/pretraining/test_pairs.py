@@ -73,3 +73,13 @@ def test_an_epoch_has_one_pair_for_each_example_by_default():
 def test_bad_arguments_are_explained(arguments, message):
     with pytest.raises(ValueError, match=message):
         Pairs(*arguments)
+
+
+def test_text_comes_as_tensors_which_keras_takes():
+    words = np.array(["a", "b", "c", "d", "e", "f", "g"])
+    for x in (words, words.astype(object)):
+        pairs = Pairs(x, LABELS, batch_size=4, seed=1)
+        (first, second), _ = pairs[0]
+        (i, j), _ = Pairs(np.arange(7), LABELS, batch_size=4, seed=1)[0]
+        assert [word.decode() for word in first.numpy()] == words[i].tolist()
+        assert [word.decode() for word in second.numpy()] == words[j].tolist()

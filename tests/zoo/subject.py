@@ -186,7 +186,9 @@ def to_tensor(value: Any) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    return value.numpy() if hasattr(value, "numpy") else value
+    """The value as an array; ragged and sparse tensors stay."""
+    kept = isinstance(value, tf.RaggedTensor | tf.SparseTensor)
+    return value if kept or not hasattr(value, "numpy") else value.numpy()
 
 
 def variables_in(root: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_dnn import pretraining
 from tests.zoo.battery import operation
@@ -28,12 +29,18 @@ def pretrains(*names: str) -> Callable[[Use], Use]:
 
 
 def examples(subject: Subject) -> Any:
-    return keras.tree.map_structure(lambda a: to_numpy(a)[:ROWS], subject.inputs)
+    """Some rows; sparse tensors cannot be divided."""
+    return keras.tree.map_structure(
+        lambda a: a if isinstance(a, tf.SparseTensor) else to_numpy(a)[:ROWS],
+        subject.inputs,
+    )
 
 
 def from_vector(subject: Subject, width: int | None = None) -> keras.Sequential:
-    """Layers that make inputs of the model from vectors."""
-    shape = np.shape(keras.tree.flatten(subject.inputs)[0])[1:]
+    """Layers that make arrays like the model's inputs from vectors."""
+    shape = tuple(keras.tree.flatten(subject.inputs)[0].shape[1:])
+    if None in shape:  # Ragged: they have no shape of their own.
+        shape = (4,)
     return keras.Sequential(
         [
             *([] if width is None else [keras.Input((width,))]),
