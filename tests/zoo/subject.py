@@ -164,7 +164,8 @@ def assert_close(
 def is_built(model: keras.Model) -> bool:
     """Whether all its layers have their weights; a trainer itself may have none."""
     inside = [layer for layer in layers_in(model) if layer is not model]
-    return bool(inside) and all(layer.built for layer in inside)
+    known = getattr(model, "inputs", None) is not None
+    return known or (bool(inside) and all(layer.built for layer in inside))
 
 
 def is_batched(x: Any) -> bool:
