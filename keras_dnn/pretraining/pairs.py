@@ -33,8 +33,8 @@ class Pairs(keras.utils.PyDataset):
         **kwargs: the arguments of `keras.utils.PyDataset`.
 
     Raises:
-        ValueError: if `x` and `labels` differ in length, if no class has two examples
-            or there is only one class, or if a count is not positive.
+        ValueError: if `x` is no array, if it and `labels` differ in length, if no class
+            has two examples or there is only one class, or if a count is not positive.
 
     Example:
         >>> import numpy as np
@@ -60,6 +60,11 @@ class Pairs(keras.utils.PyDataset):
     ) -> None:
         super().__init__(**kwargs)
         self.batch_size: int = _arguments.count("batch_size", batch_size, least=2)
+        if not hasattr(x, "shape") or not hasattr(x, "__array__"):
+            raise ValueError(
+                "x must be an array with a row for each example. Received: x of the "
+                f"type {type(x).__name__}"
+            )
         labels = np.asarray(labels)
         if labels.ndim != 1 or len(labels) != len(x):
             raise ValueError(

@@ -6,7 +6,7 @@ import pytest
 
 from keras_dnn.models import reuse_layers
 from keras_dnn.optimizers import Nesterov
-from keras_dnn.pretraining import autoencoder
+from keras_dnn.pretraining import autoencoder, masking
 from keras_dnn.pretraining._random_layers import Noise
 from tests.pretraining.pretraining_cases import (
     dense,
@@ -204,6 +204,12 @@ def sequential(*stack, shape=(8, 8, 1)):
     return keras.Sequential([keras.Input(shape), *stack])
 
 
+def words():
+    return keras.Sequential(
+        [keras.Input((5,), dtype="int32"), layers.Embedding(7, 2), layers.Flatten()]
+    )
+
+
 def branched():
     x = keras.Input((4,))
     return keras.Model(x, layers.Dense(4)(x) + x)
@@ -220,6 +226,8 @@ def two_inputs():
         (lambda: autoencoder(keras.Sequential([layers.Dense(3)])), "keras.Input"),
         (lambda: autoencoder(layers.Dense(3)), "encoder must be a functional"),
         (lambda: autoencoder(two_inputs()), "one input and one output.*2 and 1"),
+        (lambda: autoencoder(words()), "floating-point.*an Embedding.*int32 inputs"),
+        (lambda: masking(words()), "masking changes.*floating-point.*int32 inputs"),
         (lambda: autoencoder(branched()), "chain of layers.*decoder="),
         (
             lambda: autoencoder(sequential(layers.Conv2D(3, 3, dilation_rate=2))),

@@ -68,6 +68,7 @@ def test_an_epoch_has_one_pair_for_each_example_by_default():
         ((np.arange(7), np.arange(7)), "7 classes of 1"),
         ((np.arange(7), LABELS, 1), "batch_size=1"),
         ((np.arange(0), np.arange(0)), "0 classes of 0"),
+        ((list(range(7)), LABELS), "x must be an array .* of the type list"),
     ],
 )
 def test_bad_arguments_are_explained(arguments, message):

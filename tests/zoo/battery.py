@@ -95,8 +95,8 @@ def outcomes(group: str, zoo: ZooModel) -> dict[str, Outcome]:
 
 
 def outcome(operation: Operation, subject: Subject) -> Outcome:
-    refusals = expected_in(REFUSALS, operation.name, subject.zoo.name)
-    warned = expected_in(WARNINGS, operation.name, subject.zoo.name)
+    refusals = expected_in(REFUSALS, operation.name, subject)
+    warned = expected_in(WARNINGS, operation.name, subject)
     try:
         with expecting(warned), subject.unchanged():
             operation.run(subject)
@@ -120,18 +120,14 @@ def matches(patterns: Sequence[str], sentence: str) -> bool:
     return any(re.search(pattern, sentence, re.S) for pattern in patterns)
 
 
-def expected_in(table: Sequence[Expected], name: str, model: str) -> list[str]:
-    return [
-        entry.sentence
-        for entry in table
-        if name in entry.operations.split() and model in entry.models.split()
-    ]
+def expected_in(table: Sequence[Expected], name: str, subject: Subject) -> list[str]:
+    return [entry.sentence for entry in table if entry.applies(name, subject)]
 
 
 def quiet(name: str, subject: Subject) -> bool:
     """Whether the operation should work on the model without a warning."""
     tables = (REFUSALS, WARNINGS)
-    return not any(expected_in(table, name, subject.zoo.name) for table in tables)
+    return not any(expected_in(table, name, subject) for table in tables)
 
 
 @contextlib.contextmanager

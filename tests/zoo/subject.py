@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -78,7 +79,9 @@ class Subject:
         arguments = {"epochs": epochs, "verbose": 0, **self.data.training}
         if not is_batched(arguments["x"]):
             arguments.setdefault("batch_size", BATCH_SIZE)
-        with own_randomness(7):
+        with own_randomness(7), warnings.catch_warnings():
+            # Keras, of a dataset whose length it does not know.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
             return model.fit(callbacks=list(callbacks), **arguments).history
 
     @functools.cached_property

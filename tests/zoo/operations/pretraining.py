@@ -104,5 +104,7 @@ def siamese(subject: Subject) -> None:
 def gan(subject: Subject) -> None:
     discriminator = subject.fresh()
     model = pretraining.gan(from_vector(subject, 3), discriminator, seed=1)
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    activation = getattr(discriminator.layers[-1], "activation", None)
+    logits = activation is not keras.activations.sigmoid
+    loss = keras.losses.BinaryCrossentropy(from_logits=logits)
     assert_trains(discriminator, model, loss, examples(subject))
