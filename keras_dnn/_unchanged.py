@@ -40,6 +40,15 @@ def restored(variables: Iterable[Any]) -> Iterator[None]:
                 copy.assign(value)
 
 
+def _value(variable: Any) -> np.ndarray:
+    # A variable of TensorFlow, which Keras's function reads with a warning of NumPy.
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    value: np.ndarray = (
+        variable.numpy() if on_tensorflow else keras.ops.convert_to_numpy(variable)
+    )
+    return value
+
+
 @contextmanager
 def same_randomness() -> Iterator[None]:
     """Puts the random states of Keras, TensorFlow, NumPy and Python back at the end."""

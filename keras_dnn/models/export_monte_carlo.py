@@ -17,11 +17,13 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments, _files
+from keras_dnn._batches import as_tensors
 from keras_dnn._keras.graph import flat_inputs, graph_of, output_layers
 from keras_dnn._keras.prediction import functional_inside, has_own
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import to_onnx, to_tflite, write_saved_model
+from keras_dnn.models._sampling.cut import Cut
 from keras_dnn.models._sampling.mask_bank import MaskBank
 from keras_dnn.models._sampling.measures import (
     CLASSES,
@@ -36,6 +38,9 @@ from keras_dnn.models._sampling.measures import (
 from keras_dnn.models._sampling.random_stream import INDEPENDENT, Seed, Stream
 from keras_dnn.models._sampling.sampler import ROWS, Request, Sampler
 from keras_dnn.models._sampling.switched_on import only, random_layers
+
+ANY_LENGTH = 64
+"""Of an axis whose length the model leaves open, while its layers are tried."""
 
 PREDICTING = ("predict", "predict_step")
 """Methods of a model that an exported one does not have."""
@@ -113,15 +118,34 @@ def export_monte_carlo(
             "model.outputs[0]) for the first. "
             f"Received: model={model.name!r} with {len(model.outputs)} outputs"
         )
+    if any(getattr(x, "ragged", False) for x in model.inputs):
+        raise ValueError(
+            "model must take dense inputs, as a file does: pad rows to one length. "
+            f"Received: model={model.name!r} with ragged inputs"
+        )
+    if None in model.outputs[0].shape[1:]:
+        raise ValueError(
+            "model must have an output of one shape for each input. Received: "
+            f"model={model.name!r} with an output of shape {model.outputs[0].shape}"
+        )
     write, make = WRITERS.get(Path(path).suffix, (_write_saved_model, _drawing))
     function = make(sampler, Task(samples, seed, INDEPENDENT))
     write(sampler, function, str(path))
 
     def predict(x: Any) -> dict[str, np.ndarray]:
-        inputs = [tf.convert_to_tensor(t) for t in flat_inputs(model, x)]
+        inputs = [_dense(t) for t in flat_inputs(model, as_tensors(x))]
         return {name: value.numpy() for name, value in function(*inputs).items()}
 
     return predict
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """The tensor as a file takes it."""
+    if isinstance(tensor, tf.SparseTensor):
+        return tf.sparse.to_dense(tf.sparse.reorder(tensor))
+    if isinstance(tensor, tf.RaggedTensor):
+        return tensor.to_tensor()
+    return tf.convert_to_tensor(tensor)
 
 
 # What is written ---------------------------------------------------------------------
@@ -141,7 +165,9 @@ def _traced(
     sampler: Sampler, stream: Stream | None, compute: Callable[..., Any]
 ) -> Any:
     """The function of the model's inputs, traced while only `sampler.on` are random."""
-    function = tf.function(compute, input_signature=_signature(sampler))
+    function = tf.function(
+        compute, input_signature=_signature(sampler), autograph=False
+    )
     with only(sampler.on, sampler.model, stream):
         function.get_concrete_function()
     return function
@@ -151,7 +177,10 @@ def _drawing(sampler: Sampler, task: Task) -> Any:
     """A function that draws its own masks, as `mc_predict` does."""
     seed = Seed.of(task.seed, task.samples, task.masks)
     names = _names(_kind(sampler.model))
-    shapes = [[n or 1 for n in x.shape] for x in sampler.model.inputs]
+    shapes = [
+        [x.shape[0] or 1, *(n or ANY_LENGTH for n in x.shape[1:])]
+        for x in sampler.model.inputs
+    ]
     types = [x.dtype for x in sampler.model.inputs]
     x = _structured(sampler, list(map(tf.zeros, shapes, types)))
     cut = sampler.cut(x)
@@ -161,7 +190,7 @@ def _drawing(sampler: Sampler, task: Task) -> Any:
             "model must drop units of any number of inputs, without a noise_shape that "
             f"names their number. Received: model={sampler.model.name!r}"
         )
-    sample = sampler.sampling(x, cut, plan, task)
+    sample = sampler.sampling(x, _cut_of_any_shape(sampler), plan, task)
 
     def compute(*inputs: Tensor) -> dict[str, Tensor]:
         rows = tf.shape(inputs[0])[0]
@@ -178,6 +207,18 @@ def _drawing(sampler: Sampler, task: Task) -> Any:
         return {name: tf.cast(found[name], tf.float32) for name in names}
 
     return _traced(sampler, None, compute)
+
+
+def _cut_of_any_shape(sampler: Sampler) -> Cut:
+    """What the random part takes, with axes of any length where inputs have these."""
+    with only(sampler.on, sampler.model):
+        function = tf.function(
+            lambda *inputs: sampler.split.run_before(_structured(sampler, inputs)),
+            input_signature=_signature(sampler),
+            autograph=False,
+        )
+        cut: Cut = function.get_concrete_function().structured_outputs
+    return cut
 
 
 def _fresh_key() -> Tensor:

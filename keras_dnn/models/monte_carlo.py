@@ -26,6 +26,7 @@ from keras_dnn._unchanged import moving_variables, restored
 from keras_dnn.models._sampling.closed_form import closed_form
 from keras_dnn.models._sampling.cut import rows_of
 from keras_dnn.models._sampling.measures import MEASURES, ON_DEMAND, Task
+from keras_dnn.models._sampling.not_finite import not_finite, warn_if_not_finite
 from keras_dnn.models._sampling.random_stream import MASKS, Masks, Seed
 from keras_dnn.models._sampling.sampler import sampler_of
 from keras_dnn.models._sampling.switched_on import random_layers
@@ -73,6 +74,10 @@ class MCPrediction(Result):
     samples: Measured | None = None
 
     def __str__(self) -> str:
+        wrong = int(not_finite(self.mean).sum())
+        return (f"{wrong} inputs: not finite\n" if wrong else "") + self._measured()
+
+    def _measured(self) -> str:
         found = {name: getattr(self, name) for name in MEASURES}
         if not isinstance(self.mean, list):
             return _averages(found)
@@ -251,7 +256,9 @@ def mc_predict(
             progress.after(None, total)
     if not groups:
         raise ValueError("x must hold at least one input. Received: no batch")
-    return _prediction(groups)
+    prediction = _prediction(groups)
+    warn_if_not_finite(model, prediction.mean)
+    return prediction
 
 
 def _levels(quantiles: Sequence[float] | None) -> tuple[float, ...]:

@@ -126,10 +126,9 @@ class Sampler:
         signature = keras.tree.map_structure(spec, x)
         key = str(signature)
         if key not in self._before:
+            self.split.check(x)
             with only(self.on, self.model):
-                self._before[key] = tf.function(
-                    self.split.run_before, input_signature=(signature,)
-                ).get_concrete_function()
+                self._before[key] = compiled(self.split.run_before, signature)
         found: Cut = self._before[key](*tf.nest.flatten(x, expand_composites=True))
         return found
 
@@ -173,9 +172,7 @@ class Sampler:
                 return self.split.run_after(cut, x)
 
             with only(self.on, self.model, stream):
-                function = tf.function(
-                    one_sample, input_signature=(cut.each(spec),)
-                ).get_concrete_function()
+                function = compiled(one_sample, cut.each(spec))
             drawn = function(cut)
             if not stream.draws:
                 raise ValueError(_nothing_drawn(self.model, self.on))
@@ -240,10 +237,15 @@ class Sampler:
         seed = Seed(tf.TensorSpec((), tf.uint64), tf.TensorSpec(None, tf.uint16))
         signature = Request(specs, integer, long, integer, integer, seed)
         with only(self.on, self.model, stream):
-            self._sampling[key] = tf.function(
-                function, input_signature=(signature,)
-            ).get_concrete_function()
+            self._sampling[key] = compiled(function, signature)
         return self._sampling[key]
+
+
+def compiled(function: Callable[..., Any], signature: Any) -> Any:
+    """The function of one argument, traced as Keras traces `predict`."""
+    return tf.function(
+        function, input_signature=(signature,), autograph=False
+    ).get_concrete_function()
 
 
 def _nothing_drawn(model: keras.Model, on: Sequence[keras.layers.Layer]) -> str:

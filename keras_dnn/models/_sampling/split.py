@@ -48,6 +48,21 @@ class Split:
     largest_row: int = 1
     pairs: Sequence[Pair] = ()
 
+    def check(self, x: Any) -> None:
+        """Raises a `ValueError` where the model does not take such inputs."""
+        if self.graph is None:
+            return
+        inputs = flat_inputs(self.model, x)
+        shapes = [tuple(tensor.shape) for tensor in inputs]
+        wanted = [(None, *symbol.shape[1:]) for symbol in self.graph.inputs]
+        for shape, taken in zip(shapes, wanted, strict=True):
+            pairs = zip(shape, taken, strict=True)
+            if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+                raise ValueError(
+                    f"x must hold inputs of shape {_listed(wanted)}, as the model "
+                    f"{self.model.name!r} takes them. Received: shape {_listed(shapes)}"
+                )
+
     def run_before(self, x: Any) -> Cut:
         """What the second part takes for the inputs `x`."""
         if self.graph is None:
@@ -66,6 +81,10 @@ class Split:
         values = dict(zip(map(id, self.cut_set), taken, strict=True))
         run(self.after, values)
         return [values[id(symbol)] for symbol in self.graph.outputs]
+
+
+def _listed(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    return ", ".join(map(str, shapes))
 
 
 def split(model: keras.Model, random: Layers) -> Split:

@@ -144,6 +144,7 @@ def only(
     nothing = Stream()
     calls = {id(layer): call for layer, call in calls_with(on)}
     streams: dict[int, Stream] = {}
+    refused: list[str] = []
     with contextlib.ExitStack() as stack:
         for layer in sublayers(model):
             source = stream if stream and id(layer) in chosen else nothing
@@ -168,9 +169,15 @@ def only(
                 stack.enter_context(patched(layer, name, value))
         module = random_functions()
         for name in RANDOM_FUNCTIONS:
-            function = _asking_streams(getattr(module, name), name, streams)
+            function = _asking_streams(getattr(module, name), name, streams, refused)
             stack.enter_context(patched(module, name, function))
-        yield
+        try:
+            yield
+        except Exception as error:
+            if refused:
+                # Without what Keras adds to an error inside a layer.
+                raise ValueError(refused[0]) from error
+            raise
 
 
 RANDOM_FUNCTIONS = (
@@ -191,18 +198,22 @@ WITH_ADDRESSES = {"dropout": "drop", "normal": "normal", "uniform": "uniform"}
 """Those that a stream has a method for; others only take their seeds from it."""
 
 
-def _asking_streams(function: Any, name: str, streams: Mapping[int, Stream]) -> Any:
+def _asking_streams(
+    function: Any, name: str, streams: Mapping[int, Stream], refused: list[str]
+) -> Any:
     """A random function of Keras that lets a stream, given as the seed, draw.
 
     Args:
         function: of Keras.
         name: of the function.
         streams: what draws in place of each generator of the model, by its `id`.
+        refused: where to leave the sentence that refuses a draw without a seed.
     """
 
     def drawn(*args: Any, seed: Any = None, **kwargs: Any) -> Tensor:
         if seed is None:
-            _refuse_global_generator(name)
+            refused.append(_without_a_seed(name))
+            raise ValueError(refused[0])
         seed = streams.get(id(seed), seed)
         if isinstance(seed, Stream) and name in WITH_ADDRESSES:
             return getattr(seed, WITH_ADDRESSES[name])(*args, **kwargs)
@@ -211,10 +222,10 @@ def _asking_streams(function: Any, name: str, streams: Mapping[int, Stream]) -> 
     return drawn
 
 
-def _refuse_global_generator(function: str) -> None:
+def _without_a_seed(function: str) -> str:
     layer = calling_layer()
     name = "The model" if layer is None else _named(layer)
-    raise ValueError(
+    return (
         f"{name} calls keras.random.{function} without a seed, so its numbers could "
         "not be drawn for each sample. Keep a generator in the layer, as in self.seeds "
         "= keras.random.SeedGenerator(), and give it as seed=self.seeds"
