@@ -166,3 +166,8 @@ def is_complete(model: keras.Model) -> bool:
         return True
     parts = [part for part in sublayers(model) if part is not model]
     return bool(parts) and all(part.built for part in parts)
+
+
+def has_call(model: keras.Model) -> bool:
+    """Whether a model can be called; some have only steps that call their parts."""
+    return type(model).call is not keras.Model.call

@@ -31,7 +31,8 @@ class Doctor(Resumable):
     it started), a learning rate too high or too low, exploding and vanishing gradients,
     dead and saturated units, a plateau, overfitting, underfitting, and updates out of
     proportion. `registered_checks("during")` lists the checks, and `register_check`
-    adds one. Training ends with the same weights, bit for bit, as without it.
+    adds one. Training ends with the same weights as without it, but for a last bit that
+    TensorFlow may round differently where a gradient is read twice.
 
     Calling `fit` again adds to the history; another model or optimizer starts a new
     one. With `keras.callbacks.BackupAndRestore` among the callbacks, a training that

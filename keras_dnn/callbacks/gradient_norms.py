@@ -11,7 +11,11 @@ from keras_dnn import _arguments
 from keras_dnn._result import require_recorded
 from keras_dnn._typing import Tensor
 from keras_dnn.callbacks._gradients.histograms import GradientHistograms
-from keras_dnn.callbacks._gradients.history import GradientArrays, GradientHistory
+from keras_dnn.callbacks._gradients.history import (
+    GradientArrays,
+    GradientHistory,
+    summary,
+)
 from keras_dnn.callbacks._gradients.in_step import NormsInStep
 from keras_dnn.callbacks._gradients.writers import CsvWriter, TensorBoardWriter
 from keras_dnn.callbacks._probe.training_step import TrainingStep
@@ -185,11 +189,7 @@ class GradientNorms(Probe):
         if logs is None:
             return
         self._fetch()
-        epoch_arrays = GradientArrays.joined([GradientArrays.empty(0), *self._epoch])
-        logs["gradient_norm"] = _or_nan(np.mean, epoch_arrays.global_norms)
-        logs["gradient_norm_max"] = _or_nan(np.max, epoch_arrays.global_norms)
-        if self._with_ratios:
-            logs["update_ratio"] = _or_nan(np.mean, epoch_arrays.global_ratios)
+        logs |= summary(self._epoch, self._with_ratios)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Detaches the probe, fetches its last rows and closes its files."""
@@ -298,8 +298,3 @@ class GradientNorms(Probe):
             self.global_norms,
             self.global_clipped_norms,
         )
-
-
-def _or_nan(summary: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
-    """NaN of nothing, so that `History` has an entry for each epoch."""
-    return float(summary(values)) if values.size else float("nan")

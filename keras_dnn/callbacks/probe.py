@@ -47,8 +47,9 @@ class Probe(keras.callbacks.Callback):
 
     Gradients are those that training really uses: unscaled under mixed precision,
     summed over replicas, averaged over accumulated micro-batches, repeated rows of an
-    embedding added up. Training ends bit for bit as without the probe, unless a hook
-    changes something.
+    embedding added up. Training ends as without the probe, unless a hook changes
+    something: bit for bit, but for a last bit that TensorFlow may round differently
+    where a gradient is read twice. A `train_step` of the user's own is seen too.
 
     Example:
         >>> import keras, numpy as np

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._keras.optimizers import LEARNING_RATE
+from keras_dnn._tensorflow import tf
 from keras_dnn.optimizers._scalar import Scalar
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ class Hyperparameter:
     A float is kept in a variable, so that setting the attribute in the middle of
     `fit` takes effect at the next step without retracing; it is saved and restored
     with the optimizer. A schedule is called with the count of optimizer updates, a
-    callable with nothing. In each case the value is read inside the graph.
+    callable with nothing. In each case the value is read inside the graph. A schedule
+    that is set when a step is compiled already takes effect once it is compiled again;
+    a warning says so.
 
     Args:
         minimum: the smallest value allowed.
@@ -74,6 +78,7 @@ class Hyperparameter:
         # Keras's own methods read the learning rate where Keras stores it.
         self.store: str = LEARNING_RATE if name == "learning_rate" else f"_{name}"
         self.override_store: str = f"_{name}_override"
+        self.traced_store: str = f"_{name}_is_traced"
 
     def __get__(self, optimizer: Optimizer | None, owner: type | None = None) -> Any:
         if optimizer is None:
@@ -111,6 +116,13 @@ class Hyperparameter:
             value = self._new_variable(optimizer, value)
         elif isinstance(stored, keras.Variable):
             optimizer._remove_variable(stored)
+        if callable(value) and optimizer.__dict__.pop(self.traced_store, False):
+            warnings.warn(
+                f"{self.name} is compiled into a training step, which will not see the "
+                "schedule. Call model.make_train_function(force=True) before the next "
+                "fit, or compile the model again.",
+                stacklevel=3,
+            )
         optimizer.__dict__[self.store] = value
 
     def check(self, value: Any) -> Any:
@@ -152,6 +164,8 @@ class Hyperparameter:
             The value.
         """
         stored = optimizer.__dict__[self.store]
+        if not tf.executing_eagerly():
+            optimizer.__dict__[self.traced_store] = True
         override = optimizer.__dict__.get(self.override_store)
         if override is not None:
             return Scalar(override(optimizer.iterations + ahead))

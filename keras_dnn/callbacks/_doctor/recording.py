@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn._batches import first_batches, first_rows
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import has_call, sublayers
 from keras_dnn._keras.losses import loss_is_in_step, needs_targets, own_step
 from keras_dnn.callbacks._doctor.first_nonfinite_step import FirstNonfiniteStep
 from keras_dnn.callbacks._doctor.saved_history import joined
@@ -71,6 +71,8 @@ class Recording:
 
     def begin(self, model: keras.Model) -> None:
         """Prepares for a model: whether its loss can be evaluated depends on it."""
+        if not has_call(model):
+            self._units = None
         if self._data is None or self._evaluation is not None:
             return
         own = own_step(model, "test_step")

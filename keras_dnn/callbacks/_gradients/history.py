@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -120,3 +120,19 @@ def _ratio(updates: np.ndarray, weights: np.ndarray) -> np.ndarray:
     ratio = np.full_like(updates, np.nan)
     np.divide(updates, weights, out=ratio, where=weights > 0)
     return ratio
+
+
+def summary(pieces: Sequence[GradientArrays], ratios: bool) -> dict[str, float]:
+    """What `History` gets for an epoch; NaN of nothing, so that it has an entry."""
+    epoch = GradientArrays.joined([GradientArrays.empty(0), *pieces])
+    found = {
+        "gradient_norm": _or_nan(np.mean, epoch.global_norms),
+        "gradient_norm_max": _or_nan(np.max, epoch.global_norms),
+    }
+    if ratios:
+        found["update_ratio"] = _or_nan(np.mean, epoch.global_ratios)
+    return found
+
+
+def _or_nan(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+    return float(function(values)) if values.size else float("nan")
