@@ -54,6 +54,14 @@ def calling_layer() -> keras.layers.Layer | None:
     return None
 
 
+def building_layer() -> keras.layers.Layer | None:
+    """The innermost layer that is being built, if there is one."""
+    for call in _running(sys._getframe(1)):
+        if call.method == "build" and isinstance(call.owner, keras.layers.Layer):
+            return call.owner
+    return None
+
+
 def is_running(owner: Any, method: str, thread: int) -> bool:
     """Whether a thread is inside this method of this object.
 

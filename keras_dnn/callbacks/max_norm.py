@@ -38,6 +38,9 @@ class MaxNorm(Probe):
     kernels), the gates of a recurrent cell (its kernel and its recurrent kernel
     separately) and the rows of an embedding. Constraints that the model has already are
     applied first. When `fit` is over, however it ends, its constraints are as before.
+    A layer with a LoRA adapter multiplies by the sum of a frozen kernel and of what the
+    adapter learns. No scaling of the adapter brings that sum into the ball in general,
+    so such a layer is refused.
 
     Args:
         max_value: the radius $r$, above 0. Small values regularise more; 1 to 4 is
@@ -50,7 +53,8 @@ class MaxNorm(Probe):
 
     Raises:
         ValueError: if `max_value` is not above 0, or, in `fit`, if a named layer is not
-            in the model or has nothing to bound, or `axis` is not one of its axes.
+            in the model or has nothing to bound, if a layer has a LoRA adapter, or
+            `axis` is not one of its axes.
 
     Example:
         >>> import keras, numpy as np
@@ -141,6 +145,12 @@ class MaxNorm(Probe):
     ) -> list[tuple[keras.Variable, Axes]]:
         found = []
         for layer in layers:
+            if getattr(layer, "lora_enabled", False):
+                raise ValueError(
+                    "MaxNorm cannot bound a layer with a LoRA adapter, whose kernel is "
+                    "a sum with a frozen part. Give layers without it. "
+                    f"Received: {layer.name!r}, layers={self.layers!r}"
+                )
             known = list(incoming_weights(layer))
             if self.axis is None:
                 found += known

@@ -45,14 +45,22 @@ def _observed(
 ) -> tuple[Tensor, float]:
     """The outputs of a call and the standard deviation before the activation."""
     inputs: list[Tensor] = []
-    activation = layer.activation
+    # A head made linear afterwards has None, a layer of one's own may have none.
+    activation = getattr(layer, "activation", None)
 
     def recording(z: Tensor) -> Tensor:
         inputs.append(z)
         return activation(z)
 
+    if activation is None:
+        outputs = call(*args, **kwargs)
+        return outputs, _deviation(outputs)
     with patched(layer, "activation", recording):
         outputs = call(*args, **kwargs)
     # A subclass may not call the activation.
-    z = keras.ops.cast(inputs[0] if inputs else outputs, "float32")
-    return outputs, float(keras.ops.convert_to_numpy(keras.ops.std(z)))
+    return outputs, _deviation(inputs[0] if inputs else outputs)
+
+
+def _deviation(z: Tensor) -> float:
+    z = keras.ops.cast(z, "float32")
+    return float(keras.ops.convert_to_numpy(keras.ops.std(z)))

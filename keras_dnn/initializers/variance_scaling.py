@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._kernel_axes import KernelAxes, Shape, Strides
+from keras_dnn._keras.call_stack import building_layer
+from keras_dnn._kernel_axes import KernelAxes, Shape, Strides, einsum_axes
 from keras_dnn._typing import Tensor
 from keras_dnn.initializers._kernel import Kind, kernel_kind
 from keras_dnn.initializers._seeds import RandomInitializer, Seed
@@ -24,7 +26,7 @@ TRUNCATED_STD = math.sqrt(
 
 
 @keras.saving.register_keras_serializable(package="keras_dnn")
-class VarianceScaling(RandomInitializer):
+class VarianceScaling(RandomInitializer, keras.initializers.VarianceScaling):
     r"""Draws weights with a variance that depends on the number of connections.
 
     $$
@@ -47,7 +49,9 @@ class VarianceScaling(RandomInitializer):
     - `"transposed"` (..., out, in): $n_\mathrm{in} = k \cdot$ in $/\, s$,
       $n_\mathrm{out} = k \cdot$ out
 
-    For an existing model, `initialize` reads all this from its layers.
+    The axes of an `EinsumDense` and of the projections of an attention layer are known
+    without arguments: all axes that are summed over are inputs. For an existing model,
+    `initialize` reads all this from its layers.
 
     Args:
         scale: factor on the variance, above 0.
@@ -65,6 +69,9 @@ class VarianceScaling(RandomInitializer):
         kernel: `"conv"` (also for dense layers), `"depthwise"` or `"transposed"`.
         groups: number of groups of a convolution.
         strides: strides of the layer, an integer or one for each axis.
+        input_axes: axes of the kernel that are summed over, in place of `kernel`. Keras
+            sets these two for an `EinsumDense`.
+        output_axes: its other axes.
 
     Raises:
         ValueError: if a value lies outside its range, or does not fit the shape.
@@ -96,6 +103,8 @@ class VarianceScaling(RandomInitializer):
         kernel: Kind = "conv",
         groups: int = 1,
         strides: Strides = 1,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(seed)
         self.scale = _arguments.number("scale", scale, bounds="()")
@@ -107,6 +116,13 @@ class VarianceScaling(RandomInitializer):
         self.fan_in = _fan("fan_in", fan_in)
         self.fan_out = _fan("fan_out", fan_out)
         self._kernel = kernel_kind(kernel, groups, strides)
+        self.input_axes = _axes("input_axes", input_axes)
+        self.output_axes = _axes("output_axes", output_axes)
+        if (self.input_axes is None) != (self.output_axes is None):
+            raise ValueError(
+                "input_axes and output_axes must be given together. Received: "
+                f"input_axes={input_axes}, output_axes={output_axes}"
+            )
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         """Draws a kernel.
@@ -118,8 +134,24 @@ class VarianceScaling(RandomInitializer):
         Returns:
             The kernel, a tensor.
         """
-        axes = self._kernel.axes(len(shape))
-        return self._draw(shape, dtype, axes, self._next_seed())
+        return self._draw(shape, dtype, self._axes_of(shape), self._next_seed())
+
+    def _axes_of(self, shape: Shape) -> KernelAxes:
+        """What the axes of the kernel mean: those that a layer names come first."""
+        if self.input_axes is not None and self.output_axes is not None:
+            axes = KernelAxes((), self.input_axes, self.output_axes)
+            if sorted(self.input_axes + self.output_axes) != list(range(len(shape))):
+                raise ValueError(
+                    "input_axes and output_axes must be the axes of the kernel, each "
+                    f"once. Received: input_axes={self.input_axes}, output_axes="
+                    f"{self.output_axes} for the shape {tuple(shape)}"
+                )
+            return axes
+        # Keras before 3.15 hands no axes to an initializer.
+        layer = building_layer()
+        if isinstance(layer, keras.layers.EinsumDense):
+            return einsum_axes(layer.equation)
+        return self._kernel.axes(len(shape))
 
     def _draw(self, shape: Shape, dtype: Any, axes: KernelAxes, seed: Any) -> Tensor:
         """The formula above, for a kernel whose axes are known."""
@@ -162,6 +194,8 @@ class VarianceScaling(RandomInitializer):
             "kernel": self._kernel.kind,
             "groups": self._kernel.groups,
             "strides": self._kernel.strides,
+            "input_axes": self.input_axes,
+            "output_axes": self.output_axes,
         }
 
 
@@ -184,6 +218,15 @@ class Preset(VarianceScaling):
         for name in ("scale", "mode", "distribution"):
             del config[name]
         return config
+
+
+def _axes(name: str, axes: Any) -> tuple[int, ...] | None:
+    if axes is None:
+        return None
+    return tuple(
+        _arguments.count(f"an axis in {name}", axis, least=0)
+        for axis in _arguments.several(name, axes)
+    )
 
 
 def _fan(name: str, fan: Any) -> float | None:

@@ -232,3 +232,22 @@ def test_ratios_are_those_of_updates_with_the_bound(order):
             update = np.linalg.norm(after[i] - before[i])
             ratio = update / np.linalg.norm(before[i])
             np.testing.assert_allclose(norms.ratios[step, i], ratio, rtol=1e-4)
+
+
+@pytest.mark.parametrize("choice", [None, ["adapted"]])
+def test_refuses_a_layer_whose_kernel_is_a_sum(choice):
+    """Its adapter would carry the kernel out of the ball without a word."""
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8, name="adapted"),
+            keras.layers.Dense(1, name="plain"),
+        ]
+    )
+    model.layers[0].enable_lora(2)
+    model.compile("sgd", "mse")
+    x = np.ones((8, 4), "float32")
+    with pytest.raises(ValueError, match=r"LoRA adapter.*Received: 'adapted', layers="):
+        model.fit(x, x[:, 0], verbose=0, callbacks=[MaxNorm(0.3, layers=choice)])
+    model.fit(x, x[:, 0], verbose=0, callbacks=[MaxNorm(0.3, layers=["plain"])])
+    assert np.linalg.norm(model.layers[1].kernel.numpy()) <= 0.3 + 1e-6

@@ -341,3 +341,28 @@ def test_progress_is_shown_on_request(capsys):
     assert "2/2" in capsys.readouterr().out
     lsuv(model, batch(8, 4))
     assert capsys.readouterr().out == ""
+
+
+class _Scale(keras.layers.EinsumDense):
+    """A layer of one's own that has no activation at all."""
+
+    def __init__(self):
+        super().__init__("ab,bc->ac", 5)
+        del self.activation
+
+    def call(self, x):
+        return x @ self.kernel
+
+
+def test_layers_without_an_activation():
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(8, "relu"), _Scale()]
+    )
+    model.add(keras.layers.Dense(3, "softmax"))
+    # The usual way to get logits from a softmax head.
+    model.layers[-1].activation = None
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    result = lsuv(model, x, seed=1)
+    np.testing.assert_allclose(result.after, 1.0, rtol=0.01)
+    assert np.std(model(x).numpy()) == pytest.approx(1.0, rel=0.01)
+    assert model.layers[-1].activation is None

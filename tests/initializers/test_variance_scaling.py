@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import keras_dnn
 from keras_dnn import initializers
-from keras_dnn.initializers import HeNormal, VarianceScaling
+from keras_dnn.initializers import HeNormal, HeUniform, VarianceScaling
 from keras_dnn.initializers._layer_kernels import kernels_of
 from tests.initializers.presets import PRESETS
 
@@ -453,3 +453,74 @@ def test_groups_must_divide_the_filters():
 def test_strides_must_fit_the_window():
     with pytest.raises(ValueError, match=r"each of the 2 axes.*strides=\(1, 2, 1\)"):
         VarianceScaling(strides=(1, 2, 1))((3, 3, 4, 8))
+
+
+class _Block(keras.layers.Layer):
+    """Attention that is first built inside another layer, where weights are late."""
+
+    def __init__(self, initializer):
+        super().__init__()
+        self.attention = keras.layers.MultiHeadAttention(
+            8, 16, kernel_initializer=initializer
+        )
+        self.groups = keras.layers.GroupQueryAttention(
+            16, 8, 2, kernel_initializer=initializer
+        )
+
+    def call(self, x):
+        return self.groups(self.attention(x, x), x)
+
+
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+def test_the_axes_of_attention_are_known(mode):
+    """As a Dense on the flattened axes: all that is summed over is an input."""
+    initializer = VarianceScaling(mode=mode, distribution="uniform", seed=3)
+    x = keras.Input((10, 32))
+    model = keras.Model(x, _Block(initializer)(x))
+    kernels = [v for v in model.weights if v.path.endswith("kernel")]
+    assert len(kernels) == 8
+    for kernel in kernels:
+        shape = tuple(kernel.shape)
+        cut = 2 if "output" in kernel.path else 1
+        flat = (math.prod(shape[:cut]), math.prod(shape[cut:]))
+        dense = keras.layers.Dense(flat[1], kernel_initializer=initializer)
+        dense.build((None, flat[0]))
+        np.testing.assert_allclose(
+            kernel.numpy(), dense.kernel.numpy().reshape(shape), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("hands_axes", [True, False])
+def test_the_axes_of_an_einsum_are_known(monkeypatch, hands_axes):
+    """Also where Keras hands none, as before 3.15."""
+    if not hands_axes:
+        module = sys.modules[keras.layers.EinsumDense.__module__]
+        monkeypatch.setattr(module, "VarianceScaling", (), raising=False)
+    for equation, shape, fan in (
+        ("abc,cde->abde", (None, 8, 16), 32),
+        ("abcd,cde->abe", (None, 7), 10 * 32),
+    ):
+        inputs = (None, 10, 32) if fan == 32 else (None, 4, 10, 32)
+        layer = keras.layers.EinsumDense(
+            equation, shape, kernel_initializer=HeUniform(seed=1)
+        )
+        layer.build(inputs)
+        dense = keras.layers.Dense(
+            layer.kernel.numpy().size // fan, kernel_initializer=HeUniform(seed=1)
+        )
+        dense.build((None, fan))
+        expected = dense.kernel.numpy().reshape(layer.kernel.shape)
+        np.testing.assert_allclose(layer.kernel.numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"input_axes": [0]}, "must be given together"),
+        ({"input_axes": [0], "output_axes": [-1]}, "an axis in output_axes must be"),
+        ({"input_axes": [0], "output_axes": [1]}, "must be the axes of the kernel"),
+    ],
+)
+def test_refuses_axes(axes, message):
+    with pytest.raises(ValueError, match=message):
+        VarianceScaling(**axes)((2, 3, 4))
