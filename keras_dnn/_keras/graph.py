@@ -88,6 +88,36 @@ def graph_of(model: Any) -> Graph | None:
     )
 
 
+def required_graph(model: Any) -> Graph:
+    """The graph of a model that has to have one.
+
+    Raises:
+        ValueError: if its graph is not known, with the model inside that has one.
+    """
+    graph = graph_of(model)
+    if graph is not None:
+        return graph
+    if type(model) is keras.Sequential:
+        remedy = "Call it on a batch to build it"
+    else:
+        remedy = f"Give {functional_inside(model)}"
+    raise ValueError(
+        "model must be functional or a built Sequential, since the graph of a "
+        f"subclassed model is not known. {remedy}. Received: model={model!r}"
+    )
+
+
+def functional_inside(model: Any) -> str:
+    """Names the functional model to give in place of one that cannot be cut."""
+    if graph_of(model) is not None:
+        return "keras.Model(model.inputs, model.outputs)"
+    held = getattr(model, "__dict__", {}).items()
+    names = [name for name, value in held if graph_of(value) is not None]
+    if not names:
+        return "a functional model of its layers"
+    return f"the functional model inside, model.{names[0]}"
+
+
 def is_made_like_keras(model: keras.Model) -> bool:
     """Whether the model's class has a constructor of Keras, with tensors or layers.
 

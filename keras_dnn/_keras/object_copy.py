@@ -171,6 +171,9 @@ class ObjectCopies:
             if all(a is b for a, b in zip(items, old, strict=True)):
                 return old
             return kind(*items) if hasattr(old, "_fields") else kind(items)
+        if hasattr(old, "__wrapped__"):
+            # TensorFlow's proxy around a dict that a model holds.
+            return kind(self.copy(old.__wrapped__))
         new = kind.__new__(kind)
         self.known[id(old)] = new
         if isinstance(old, defaultdict):

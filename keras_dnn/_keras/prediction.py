@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.graph import functional_inside
 from keras_dnn._keras.patched import patched
 
 REMEDY = "Give {inside}, and inputs as that takes them. Received: model={model}"
@@ -69,14 +69,6 @@ def inputs_for_keras(model: keras.Model, x: Any, batch_size: int | None) -> Any:
         )
     given = handed[0]
     return given["x"], given.get("batch_size") or batch_size
-
-
-def functional_inside(model: Any) -> str:
-    """Names the functional model to give in place of one that cannot be cut."""
-    if graph_of(model) is not None:
-        return "keras.Model(model.inputs, model.outputs)"
-    names = [name for name, value in vars(model).items() if graph_of(value) is not None]
-    return "the functional model inside" + (f", model.{names[0]}" if names else "")
 
 
 class _Answer:

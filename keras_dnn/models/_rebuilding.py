@@ -8,7 +8,14 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_dnn._keras.graph import Graph, Node, class_of, graph_of, input_layer
+from keras_dnn._keras.graph import (
+    Graph,
+    Node,
+    class_of,
+    graph_of,
+    input_layer,
+    required_graph,
+)
 from keras_dnn._keras.layers import shared_layers, sublayers
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.models._layer_copy import (
@@ -156,12 +163,7 @@ class _Rebuilding:
         self._new: dict[int, list[Any]] = {}
 
     def model(self, model: keras.Model) -> keras.Model:
-        graph = graph_of(model)
-        if graph is None:
-            raise ValueError(
-                "The model must be functional or a built Sequential, since the graph "
-                f"of a subclassed model is not known. Received: model={model}"
-            )
+        graph = required_graph(model)
         if isinstance(model, keras.Sequential):
             copy = self._sequential(model, graph)
         else:

@@ -18,8 +18,13 @@ import numpy as np
 
 from keras_dnn import _arguments, _files
 from keras_dnn._batches import as_tensors
-from keras_dnn._keras.graph import flat_inputs, graph_of, output_layers
-from keras_dnn._keras.prediction import functional_inside, has_own
+from keras_dnn._keras.graph import (
+    flat_inputs,
+    functional_inside,
+    graph_of,
+    output_layers,
+)
+from keras_dnn._keras.prediction import has_own
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import to_onnx, to_tflite, write_saved_model

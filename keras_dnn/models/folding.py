@@ -20,7 +20,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.graph import required_graph
 from keras_dnn._result import Result
 from keras_dnn.models._folding.error import max_error
 from keras_dnn.models._folding.plan import Plan
@@ -130,11 +130,7 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
         B. Jacob et al., "Quantization and training of neural networks for efficient
         integer-arithmetic-only inference", 2018, section 3.2.
     """
-    if graph_of(model) is None:
-        raise ValueError(
-            "model must be a functional model or a built Sequential, since the graph "
-            f"of a subclassed model is not known. Received: model={model}"
-        )
+    required_graph(model)
     plan = Plan(model)
     replacements = Replacements(plan)
     folded = rebuilt(model, calls=replacements.calls)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn._keras.graph import Graph, Node, graph_of
+from keras_dnn._keras.graph import Graph, Node, required_graph
 from keras_dnn._keras.layers import sublayers
 from keras_dnn.models._weighted_layers import containers, weighted_layers
 from keras_dnn.models.rebuild import rebuild
@@ -65,12 +65,7 @@ def reuse_layers(
         [('hidden', False), ('sneaker', True)]
     """
     freeze = _arguments.switch("freeze", freeze)
-    graph = graph_of(model)
-    if graph is None:
-        raise ValueError(
-            "model must be functional or a built Sequential, since the graph of a "
-            f"subclassed model is not known. Received: model={model}"
-        )
+    graph = required_graph(model)
     node = _last_node(model, graph, up_to)
     added = _head(model, head)
     if added and len(node.outputs) > 1:

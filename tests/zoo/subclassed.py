@@ -145,8 +145,8 @@ class ImageTask(keras.Model):
         x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
         super().__init__(inputs, layers.Dense(3, activation="softmax")(x))
 
-    def preprocessor(self, x: np.ndarray) -> np.ndarray:
-        return x.astype("float32") / 127.5 - 1
+    def preprocessor(self, x: Any) -> Any:
+        return ops.cast(x, "float32") / 127.5 - 1
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         return super().fit(self.preprocessor(x), y, **kwargs)

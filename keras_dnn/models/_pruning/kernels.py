@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator
 import keras
 
 from keras_dnn._keras.layers import own_weights, sublayers
+from keras_dnn.models._layer_copy import config_of
 
 layers = keras.layers
 
@@ -87,9 +88,9 @@ def kernels(layer: keras.layers.Layer) -> list[Kernel]:
     """The matrices of a layer, those first on which a constraint survives saving."""
     found = {}
     for part in _saved_with(layer):
-        config = part.get_config()
+        saved = _arguments_saved(part)
         for name, constraint in NAMES:
-            variable = getattr(part, name, None) if constraint in config else None
+            variable = getattr(part, name, None) if constraint in saved else None
             # A kernel with a LoRA adapter is a sum; a quantised kernel does not train.
             if isinstance(variable, keras.Variable) and any(
                 variable is v for v in own_weights(part)
@@ -98,6 +99,14 @@ def kernels(layer: keras.layers.Layer) -> list[Kernel]:
     for variable in matrices(layer):
         found.setdefault(id(variable), Kernel(layer, variable))
     return list(found.values())
+
+
+def _arguments_saved(layer: keras.layers.Layer) -> Container[str]:
+    """Names of the arguments that a layer's config keeps, if it has a config."""
+    try:
+        return config_of(layer)
+    except NotImplementedError:
+        return ()
 
 
 def _saved_with(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
