@@ -37,7 +37,7 @@ def rebuild(
     Args:
         model: any model, if it is only to be copied; to be changed, a functional model
             or a built Sequential. A subclassed model, whose graph is not known, is
-            copied by its `get_config`.
+            copied as the object that it is.
         replace: called with a layer, returns what takes its place: that layer, to have
             it copied; another one; a list of layers, called one after the other, among
             which may be the layer itself; or `None`, to drop it. A new layer has

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_dnn.models.pruning import prune
 from keras_dnn.models.rebuild import rebuild
 from tests.models.rebuild_cases import functional, normal, scrambled
 
@@ -109,9 +110,24 @@ class Stubborn(Subclassed):
         raise NotImplementedError
 
 
-def test_a_subclassed_model_without_a_config_is_an_error():
-    with pytest.raises(ValueError, match=r"its graph is not known\. Received: model="):
-        rebuild(Stubborn())
+def test_a_subclassed_model_without_a_config_is_copied_as_an_object():
+    model = Stubborn()
+    model.names = {"kept": ["in", "a dict"]}
+    expected = model(normal(3, 4))
+    copy = rebuild(model)
+    assert type(copy) is Stubborn
+    assert copy.names == model.names
+    assert not set(map(id, copy.variables)).intersection(map(id, model.variables))
+    np.testing.assert_array_equal(copy(normal(3, 4)), expected)
+
+
+def test_a_change_in_a_subclassed_model_is_refused():
+    model = Stubborn()
+    with pytest.raises(ValueError, match=r"is not known\. Give a functional model of"):
+        prune(model, 0.5)
+    model.body = functional(layers.Dense(2), (4,))
+    with pytest.raises(ValueError, match=r"functional model inside, model\.body"):
+        prune(model, 0.5)
 
 
 def test_a_nested_subclassed_model_is_copied_as_a_layer():
