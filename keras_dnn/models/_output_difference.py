@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,51 @@ def relative_differences(
     """
     pairs = zip(map(_float64, expected), map(_float64, found), strict=True)
     return [_relative_difference(a, b) for a, b in pairs]
+
+
+def column_differences(
+    expected: Sequence[Tensor], found: Sequence[Tensor]
+) -> list[np.ndarray]:
+    """The largest difference in each column, as a fraction of its standard deviation.
+
+    A column is an entry of an output's last axis, such as a class; an output of one
+    number for each row is one column. What differs in a rare class only is lost in the
+    deviation of all.
+    """
+    return [_column_differences(a, b) for a, b in zip(expected, found, strict=True)]
+
+
+def _column_differences(expected: Tensor, found: Tensor) -> np.ndarray:
+    a, b = (_columns(_float64(x)) for x in (expected, found))
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        # Of columns without a finite number.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        finite = np.where(np.isfinite(a), a, np.nan)
+        deviations = np.nan_to_num(np.nanstd(finite, axis=0))
+    largest: np.ndarray = _difference(a, b).max(axis=0, initial=0.0)
+    return largest / np.where(deviations > 0, deviations, 1.0)
+
+
+def _columns(y: np.ndarray) -> np.ndarray:
+    return y.reshape(-1, y.shape[-1]) if y.ndim > 1 else y.reshape(-1, 1)
+
+
+def not_finite(expected: Sequence[Tensor], found: Sequence[Tensor]) -> str:
+    """What is not finite in outputs, though it should be, in words; empty if all is.
+
+    Infinities that are expected count as right; NaN never does.
+    """
+    for i, (a, b) in enumerate(zip(expected, found, strict=True)):
+        right, y = _columns(_float64(a)), _columns(_float64(b))
+        wrong = np.isnan(y) | (np.isinf(y) & (y != right))
+        if wrong.any():
+            columns = np.flatnonzero(wrong.any(0)).tolist()
+            listed = ", ".join(map(str, columns[:5])) + ", ..." * (len(columns) > 5)
+            value = y[wrong].flat[0]
+            rows = f"{wrong.any(1).sum()} of {len(y)} rows"
+            of = f" of output {i}" if len(expected) > 1 else ""
+            return f"{value} in {rows}{of}, in column {listed}"
+    return ""
 
 
 def largest(differences: Sequence[np.ndarray]) -> float:

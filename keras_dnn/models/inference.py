@@ -16,9 +16,12 @@ from numpy.typing import ArrayLike
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import graph_of
 from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.prediction import has_own
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow
-from keras_dnn.models._runtimes.benchmark import COMPARED, Benchmark
+from keras_dnn._unchanged import unchanged_by_calls
+from keras_dnn.models._runtimes.benchmark import Benchmark
+from keras_dnn.models._runtimes.reference import Reference, inputs_of_calls
 from keras_dnn.models._runtimes.runtime import Runtime
 from keras_dnn.models._runtimes.signature import (
     Signature,
@@ -125,43 +128,47 @@ def optimize_for_inference(
                 "max_accuracy_loss needs labels to measure with. Received: labels=None"
             )
     runtimes = _chosen(candidates)
-    signature, arrays = _inputs(model, data, batch_size)
-    expected = model.predict(
-        packed(signature.input_structure, arrays), batch_size=COMPARED, verbose=0
-    )
-    signature = dataclasses.replace(signature, output_structure=positions(expected))
-    benchmark = Benchmark(
-        model, signature, arrays, keras.tree.flatten(expected), labels, batch_size
-    )
-
-    progress = Progress(verbose)
-    prepared, preparation = stripped(model)
-    with tempfile.TemporaryDirectory() as folder:
-        source = RuntimeSource(
-            model, prepared, signature, arrays, batch_size, Path(folder)
-        )
-        for name, runtime in runtimes.items():
-            benchmark.try_runtime(name, runtime, source, threads)
-            progress.after(None, len(runtimes) + rounds)
 
     def within(difference: float, loss: float) -> bool:
         if max_accuracy_loss is None:
             return difference <= tolerance
         return loss <= max_accuracy_loss + ROUNDING
 
-    measured = benchmark.timed(rounds, progress, within)
-    usable = [c for c in measured if c.within and c.name in benchmark.predictors]
-    best = min(usable, key=lambda candidate: candidate.seconds, default=None)
+    progress = Progress(verbose)
+    total = len(runtimes) + 1
+    with tempfile.TemporaryDirectory() as folder, unchanged_by_calls(model):
+        signature, arrays = _inputs(model, inputs_of_calls(model, data), batch_size)
+        reference = Reference(model, signature, arrays)
+        structure = positions(reference.structure)
+        signature = dataclasses.replace(signature, output_structure=structure)
+        benchmark = Benchmark(
+            reference, signature, arrays, labels, batch_size, rounds, within
+        )
+        prepared, preparation = stripped(model)
+        if has_own(model, "predict"):
+            preparation += " Inputs are those that its predict hands to Keras."
+        source = RuntimeSource(
+            model, prepared, signature, arrays, batch_size, Path(folder)
+        )
+        progress.after(None, total)
+        for name, runtime in runtimes.items():
+            benchmark.try_runtime(name, runtime, source, threads)
+            progress.after(None, total)
+        best = benchmark.best
+        if best is not None:
+            # The folder is deleted; the files belong to the result.
+            best.files = dict(best.files)
+
     return InferenceResult(
         fastest=best.name if best else None,
-        candidates=measured,
+        candidates=tuple(benchmark.candidates.values()),
         tolerance=tolerance,
         max_accuracy_loss=max_accuracy_loss,
         batch_size=batch_size,
         rows=len(arrays[0]),
         threads=threads,
         preparation=preparation,
-        predictor=benchmark.predictors[best.name] if best else None,
+        predictor=best,
     )
 
 
@@ -185,31 +192,47 @@ def _chosen(candidates: Sequence[str] | None) -> dict[str, Runtime]:
 def _inputs(
     model: keras.Model, data: Any, batch_size: int
 ) -> tuple[Signature, list[np.ndarray]]:
-    leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(data)]
-    if not leaves or any(a.ndim == 0 or a.dtype == object for a in leaves):
-        raise ValueError(
-            "data must be an array, or a list or dict of arrays. "
-            f"Received: data={data!r}"
-        )
     if any(is_stateful(layer) for layer in sublayers(model)):
         raise ValueError(
             "model must not keep a state between calls, as a recurrent layer with "
             f"stateful=True does. Received: model={model.name!r}"
         )
-    graph = graph_of(model)
-    if graph and any(x.shape[0] is not None for x in graph.inputs):
-        raise ValueError(
-            "model must take any number of rows. Received: a model with inputs of "
-            f"shapes {[x.shape for x in graph.inputs]}"
-        )
     signature, arrays = input_signature(model, data)
     lengths = [len(a) for a in arrays]
-    if len(set(lengths)) > 1 or lengths[0] < batch_size:
+    if not lengths or lengths[0] < batch_size:
         raise ValueError(
             "data must hold arrays of one length, of at least batch_size rows. "
             f"Received: arrays of lengths {lengths} and batch_size={batch_size}"
         )
-    return signature, arrays
+    rows = _only_number_of_rows(model, signature, arrays)
+    if rows is not None and rows != batch_size:
+        raise ValueError(
+            f"batch_size must be {rows}, the only number of rows that the model takes. "
+            f"Received: batch_size={batch_size} and model={model.name!r}"
+        )
+    return dataclasses.replace(signature, rows=rows), arrays
+
+
+def _only_number_of_rows(
+    model: keras.Model, signature: Signature, arrays: list[np.ndarray]
+) -> int | None:
+    """The number of rows that the model takes, if it takes no other."""
+    graph = graph_of(model)
+    frozen = {x.shape[0] for x in graph.inputs} - {None} if graph else set()
+    if not frozen:
+        return None
+    rows = int(max(frozen))
+    # Keras gives a Sequential that is built by `fit` the shape of a batch, and then
+    # does not insist on it.
+    try:
+        for other in (rows + 1, rows + 2):
+            x = [np.resize(a, (other, *a.shape[1:])) for a in arrays]
+            outputs = model(packed(signature.input_structure, x), training=False)
+            if any(y.shape[0] != other for y in keras.tree.flatten(outputs)):
+                return rows
+    except Exception:
+        return rows
+    return None
 
 
 def _processors() -> int:

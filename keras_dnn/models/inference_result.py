@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CONTENTS = "contents.json"
-VERSION = 1
+VERSION = 2
 NAN = float("nan")
 
 
@@ -40,7 +40,16 @@ class Candidate(Result):
         accuracy: on the labels, if there were any.
         bytes: size of its files, uncompressed; `None` for the Keras model.
         within: whether the candidate is within the tolerance.
-        failure: why this model or machine does not have the candidate; empty if it has.
+        failure: why this model or machine does not have the candidate, or what of its
+            outputs is not finite; empty if all is well.
+        column_differences: for each output, the largest difference in each column (an
+            entry of its last axis, such as a class), as a fraction of the column's
+            standard deviation.
+        worst_column: the output and the column that differ most, such as `"[3]"` or
+            `"age[0]"`; empty if there is one column.
+        class_accuracies: the accuracy on the rows of each class, by label, if there
+            were labels.
+        worst_class: the class that loses most accuracy.
     """
 
     name: str
@@ -53,6 +62,24 @@ class Candidate(Result):
     bytes: int | None = None
     within: bool = False
     failure: str = ""
+    column_differences: tuple[tuple[float, ...], ...] = ()
+    worst_column: str = ""
+    class_accuracies: dict[int, float] | None = None
+    worst_class: int | None = None
+
+    @property
+    def worst_column_difference(self) -> float:
+        """The largest difference in the worst column, in its standard deviations."""
+        return max((d for each in self.column_differences for d in each), default=NAN)
+
+    @classmethod
+    def _from_dict(cls, found: dict[str, Any]) -> Candidate:
+        columns = tuple(map(tuple, found.get("column_differences", ())))
+        by_class = found.get("class_accuracies")
+        if by_class is not None:
+            by_class = {int(kind): value for kind, value in by_class.items()}
+        changed = {"column_differences": columns, "class_accuracies": by_class}
+        return cls(**{**found, **changed})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +131,7 @@ class InferenceResult(Result):
         width = max(len(candidate.name) for candidate in self.candidates)
         labels = any(candidate.accuracy is not None for candidate in self.candidates)
         head = f"{'':{width}}  bits        ms  speed-up  largest     mean"
-        head += "  accuracy" * labels + "       MB"
+        head += "  accuracy" * labels + "       MB  worst"
         lines = [self._summary(), "", head]
         for candidate in self.candidates:
             name = f"{candidate.name:{width}}"
@@ -132,15 +159,30 @@ class InferenceResult(Result):
         return (
             f"{found.bits:4}  {1e3 * found.seconds:8.3f}  {found.speed_up:7.1f}x  "
             f"{found.largest_difference:7.1e}  {found.mean_difference:7.1e}"
-            f"{accuracy}{size}{'' if found.within else '  beyond the tolerance'}"
+            f"{accuracy}{size}  {self._worst(found)}"
+            f"{'' if found.within else '  beyond the tolerance'}"
         )
+
+    def _worst(self, found: Candidate) -> str:
+        """The column that differs most, and the class that loses most accuracy."""
+        parts = []
+        if found.worst_column and found.worst_column_difference > 0:
+            parts.append(f"{found.worst_column} {found.worst_column_difference:.1e}")
+        before = self.candidates[0].class_accuracies
+        if found.worst_class is not None and found.class_accuracies and before:
+            kind = found.worst_class
+            now = found.class_accuracies[kind]
+            if now < before[kind]:
+                parts.append(f"class {kind}: {before[kind]:.2f} -> {now:.2f}")
+        return ", ".join(parts)
 
     def _note(self, labels: bool) -> str:
         return (
             f"Medians of one call with {self.batch_size} "
             f"row{'s' * (self.batch_size > 1)}; differences"
             f"{' and accuracy' * labels} over {self.rows} rows, in standard "
-            f"deviations of the model's outputs. {self.preparation}"
+            "deviations of the model's outputs; the worst column in its own. "
+            f"{self.preparation}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,7 +269,7 @@ class InferenceResult(Result):
         try:
             del found["version"]
             signature = Signature.from_dict(found.pop("signature"))
-            candidates = tuple(Candidate(**each) for each in found.pop("candidates"))
+            candidates = tuple(map(Candidate._from_dict, found.pop("candidates")))
             settings = found["batch_size"], found["threads"]
             predictor = Predictor(found["fastest"], files, signature, *settings)
             return cls(**found, candidates=candidates, predictor=predictor)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_dnn._progress import Progress
 from keras_dnn.models._runtimes import benchmark
 from keras_dnn.models._runtimes.accuracy import accuracy, classes
 from keras_dnn.models._runtimes.predictor import in_batches
@@ -72,7 +71,7 @@ def test_calls_are_timed_in_turns(monkeypatch):
         name: lambda name=name, s=s: pass_by(name, s * generator.uniform(1, 9))
         for name, s in scales.items()
     }
-    found = benchmark.interleaved(calls, 3, Progress(0))
+    found = benchmark.interleaved(calls, 3)
 
     pauses = [i for i, (name, *_) in enumerate(record) if not name]
     turns = [record[i:j] for i, j in zip(pauses, [*pauses[1:], None], strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,143 +14,190 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_dnn import _files
-from keras_dnn._progress import Progress
-from keras_dnn.models._output_difference import largest, means, relative_differences
-from keras_dnn.models._runtimes.accuracy import accuracy, classes
-from keras_dnn.models._runtimes.predictor import Predictor
+from keras_dnn.models._output_difference import (
+    column_differences,
+    largest,
+    means,
+    not_finite,
+    relative_differences,
+)
+from keras_dnn.models._runtimes.accuracy import accuracy, class_accuracies, classes
+from keras_dnn.models._runtimes.predictor import Predictor, reason
+from keras_dnn.models._runtimes.reference import COMPARED, Reference
 from keras_dnn.models._runtimes.runtime import Run, Runtime
 from keras_dnn.models._runtimes.signature import Signature, packed
 from keras_dnn.models._runtimes.source import RuntimeSource
+from keras_dnn.models._runtimes.stored_files import stored
 from keras_dnn.models.inference_result import CONTENTS, NAN, Candidate
 from keras_dnn.models.runtimes import CALL, PREDICT
 
-COMPARED = 64
-"""Rows whose outputs are computed at once for the comparison."""
-
 
 class Benchmark:
-    """Compares and times candidates for a model, the model itself among them.
+    """Compares and times candidates for a model, one at a time, beside the model.
+
+    Each candidate is built, compared, timed in turns with the fastest one before it and
+    closed, so that no more than two runtimes are open at once.
 
     Args:
-        model: the model as it was given.
+        reference: the model, and the outputs that count as right.
         signature: its inputs and outputs.
         data: the rows to compare on: an array for each input.
-        expected: the outputs of the model for them.
         labels: of the rows, or `None`.
         batch_size: rows in a timed call.
+        rounds: turns that each candidate has.
+        within: whether a largest difference and a loss of accuracy are allowed.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        reference: Reference,
         signature: Signature,
         data: list[np.ndarray],
-        expected: list[np.ndarray],
         labels: ArrayLike | None,
         batch_size: int,
+        rounds: int,
+        within: Callable[[float, float], bool],
     ) -> None:
         self.data = data
-        self.expected = expected
-        self.labels = None if labels is None else classes(labels, expected)
-        self.x = packed(signature.input_structure, [a[:batch_size] for a in data])
-        self.calls: dict[str, Callable[[], Any]] = {}
+        self.expected = reference.outputs
+        self.names = reference.names
+        self.labels = None if labels is None else classes(labels, self.expected)
+        self.rounds = rounds
+        self.within = within
+        x = [a[:batch_size] for a in data]
+        self.x = packed(signature.input_structure, x)
         self.candidates: dict[str, Candidate] = {}
-        self.predictors: dict[str, Predictor] = {}
+        self.best: Predictor | None = None
+        self._accuracies: dict[int, float] = {}
 
-        bits = weight_bits(model)
-        self._add(PREDICT, bits, None, expected)
-        self.calls[PREDICT] = lambda: model.predict(
-            self.x, batch_size=batch_size, verbose=0
-        )
-
-        def call(x: Any) -> Any:
-            return keras.tree.map_structure(
-                keras.ops.convert_to_numpy, model(x, training=False)
-            )
-
-        def flat_call(x: Sequence[np.ndarray]) -> list[np.ndarray]:
-            return list(keras.tree.flatten(call(packed(signature.input_structure, x))))
-
-        self._add(CALL, bits, None, self._outputs(flat_call))
-        self.calls[CALL] = lambda: call(self.x)
+        bits = weight_bits(reference.model)
+        self._add(PREDICT, bits, None, self.expected)
+        self._add(CALL, bits, None, self._outputs(reference.call))
+        calls = {
+            PREDICT: lambda: reference.predict(self.x, batch_size),
+            CALL: lambda: reference.call(x),
+        }
+        for name, seconds in interleaved(calls, rounds).items():
+            self._set_seconds(name, seconds)
+        # The first candidate takes turns with the model.
+        self._opponent: tuple[str, Callable[[], Any]] = (CALL, calls[CALL])
 
     def try_runtime(
         self, name: str, runtime: Runtime, source: RuntimeSource, threads: int
     ) -> None:
-        """Builds a candidate and compares its outputs, or notes why there is none."""
-        bits = runtime.bits or weight_bits(source.original)
+        """Builds, compares and times a candidate, or notes why there is none."""
+        bits: int | None = None
         try:
+            bits = runtime.bits or weight_bits(source.original)
             unavailable = runtime.why_unavailable()
             if unavailable:
                 raise RuntimeError(unavailable)
             # What converters warn of, the differences show.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                files = runtime.build(source)
-                if CONTENTS in map(_files.checked_name, files):
+                built = runtime.build(source)
+                if CONTENTS in map(_files.checked_name, built):
                     raise ValueError(f"{CONTENTS} is the name of the saved table")
+                number = len(self.candidates)
+                files = stored(built, source.folder / f"candidate-{number}")
+                del built
                 predictor = Predictor(
                     name, files, source.signature, source.batch_size, threads
                 )
-                outputs = self._outputs(predictor.predict)
-            self._add(name, bits, sum(map(len, files.values())), outputs)
+                self._add(name, bits, files.size, self._outputs(predictor.predict))
+            self._time(name, predictor)
         except Exception as error:
-            self.candidates[name] = Candidate(name, bits, failure=reason(error))
-        else:
-            self.predictors[name] = predictor
-            self.calls[name] = lambda: predictor(self.x)
+            text = reason(error).removeprefix(f"The runtime {name!r} failed: ")
+            bits = bits or weight_bits(source.original)
+            self.candidates[name] = Candidate(name, bits, failure=text)
 
-    def timed(
-        self, rounds: int, progress: Progress, within: Callable[[float, float], bool]
-    ) -> tuple[Candidate, ...]:
-        """The candidates with their times, and whether they are within a tolerance.
+    def _time(self, name: str, predictor: Predictor) -> None:
+        """Times a candidate in turns with the fastest one that is within so far.
 
-        Args:
-            rounds: turns that each candidate has.
-            progress: advanced by one for each round.
-            within: function of the largest difference and the loss of accuracy.
+        The machine may be slower or faster than before: the opponent's time then and
+        now says by how much.
         """
-        seconds = interleaved(self.calls, rounds, progress)
-        return tuple(
-            dataclasses.replace(
-                candidate,
-                seconds=seconds.get(name, NAN),
-                speed_up=seconds[PREDICT] / seconds.get(name, NAN),
-                within=not candidate.failure
-                and within(candidate.largest_difference, self._loss(candidate)),
-            )
-            for name, candidate in self.candidates.items()
+        opponent, call = self._opponent
+        calls = {opponent: call, name: lambda: predictor(self.x)}
+        found = interleaved(calls, self.rounds)
+        before = self.candidates[opponent].seconds
+        seconds = before * found[name] / found[opponent]
+        self._set_seconds(name, seconds)
+        if self.candidates[name].within and (self.best is None or seconds < before):
+            self.best = predictor
+            self._opponent = (name, calls[name])
+        else:
+            predictor.close()
+
+    def _set_seconds(self, name: str, seconds: float) -> None:
+        predict = seconds if name == PREDICT else self.candidates[PREDICT].seconds
+        self.candidates[name] = dataclasses.replace(
+            self.candidates[name], seconds=seconds, speed_up=predict / seconds
         )
 
     def _outputs(self, predict: Run) -> list[np.ndarray]:
-        parts = [
-            predict([a[start : start + COMPARED] for a in self.data])
-            for start in range(0, len(self.data[0]), COMPARED)
-        ]
+        """The outputs for all rows, in the shapes of those that are expected."""
+        parts = []
+        for start in range(0, len(self.data[0]), COMPARED):
+            x = [a[start : start + COMPARED] for a in self.data]
+            y = predict(x)
+            if len(y) != len(self.expected):
+                raise ValueError(
+                    f"gives {len(y)} outputs instead of {len(self.expected)}"
+                )
+            if any(len(part) != len(x[0]) for part in y):
+                raise ValueError(
+                    f"gives outputs of {[len(part) for part in y]} rows for {len(x[0])}"
+                )
+            parts.append(y)
         return [np.concatenate(y) for y in zip(*parts, strict=True)]
 
     def _add(
         self, name: str, bits: int, size: int | None, outputs: list[np.ndarray]
     ) -> None:
         differences = relative_differences(self.expected, outputs)
+        wrong = not_finite(self.expected, outputs)
+        if wrong:
+            raise ValueError(f"gives {wrong}")
+        measured: dict[str, Any] = {}
+        lost = NAN
+        if self.labels is not None:
+            by_class = class_accuracies(outputs, self.labels)
+            self._accuracies = self._accuracies or by_class
+            measured["accuracy"] = accuracy(outputs, self.labels)
+            measured["class_accuracies"] = by_class
+            measured["worst_class"] = max(
+                by_class, key=lambda kind: self._accuracies[kind] - by_class[kind]
+            )
+            reference = self.candidates.get(PREDICT)
+            right = measured["accuracy"] if reference is None else reference.accuracy
+            lost = right - measured["accuracy"]
+        difference = largest(differences)
+        columns = column_differences(self.expected, outputs)
         self.candidates[name] = Candidate(
             name,
             bits,
-            largest_difference=largest(differences),
+            largest_difference=difference,
             mean_difference=float(np.max(means(differences))),
-            accuracy=None if self.labels is None else accuracy(outputs, self.labels),
             bytes=size,
+            within=math.isfinite(difference) and self.within(difference, lost),
+            column_differences=tuple(tuple(c.tolist()) for c in columns),
+            worst_column=_worst_column(columns, self.names),
+            **measured,
         )
 
-    def _loss(self, candidate: Candidate) -> float:
-        reference = self.candidates[PREDICT].accuracy
-        if reference is None or candidate.accuracy is None:
-            return NAN
-        return reference - candidate.accuracy
+
+def _worst_column(columns: Sequence[np.ndarray], names: Sequence[str]) -> str:
+    """The output and the column that differs most; empty if there is only one."""
+    worst = max(range(len(columns)), key=lambda i: columns[i].max(initial=0.0))
+    parts = [names[worst]] if len(columns) > 1 else []
+    if columns[worst].size > 1:
+        parts.append(f"[{int(columns[worst].argmax())}]")
+    return "".join(parts)
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], Any]], rounds: int, progress: Progress
+    calls: Mapping[str, Callable[[], Any]], rounds: int
 ) -> dict[str, float]:
     """The median duration of each call in seconds, of the medians of its turns.
 
@@ -160,14 +208,13 @@ def interleaved(
     then timed calls.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    order, total = list(calls), progress.done + rounds
+    order = list(calls)
     for _ in range(rounds):
         for name in order:
             time.sleep(PAUSE)
             durations(calls[name], WARM)
             seconds[name].append(float(np.median(durations(calls[name], TIMED))))
         order.reverse()
-        progress.after(None, total)
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
@@ -200,14 +247,3 @@ def weight_bits(model: keras.Model) -> int:
         if keras.backend.is_float_dtype(kind)
     ]
     return max(widths, default=32)
-
-
-def reason(error: Exception) -> str:
-    """The first line of an error message, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-LONGEST = 160
-"""Characters of a reason; converters write pages."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_dnn.models._runtimes.export import to_onnx
+from keras_dnn.models._runtimes.converters import convert
 from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
 from keras_dnn.models._runtimes.source import RuntimeSource
+from keras_dnn.models._runtimes.stored_files import StoredFiles
 
 FILE = "model.onnx"
 
@@ -27,7 +28,10 @@ class ONNXRuntime(Runtime):
         return ""
 
     def build(self, source: RuntimeSource) -> Files:
-        return {FILE: to_onnx(source.function(), source.specs())}
+        folder = source.folder / "onnx"
+        folder.mkdir()
+        convert("onnx", source.saved_model(source.in_float32), folder / FILE)
+        return StoredFiles(folder)
 
     def load(self, files: Files, threads: int) -> Run:
         import onnxruntime
@@ -38,13 +42,20 @@ class ONNXRuntime(Runtime):
         # which would slow down the runtime that is measured next. Within a call they
         # may: one on MobileNetV2 takes as long.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        stored = isinstance(files, StoredFiles)
         session = onnxruntime.InferenceSession(
-            files[FILE], options, providers=onnxruntime.get_available_providers()
+            str(files.folder / FILE) if stored else files[FILE],
+            options,
+            providers=onnxruntime.get_available_providers(),
         )
+        floats = [x.name for x in session.get_inputs() if x.type == "tensor(float)"]
         outputs = numbered(output.name for output in session.get_outputs())
 
         def run(x: Sequence[np.ndarray]) -> list[np.ndarray]:
-            inputs = {f"x{i}": a for i, a in enumerate(x)}
+            inputs = {
+                f"x{i}": a.astype("float32", copy=False) if f"x{i}" in floats else a
+                for i, a in enumerate(x)
+            }
             found: list[np.ndarray] = session.run(outputs, inputs)
             return found
 

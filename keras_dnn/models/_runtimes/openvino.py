@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
 from keras_dnn.models._runtimes.source import RuntimeSource
+from keras_dnn.models._runtimes.stored_files import StoredFiles
 
 FILE, WEIGHTS = "model.xml", "model.bin"
 
@@ -37,9 +38,12 @@ class OpenVINO(Runtime):
             (f"x{i}", [source.batch_size, *each.shape])
             for i, each in enumerate(source.signature.inputs)
         ]
-        model = openvino.convert_model(str(source.saved_model()), input=shapes)
-        openvino.save_model(model, source.folder / FILE, compress_to_fp16=self.half)
-        return {name: (source.folder / name).read_bytes() for name in (FILE, WEIGHTS)}
+        folder = source.folder / f"openvino-{self.precision}"
+        folder.mkdir()
+        saved = source.saved_model(source.in_float32)
+        model = openvino.convert_model(str(saved), input=shapes)
+        openvino.save_model(model, folder / FILE, compress_to_fp16=self.half)
+        return StoredFiles(folder)
 
     def load(self, files: Files, threads: int) -> Run:
         import openvino

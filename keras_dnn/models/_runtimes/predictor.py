@@ -44,15 +44,43 @@ class Predictor:
         return packed(self.signature.output_structure, outputs)
 
     def predict(self, x: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """The arrays of all outputs for those of all inputs."""
+        """The arrays of all outputs for those of all inputs.
+
+        Raises:
+            ValueError: if the runtime takes the measured lengths only, and these are
+                others.
+            RuntimeError: if the runtime fails; its name is in the text.
+        """
         runtime = runtime_of(self.name)
-        if self._run is None:
-            self._run = runtime.load(self.files, self.threads)
-        rows = len(x[0])
+        if not runtime.any_batch:
+            self._check_lengths(x)
+        rows, fixed = len(x[0]), self.signature.rows
         # Some runtimes cannot run an empty batch.
-        if rows == self.batch_size or (rows and runtime.any_batch):
-            return self._run(x)
-        return in_batches(self._run, x, self.batch_size)
+        whole = bool(rows) and runtime.any_batch and fixed is None
+        try:
+            if self._run is None:
+                self._run = runtime.load(self.files, self.threads)
+            if rows == self.batch_size or whole:
+                return self._run(x)
+            return in_batches(self._run, x, self.batch_size)
+        except Exception as error:
+            raise RuntimeError(
+                f"The runtime {self.name!r} failed: {reason(error)}"
+            ) from error
+
+    def _check_lengths(self, x: Sequence[np.ndarray]) -> None:
+        for each, a in zip(self.signature.inputs, x, strict=True):
+            if a.shape[1:] != each.shape:
+                raise ValueError(
+                    f"x must have rows of shape {each.shape} for the input "
+                    f"{each.name!r}, since {self.name!r} was built for it: pad x, or "
+                    "measure candidates that take any length, such as 'frozen graph'. "
+                    f"Received: shape {a.shape}"
+                )
+
+    def close(self) -> None:
+        """Frees what was loaded; the next call loads it again."""
+        self._run = None
 
     def __getstate__(self) -> dict[str, Any]:
         # What was loaded belongs to this process; another process loads it again.
@@ -72,3 +100,14 @@ def in_batches(run: Run, x: Sequence[np.ndarray], size: int) -> list[np.ndarray]
 def _padded(a: np.ndarray, size: int) -> np.ndarray:
     missing = np.zeros((size - len(a), *a.shape[1:]), a.dtype)
     return np.concatenate([a, missing])
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error message, shortened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+LONGEST = 160
+"""Characters of a reason; converters write pages."""

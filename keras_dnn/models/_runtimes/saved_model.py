@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from keras_dnn import _files
-from keras_dnn._keras.frozen_graph import with_constants
 from keras_dnn._tensorflow import tf
+from keras_dnn.models._runtimes.converters import convert
 from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
-from keras_dnn.models._runtimes.source import RuntimeSource, read_files
+from keras_dnn.models._runtimes.source import RuntimeSource
+from keras_dnn.models._runtimes.stored_files import StoredFiles
 
 
 class TensorFlowFunction(Runtime):
@@ -22,12 +23,10 @@ class TensorFlowFunction(Runtime):
     description = "the model as it is, compiled into a graph"
 
     def build(self, source: RuntimeSource) -> Files:
-        return read_files(source.saved_model(source.original))
+        return StoredFiles(source.saved_model(source.original))
 
     def load(self, files: Files, threads: int) -> Run:
-        with tempfile.TemporaryDirectory() as folder:
-            _files.unpack(files, Path(folder))
-            loaded = tf.saved_model.load(folder)
+        loaded = _loaded(files)
         function = loaded.signatures["serve"]
         outputs = numbered(function.structured_outputs)
 
@@ -50,7 +49,7 @@ class FoldedFunction(TensorFlowFunction):
             raise ValueError(
                 "the model could not be folded, for the reason given below"
             )
-        return read_files(source.saved_model())
+        return StoredFiles(source.saved_model())
 
 
 class FrozenGraph(TensorFlowFunction):
@@ -59,18 +58,14 @@ class FrozenGraph(TensorFlowFunction):
     description = "that with its weights as constants"
 
     def build(self, source: RuntimeSource) -> Files:
-        frozen = with_constants(source.function())
-
-        def serve(*x: Any) -> dict[str, Any]:
-            outputs = frozen(*x)
-            # In the order of the sorted names, in which y10 comes before y2.
-            names = sorted(f"y{i}" for i in range(len(outputs)))
-            return dict(zip(names, outputs, strict=True))
-
-        # A frozen function called on its own is not optimised as one inside another
-        # is: on a small network it took 13 ms instead of 1.
-        module = tf.Module()
-        module.serve = tf.function(serve, input_signature=source.specs())
         folder = source.folder / "frozen"
-        tf.saved_model.save(module, str(folder), signatures={"serve": module.serve})
-        return read_files(folder)
+        convert("frozen", source.saved_model(), folder)
+        return StoredFiles(folder)
+
+
+def _loaded(files: Files) -> Any:
+    if isinstance(files, StoredFiles):
+        return tf.saved_model.load(str(files.folder))
+    with tempfile.TemporaryDirectory() as folder:
+        _files.unpack(files, Path(folder))
+        return tf.saved_model.load(folder)

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from keras_dnn._keras.graph import flat_inputs, graph_of
+from keras_dnn._keras.graph import graph_of
+from keras_dnn.models._runtimes.exact import as_dtype, as_numpy
 
 Structure: TypeAlias = "int | list[Structure] | dict[str, Structure]"
 """Nested lists and dicts of the positions of leaves."""
@@ -17,27 +18,50 @@ Structure: TypeAlias = "int | list[Structure] | dict[str, Structure]"
 
 @dataclasses.dataclass(frozen=True)
 class InputSignature:
-    """The name of an input, the shape of one row of it, and the dtype."""
+    """An input of a model.
+
+    Attributes:
+        name: of the input.
+        shape: of one row, as it was measured.
+        dtype: of the numbers, or `"string"`.
+        open_shape: of one row, with `None` where the model leaves a length open; by
+            default `shape`.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    open_shape: tuple[int | None, ...] | None = None
 
-    def array(self, x: Any) -> np.ndarray:
-        """`x` with this shape and dtype.
+    @property
+    def any_shape(self) -> tuple[int | None, ...]:
+        """The shape of one row, with `None` where the model leaves a length open."""
+        return self.shape if self.open_shape is None else self.open_shape
+
+    def array(self, x: Any, argument: str = "x") -> np.ndarray:
+        """`x` with this dtype, and with or without a last axis of one as needed.
 
         Raises:
-            ValueError: if its rows have another shape.
+            ValueError: if its rows have another shape, or the dtype cannot hold them.
         """
-        a = np.asarray(x, self.dtype)
-        if a.ndim == len(self.shape) and self.shape[-1:] == (1,):
+        a = as_numpy(x, argument, self.name)
+        shape = self.any_shape
+        if a.ndim == len(shape) and shape[-1:] == (1,):
             a = a[..., np.newaxis]
-        if a.ndim == 0 or a.shape[1:] != self.shape:
+        elif a.ndim == len(shape) + 2 and a.shape[-1] == 1:
+            a = a[..., 0]
+        if not _fits(a.shape[1:], shape) or a.ndim == 0:
             raise ValueError(
-                f"x must have rows of shape {self.shape} for the input {self.name!r}, "
-                f"as the data that was measured with. Received: shape {a.shape}"
+                f"{argument} must have rows of shape {shape} for the input "
+                f"{self.name!r}. Received: shape {a.shape}"
             )
-        return a
+        return as_dtype(a, self.dtype, argument, self.name)
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(found) == len(shape) and all(
+        wanted in (None, size) for size, wanted in zip(found, shape, strict=True)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,55 +72,84 @@ class Signature:
         inputs: in the order in which a flat function takes them.
         input_structure: lists and dicts of the positions in `inputs`.
         output_structure: the same for the outputs.
+        rows: the only number of rows that the model takes; `None` for any number.
     """
 
     inputs: tuple[InputSignature, ...]
     input_structure: Structure
     output_structure: Structure
+    rows: int | None = None
 
-    def flat(self, x: Any) -> list[np.ndarray]:
+    def flat(self, x: Any, argument: str = "x") -> list[np.ndarray]:
         """The arrays of `x` in the order of the inputs, with their dtypes.
 
+        As in Keras, `x` may be nested as the inputs are, or a dict by their names; one
+        input may stand alone.
+
         Raises:
-            ValueError: if `x` has another structure or other shapes.
+            ValueError: if `x` has another structure, other shapes, or numbers that the
+                dtype of an input cannot hold.
         """
-        found = dict(self._leaves(self._by_name(x), self.input_structure))
-        arrays = [each.array(found[i]) for i, each in enumerate(self.inputs)]
+        found = dict(self._leaves(self._arranged(x), self.input_structure, argument))
+        arrays = [each.array(found[i], argument) for i, each in enumerate(self.inputs)]
         lengths = [len(a) for a in arrays]
         if len(set(lengths)) > 1:
             raise ValueError(
-                "x must hold arrays of the same length. Received: arrays of lengths "
-                f"{lengths}"
+                f"{argument} must hold arrays of the same length. Received: arrays of "
+                f"lengths {lengths}"
             )
         return arrays
 
-    def _by_name(self, x: Any) -> Any:
-        """A dict by the names of the inputs, in the structure that the model takes."""
+    def _arranged(self, x: Any) -> Any:
+        """`x` in the structure that the model takes, where Keras would see it there."""
         names = [each.name for each in self.inputs]
-        if isinstance(x, Mapping) and not isinstance(self.input_structure, dict):
-            if set(names) <= set(x):
-                return packed(self.input_structure, [x[name] for name in names])
-            raise ValueError(f"x must have the keys {names}. Received: {list(x)}")
+        structure = self.input_structure
+        if isinstance(x, Mapping):
+            by_name = not isinstance(structure, dict) and set(names) <= set(x)
+            return packed(structure, [x[n] for n in names]) if by_name else x
+        is_sequence = isinstance(x, list | tuple)
+        if len(names) == 1:
+            # A list may also be the rows themselves.
+            alone = is_sequence and len(x) == 1 and hasattr(x[0], "shape")
+            return packed(structure, [x[0] if alone else x])
+        if isinstance(structure, dict) and is_sequence and len(x) == len(structure):
+            keys = list(structure)
+            # Keras flattens a dict by its sorted keys, and refuses what that confuses.
+            if keys == sorted(keys):
+                return dict(zip(keys, x, strict=True))
         return x
 
-    def _leaves(self, x: Any, structure: Structure) -> Iterator[tuple[int, Any]]:
+    def _leaves(
+        self, x: Any, structure: Structure, argument: str
+    ) -> Iterator[tuple[int, Any]]:
         # Extra keys of a dict are ignored, as in Keras.
         if isinstance(structure, dict):
             if not isinstance(x, Mapping) or not set(structure) <= set(x):
-                received = list(x) if isinstance(x, Mapping) else type(x)
                 raise ValueError(
-                    f"x must have the keys {list(structure)}. Received: {received}"
+                    f"{argument} must have the keys {list(structure)}. "
+                    f"Received: {list(x) if isinstance(x, Mapping) else _kind(x)}"
                 )
             for key, part in structure.items():
-                yield from self._leaves(x[key], part)
+                yield from self._leaves(x[key], part, argument)
         elif isinstance(structure, list):
+            if isinstance(x, Mapping):
+                names = [each.name for each in self.inputs]
+                raise ValueError(
+                    f"{argument} must have the keys {names}. Received: {list(x)}"
+                )
             if not isinstance(x, list | tuple) or len(x) != len(structure):
                 raise ValueError(
-                    f"x must be a list of {len(structure)}. Received: {type(x)}"
+                    f"{argument} must be a list of {len(structure)}. "
+                    f"Received: {_kind(x)}"
                 )
             for entry, part in zip(x, structure, strict=True):
-                yield from self._leaves(entry, part)
+                yield from self._leaves(entry, part, argument)
         else:
+            if isinstance(x, Mapping):
+                raise ValueError(
+                    f"{argument} must have the keys "
+                    f"{[each.name for each in self.inputs]}. Received: {list(x)}"
+                )
             yield structure, x
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,32 +159,58 @@ class Signature:
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Signature:
         """Reads what `to_dict` wrote."""
-        inputs = [{**each, "shape": tuple(each["shape"])} for each in found["inputs"]]
+        inputs = [
+            {key: tuple(v) if isinstance(v, list) else v for key, v in each.items()}
+            for each in found["inputs"]
+        ]
         return cls(**{**found, "inputs": tuple(InputSignature(**x) for x in inputs)})
 
 
 def input_signature(
     model: keras.Model, data: Any
 ) -> tuple[Signature, list[np.ndarray]]:
-    """What the model takes, and the arrays of `data` as it takes them."""
+    """What the model takes, and the arrays of `data` as it takes them.
+
+    Raises:
+        ValueError: if the model does not take the data.
+    """
     graph = graph_of(model)
     if graph is None:
-        structure, leaves = data, [_of_floatx(x) for x in keras.tree.flatten(data)]
-        names = [f"input_{i}" for i in range(len(leaves))]
+        arrays = [_of_floatx(as_numpy(x, "data")) for x in keras.tree.flatten(data)]
+        inputs = tuple(
+            InputSignature(f"input_{i}", a.shape[1:], _dtype_of(a))
+            for i, a in enumerate(arrays)
+        )
+        structure = positions(data)
     else:
-        structure, leaves = graph.input_structure, flat_inputs(model, data)
-        names = [tensor.name for tensor in graph.inputs]
-    arrays = [keras.ops.convert_to_numpy(leaf) for leaf in leaves]
-    inputs = tuple(
-        InputSignature(name, a.shape[1:], str(a.dtype))
-        for name, a in zip(names, arrays, strict=True)
+        inputs = tuple(
+            InputSignature(x.name, (), str(x.dtype), tuple(x.shape[1:]))
+            for x in graph.inputs
+        )
+        structure = positions(graph.input_structure)
+    signature = Signature(inputs, structure, [])
+    arrays = signature.flat(data, "data")
+    measured = tuple(
+        dataclasses.replace(
+            each,
+            shape=a.shape[1:],
+            open_shape=None if graph is None else each.open_shape,
+        )
+        for each, a in zip(inputs, arrays, strict=True)
     )
-    return Signature(inputs, positions(structure), []), arrays
+    return dataclasses.replace(signature, inputs=measured), arrays
 
 
-def _of_floatx(x: Any) -> np.ndarray:
-    a = np.asarray(x)
+def _of_floatx(a: np.ndarray) -> np.ndarray:
     return a.astype(keras.config.floatx()) if a.dtype.kind == "f" else a
+
+
+def _dtype_of(a: np.ndarray) -> str:
+    return "string" if a.dtype == object else str(a.dtype)
+
+
+def _kind(x: Any) -> str:
+    return f"{type(x).__name__} of {len(x)}" if hasattr(x, "__len__") else repr(type(x))
 
 
 def positions(structure: Any) -> Structure:

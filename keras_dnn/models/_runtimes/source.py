@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_dnn import _files
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import write_saved_model
+from keras_dnn.models._runtimes.recurrent_dropout import without_recurrent_dropout
 from keras_dnn.models._runtimes.signature import Signature, packed
+from keras_dnn.models.rebuild import rebuild
 
 CALIBRATION = 128
 """Rows from which the ranges of 8-bit numbers are taken."""
@@ -55,18 +58,41 @@ class RuntimeSource:
         """Whether `model` is another one than `original`."""
         return self.model is not self.original
 
+    @functools.cached_property
+    def in_float32(self) -> keras.Model:
+        """`model` if it computes in float32, or else a copy that does.
+
+        For runtimes that do not know the other floating-point types.
+
+        Raises:
+            ValueError: if the model cannot be copied.
+        """
+        kinds = {
+            keras.backend.standardize_dtype(dtype)
+            for layer in sublayers(self.model)
+            for dtype in (layer.compute_dtype, layer.variable_dtype)
+        }
+        others = kinds & {"float16", "bfloat16", "float64"}
+        return rebuild(self.model, dtype="float32") if others else self.model
+
     def specs(self, rows: int | None = None) -> list[Any]:
         """Gives the inputs `x0`, `x1`, ... as TensorFlow describes them.
 
         Args:
-            rows: how many; `None` for any number.
+            rows: how many, in the shape of `data`; `None` for any number, with the
+                lengths open that the model leaves open.
 
         Returns:
             A list of `tf.TensorSpec`.
         """
+        if rows is None:
+            number = self.signature.rows
+            shapes = [(number, *x.any_shape) for x in self.signature.inputs]
+        else:
+            shapes = [(rows, *x.shape) for x in self.signature.inputs]
         return [
-            tf.TensorSpec((rows, *each.shape), each.dtype, name=f"x{i}")
-            for i, each in enumerate(self.signature.inputs)
+            tf.TensorSpec(shapes[i], x.dtype, name=f"x{i}")
+            for i, x in enumerate(self.signature.inputs)
         ]
 
     def function(
@@ -75,7 +101,7 @@ class RuntimeSource:
         """Makes a TensorFlow function of a model in inference mode.
 
         Args:
-            model: `model` or `original`; by default `model`.
+            model: `model`, `original` or `in_float32`; by default `model`.
             rows: how many; `None` for any number.
 
         Returns:
@@ -83,12 +109,21 @@ class RuntimeSource:
             `y1`, ...
         """
         called = self.model if model is None else model
+        specs = self.specs(rows)
+        if called not in (self.model, self.original):
+            kinds = [tf.float32 if x.dtype.is_floating else x.dtype for x in specs]
+            specs = [
+                tf.TensorSpec(x.shape, kind, name=x.name)
+                for x, kind in zip(specs, kinds, strict=True)
+            ]
 
         def serve(*x: Tensor) -> dict[str, Tensor]:
-            outputs = called(packed(self.signature.input_structure, x), training=False)
+            with without_recurrent_dropout(called):
+                inputs = packed(self.signature.input_structure, x)
+                outputs = called(inputs, training=False)
             return {f"y{i}": y for i, y in enumerate(keras.tree.flatten(outputs))}
 
-        return tf.function(serve, input_signature=self.specs(rows))
+        return tf.function(serve, input_signature=specs)
 
     def saved_model(
         self, model: keras.Model | None = None, rows: int | None = None
@@ -96,7 +131,7 @@ class RuntimeSource:
         """Writes a SavedModel with that function, once for all runtimes.
 
         Args:
-            model: `model` or `original`; by default `model`.
+            model: `model`, `original` or `in_float32`; by default `model`.
             rows: how many; `None` for any number.
 
         Returns:
@@ -104,6 +139,7 @@ class RuntimeSource:
         """
         model = self.model if model is None else model
         kind = "model" if model is self.model else "original"
+        kind = kind if model in (self.model, self.original) else "float32"
         path = self.folder / f"{kind}-{rows or 'any'}"
         if not path.exists():
             # Renamed once complete: a failed export must not pass for a SavedModel.
@@ -126,8 +162,3 @@ class RuntimeSource:
             f"x{i}": a[places].reshape(*shape, *a.shape[1:])
             for i, a in enumerate(self.data)
         }
-
-
-def read_files(folder: Path) -> dict[str, bytes]:
-    """All files of a folder, by their paths in it."""
-    return {name: (folder / name).read_bytes() for name in _files.files_of(folder)}

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -17,6 +12,7 @@ import numpy as np
 
 from keras_dnn import _files
 from keras_dnn._tensorflow import tf
+from keras_dnn.models._runtimes.converters import separately
 from keras_dnn.models._runtimes.export import to_tflite
 from keras_dnn.models._runtimes.runtime import Files, Run, Runtime, numbered
 from keras_dnn.models._runtimes.source import RuntimeSource
@@ -32,7 +28,7 @@ class Float32(Runtime):
     any_batch = False
 
     def build(self, source: RuntimeSource) -> Files:
-        return {FILE: to_tflite(source.saved_model(rows=source.batch_size))}
+        return {FILE: to_tflite(_saved_model(source))}
 
     def load(self, files: Files, threads: int) -> Run:
         interpreter = _interpreter()(model_content=files[FILE], num_threads=threads)
@@ -45,13 +41,15 @@ class Float32(Runtime):
         inputs, outputs = (
             [found[name] for name in numbered(found)] for found in places
         )
+        details = runner.get_input_details()
+        dtypes = [details[name]["dtype"] for name in numbered(details)]
         # An interpreter holds the tensors of one call.
         lock = threading.Lock()
 
         def run(x: Sequence[np.ndarray]) -> list[np.ndarray]:
             with lock:
-                for place, a in zip(inputs, x, strict=True):
-                    interpreter.set_tensor(place, a)
+                for place, dtype, a in zip(inputs, dtypes, x, strict=True):
+                    interpreter.set_tensor(place, a.astype(dtype, copy=False))
                 interpreter.invoke()
                 return [interpreter.get_tensor(place) for place in outputs]
 
@@ -72,7 +70,7 @@ class Float16(Float32):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
 
-        return {FILE: to_tflite(source.saved_model(rows=source.batch_size), adjust)}
+        return {FILE: to_tflite(_saved_model(source), adjust)}
 
 
 class Int8(Float32):
@@ -87,29 +85,14 @@ class Int8(Float32):
     def build(self, source: RuntimeSource) -> Files:
         batches, target = source.folder / "calibration.npz", source.folder / FILE
         _files.write_arrays(batches, source.calibration_batches())
-        saved = source.saved_model(rows=source.batch_size)
+        saved = _saved_model(source)
         script = Path(__file__).with_name("quantize.py")
-        # `-P`: the folder of the script must not be searched for modules.
-        done = subprocess.run(
-            [sys.executable, "-P", script, saved, batches, target],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode < 0:
-            name = signal.Signals(-done.returncode).name
-            raise RuntimeError(f"TensorFlow's converter crashed ({name})")
-        if done.returncode:
-            raise RuntimeError(_error(done.stderr))
+        separately([script, saved, batches, target])
         return {FILE: target.read_bytes()}
 
 
-def _error(printed: str) -> str:
-    """The line that names the error, among all that a process printed."""
-    lines = printed.strip().splitlines() or ["no reason given"]
-    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (named or lines)[-1]
+def _saved_model(source: RuntimeSource) -> Path:
+    return source.saved_model(source.in_float32, rows=source.batch_size)
 
 
 def _interpreter() -> Any:
