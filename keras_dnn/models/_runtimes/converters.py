@@ -58,7 +58,10 @@ def frozen(saved: Path, target: Path) -> None:
     # a small network it took 13 ms instead of 1.
     module = tf.Module()
     module.serve = tf.function(serve, input_signature=function.input_signature)
-    tf.saved_model.save(module, str(target), signatures={"serve": module.serve})
+    # Nobody takes a gradient here, and those of quantised layers cannot be saved.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    signatures = {"serve": module.serve}
+    tf.saved_model.save(module, str(target), signatures, options)
 
 
 def onnx(saved: Path, target: Path) -> None:
