@@ -44,7 +44,7 @@ class Plateau:
             relative: whether `min_delta` is a fraction of the best value's size.
             maximise: whether higher values are better.
         """
-        size = abs(self.best) if relative and math.isfinite(self.best) else 1.0
+        size = abs(self.best) if relative else 1.0
         gain = value - self.best if maximise else self.best - value
         first = math.isnan(self.best)
         # What is not finite has failed, whatever it compares to.

@@ -113,6 +113,7 @@ PATIENCE = {
         [INF, 5, 4, 3, 2],
         [],
     ),
+    "a loss of minus infinity has failed": ({"patience": 2}, [1, -INF, 1], [3]),
     "infinity later": ({"patience": 2}, [1, INF, INF, 0.5], [3]),
 }
 
@@ -127,8 +128,8 @@ def counted(values, patience, cooldown, better):
     """The definition in the docstring, read once more."""
     best, row, quiet, reached = NAN, 0, 0, []
     for number, value in enumerate(values, 1):
-        first = math.isnan(best) and not math.isnan(value)
-        improved = first or better(value, best)
+        first = math.isnan(best)
+        improved = math.isfinite(value) and (first or better(value, best))
         best = value if improved else best
         row = 0 if improved or quiet else row + 1
         quiet = max(quiet - 1, 0)
@@ -154,7 +155,7 @@ def counted(values, patience, cooldown, better):
 def test_random_sequences(values, patience, cooldown, min_delta, relative, mode):
     def better(value, best):
         gain = best - value if mode == "min" else value - best
-        size = abs(best) if relative and abs(best) < INF else 1
+        size = abs(best) if relative else 1
         return gain > min_delta * size
 
     reached, plateau = reductions(

@@ -74,6 +74,12 @@ def test_the_norm_of_a_sparse_gradient():
     assert norm_of(sparse) == norm_of(tf.constant([3.0, 4.0])) == 5.0
 
 
+def test_repeated_rows_of_a_sparse_gradient_are_summed():
+    rows = tf.constant([[3.0, 1.0], [1.0, 2.0], [2.0, 1.0]])
+    sparse = tf.IndexedSlices(rows, tf.constant([7, 2, 7]), dense_shape=(9, 2))
+    assert norm_of(sparse) == pytest.approx(np.linalg.norm([5, 2, 1, 2]), rel=1e-15)
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "expected"),
     [

@@ -78,6 +78,13 @@ def test_the_doctor_makes_a_check_of_a_user(too_short):
     assert not checked_during_training(thresholds={too_short: 1.0}).named(too_short)
 
 
+def test_a_threshold_for_a_check_that_has_none_is_an_error_that_names_it():
+    with pytest.raises(ValueError, match=r"'nonfinite' has none .* by skip"):
+        Doctor(thresholds={"nonfinite": 1.0})
+    with pytest.raises(ValueError, match=r"thresholds\['plateau'\] must be a number"):
+        Doctor(thresholds={"plateau": "high"})
+
+
 def test_an_unregistered_check_is_not_made(too_short):
     assert too_short in [check.name for check in registered_checks("during")]
     assert too_short not in [check.name for check in registered_checks("before")]

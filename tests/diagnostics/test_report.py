@@ -43,6 +43,13 @@ def test_it_reads_well():
     ]
 
 
+def test_a_report_of_nothing_is_not_healthy():
+    empty = Report("net", (), ())
+    assert empty.summary == "net: nothing was checked"
+    with pytest.raises(AssertionError, match="nothing was checked"):
+        empty.assert_healthy()
+
+
 def test_the_page_of_a_finding_without_a_reference(tmp_path):
     bare = Report("net", (finding(see=""),), ("vanishing",))
     assert "See" not in bare.to_html(tmp_path / "report.html").read_text("utf-8")

@@ -54,6 +54,11 @@ def test_only_a_number_that_was_written_as_a_float_is_rounded():
     assert float(other.rounded.value) == BETA
 
 
+def test_a_python_number_is_not_rounded():
+    assert float(Scalar(0.96).value) == 0.96
+    assert float(Scalar(2**24 + 1).value) == 2**24 + 1
+
+
 def test_values_are_attributes():
     now = Values(learning_rate=Scalar(0.5), step=Scalar(1))
     now.beta_product = Scalar(0.25)
