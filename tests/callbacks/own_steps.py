@@ -85,11 +85,11 @@ class Hiding(Single):
     """Applies its optimizer in a function that is compiled on its own."""
 
     @tf.function
-    def compiled(self, x):
+    def in_function(self, x):
         return super().train_step(x)
 
     def train_step(self, x):
-        return self.compiled(x)
+        return self.in_function(x)
 
 
 ELSEWHERE = {}
