@@ -118,6 +118,14 @@ def functional_inside(model: Any) -> str:
     return f"the functional model inside, model.{names[0]}"
 
 
+def hides_its_graph(model: Any) -> bool:
+    """Whether a model computes by a graph that its own `call` hides.
+
+    The calls in such a graph hold the layers themselves.
+    """
+    return isinstance(model, Functional) and graph_of(model) is None
+
+
 def is_made_like_keras(model: keras.Model) -> bool:
     """Whether the model's class has a constructor of Keras, with tensors or layers.
 

@@ -87,6 +87,11 @@ def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
     return list(weights)
 
 
+def take_path(variable: keras.Variable, of: keras.Variable) -> None:
+    """Gives a variable, by which its model names it, the path of another."""
+    variable._path = of._path
+
+
 def noise_shape_of(dropout: keras.layers.Layer, inputs: Tensor) -> Any:
     """The shape of the mask that a spatial dropout layer draws for these inputs."""
     return dropout._get_noise_shape(inputs)

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras.src.utils.tracking import Tracker
 
-from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.layers import take_path
 from keras_dnn._tensorflow import tf
 
 Otherwise: TypeAlias = Callable[[Any], Any]
@@ -124,7 +124,7 @@ class ObjectCopies:
         if tf is not None and isinstance(old, tf.Variable):
             return tf.Variable(old, trainable=old.trainable, name=old.name[:-2])
         if tf is not None and isinstance(old, tf.random.Generator):
-            return tf.random.Generator.from_state(old.state, old.algorithm)
+            return tf.random.Generator.from_state(old.state.numpy(), old.algorithm)
         if _is_tensor(old):
             return self._cast(old)
         if isinstance(old, Tracker):
@@ -292,20 +292,3 @@ def _holds_parts(value: Any) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
     return isinstance(value, list | tuple) and any(map(_holds_parts, value))
-
-
-def needs_graph(model: Any) -> bool:
-    """Whether a model computes by a graph that it does not show.
-
-    The calls in such a graph hold the layers themselves.
-    """
-    return (
-        isinstance(model, keras.Model)
-        and graph_of(model) is None
-        and hasattr(model, "_nodes_by_depth")
-    )
-
-
-def take_path(variable: keras.Variable, of: keras.Variable) -> None:
-    """Gives a variable, by which its model names it, the path of another."""
-    variable._path = of._path

@@ -9,13 +9,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
-from keras_dnn._keras.graph import graph_of
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.graph import graph_of, hides_its_graph
+from keras_dnn._keras.layers import sublayers, take_path
 from keras_dnn._keras.object_copy import (
     OWN_WRAPPERS,
     ObjectCopies,
-    needs_graph,
-    take_path,
 )
 
 FloatDtype: TypeAlias = Literal[
@@ -64,7 +62,7 @@ class LayerCopies:
 
     def whole_model(self, model: keras.Model) -> keras.Model:
         """The copy of a model of its own class."""
-        if graph_of(model) is None and not needs_graph(model):
+        if graph_of(model) is None and not hides_its_graph(model):
             copy: keras.Model = self.copy(model)
             return copy
         try:
@@ -119,7 +117,7 @@ class LayerCopies:
         """A copy of a layer inside another whose attributes are not all there is."""
         if graph_of(old) is not None:
             return self._models(old)
-        if needs_graph(old):
+        if hides_its_graph(old):
             return self._from_config(old)
         if hasattr(old, "save_assets") and is_made_from_config(old):
             new = self._from_config(old)

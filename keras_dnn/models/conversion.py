@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import keras
@@ -68,7 +69,8 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
             "keras.random.SeedGenerator of their own; noise is kept on by wrapping its "
             f"layer in MonteCarlo. Received: model={getattr(model, 'name', model)!r}"
         )
-    return rebuilt(model, _switched_on)
+    seeds = random.Random(drawn_seed())
+    return rebuilt(model, lambda layer: _switched_on(layer, seeds))
 
 
 def from_monte_carlo(model: keras.Model) -> keras.Model:
@@ -94,12 +96,16 @@ def from_monte_carlo(model: keras.Model) -> keras.Model:
         >>> from_monte_carlo(model).predict(np.ones((1, 4)), verbose=0).tolist()
         [[1.0, 1.0, 1.0, 1.0]]
     """
-    return rebuilt(model, _switched_off)
+    seeds = random.Random(drawn_seed())
+    return rebuilt(model, lambda layer: _switched_off(layer, seeds))
 
 
-def _switched_on(layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
+def _switched_on(
+    layer: keras.layers.Layer, seeds: random.Random
+) -> keras.layers.Layer | CopyOf:
     if type(layer) in ALWAYS_ON:
-        return _converted(ALWAYS_ON[type(layer)], layer) if rates(layer) else layer
+        kind = ALWAYS_ON[type(layer)]
+        return _converted(kind, layer, seeds) if rates(layer) else layer
     if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
         return layer
     if not _is_random_in_training(layer):
@@ -117,22 +123,24 @@ def _is_random_in_training(layer: Any) -> bool:
     )
 
 
-def _switched_off(layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
+def _switched_off(
+    layer: keras.layers.Layer, seeds: random.Random
+) -> keras.layers.Layer | CopyOf:
     for off, on in ALWAYS_ON.items():
         if type(layer) is on:
-            return _converted(off, layer)
+            return _converted(off, layer, seeds)
     if isinstance(layer, MonteCarlo):
         return CopyOf(layer.layer)
     return layer
 
 
 def _converted(
-    kind: type[keras.layers.Layer], layer: keras.layers.Layer
+    kind: type[keras.layers.Layer], layer: keras.layers.Layer, seeds: random.Random
 ) -> keras.layers.Layer:
     """A new layer of this class with the layer's configuration."""
     config = config_of(layer)
     if config["seed"] is None:
         # Two copies of a model must not be random in the same way.
-        config["seed"] = drawn_seed()
+        config["seed"] = seeds.randrange(2**31)
     new: keras.layers.Layer = kind.from_config(config)
     return new

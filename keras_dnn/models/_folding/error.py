@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._batches import batches
+from keras_dnn._batches import batches, require_rows
 from keras_dnn._keras.graph import Node, flat_inputs, graph_of
 from keras_dnn._keras.layers import (
     float64_view,
@@ -23,6 +23,7 @@ from keras_dnn.models._output_difference import LargestDifference
 from keras_dnn.models._random_inputs import random_inputs
 from keras_dnn.models.rebuild import rebuild
 
+BYTES_AT_ONCE = 2**28
 DEPTHWISE_OF = dict(zip(CONVOLUTIONS, DEPTHWISE, strict=False))
 
 
@@ -55,22 +56,19 @@ def outputs_in_float64(model: keras.Model, data: Any) -> list[Tensor]:
 
 def _error(outputs: _Outputs, others: _Outputs, data: Any) -> float:
     """The error on all rows, of which only a few are in memory at once."""
-    difference, rows = LargestDifference(), _rows_at_once(outputs.model)
-    count = 0
-    for batch, _ in batches(data, rows):
+    require_rows(data, "data")
+    difference = LargestDifference()
+    for batch, _ in batches(data, _rows_at_once(outputs.model)):
         difference.add(outputs(batch), others(batch))
-        count += 1
-    if not count:
-        raise ValueError(f"data must hold at least one row. Received: data={data!r}")
     return difference.result()
 
 
 def _rows_at_once(model: keras.Model) -> int:
-    """Rows whose activations, all of them together, take a quarter of a gigabyte."""
+    """Rows whose activations, all of them together, take no more memory than this."""
     outputs = [x for node in _calls(model) for x in node.outputs]
     # An open axis is taken to be long enough for a sentence.
     sizes = [math.prod(n or 64 for n in x.shape[1:]) for x in outputs]
-    return min(max(2**28 // (8 * sum(sizes) or 1), 1), 1024)
+    return min(max(BYTES_AT_ONCE // (8 * sum(sizes) or 1), 1), 1024)
 
 
 class _Outputs:
