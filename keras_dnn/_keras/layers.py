@@ -46,8 +46,8 @@ def states(layer: keras.layers.Layer) -> list[Any]:
     """What a layer itself moves in a call: statistics, states, and its seeds.
 
     Also what Keras does not list: the states of a stateful recurrent layer, and the
-    variables and random generators, of Keras or of TensorFlow, that a layer of one's
-    own keeps in attributes.
+    metrics, variables and random generators, of Keras or of TensorFlow, that a layer of
+    one's own keeps in attributes.
     """
     weights = set(map(id, layer._trainable_variables))
     found: dict[int, Any] = {}
@@ -65,6 +65,8 @@ def _collect_states(value: Any, found: dict[int, Any], depth: int) -> None:
             _collect_states(part, found, depth - 1)
     elif isinstance(value, keras.random.SeedGenerator):
         found[id(value.state)] = value.state
+    elif isinstance(value, keras.metrics.Metric):
+        found.update((id(variable), variable) for variable in value.variables)
     elif isinstance(value, keras.Variable) or (
         tf is not None and isinstance(value, tf.Variable)
     ):

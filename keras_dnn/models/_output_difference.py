@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_dnn._batches import require_rows
+from keras_dnn._keras.prediction import inputs_for_keras
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.models._random_inputs import random_inputs
@@ -151,15 +152,23 @@ def model_differences(
     if data is None:
         try:
             inputs = random_inputs(model, rows=32, size=32)
-            return model_differences(model, changed, inputs)
+            return _differences(model, changed, inputs, None)
         except Exception:
             # The model does not run here, or not on inputs of that size.
             return float("nan"), float("nan")
     require_rows(data, "data")
+    # What the model's own `predict` makes of the data; the other one may not have that.
+    return _differences(model, changed, *inputs_for_keras(model, data, None))
+
+
+def _differences(
+    model: keras.Model, changed: keras.Model, data: Any, batch_size: int | None
+) -> tuple[float, float]:
     outputs = []
     for each in (model, changed):
         with same_randomness(), restored(moving_variables(each)):
-            outputs.append(keras.tree.flatten(each.predict(data, verbose=0)))
+            found = keras.Model.predict(each, data, batch_size=batch_size, verbose=0)
+        outputs.append(keras.tree.flatten(found))
     differences = relative_differences(*outputs)
     return largest(differences), float(np.mean(means(differences)))
 

@@ -10,7 +10,7 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import Graph, Node, required_graph
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import own_weights, sublayers
 from keras_dnn.models._weighted_layers import containers, weighted_layers
 from keras_dnn.models.rebuild import rebuild
 
@@ -91,8 +91,9 @@ def unfreeze(model: keras.Model, n: int) -> list[str]:
     """Unfreezes the topmost frozen layers of a model, so that they train.
 
     Layers without trainable weights do not count, nor do batch norms, which remain
-    frozen: their statistics are those of the data they were trained on, and a few new
-    batches would spoil them. Layers of nested models count separately.
+    frozen, also inside a block of layers: their statistics are those of the data they
+    were trained on, and a few new batches would spoil them. Layers of nested models
+    count separately.
 
     Compile the model afterwards: `compile` determines what the optimizer trains.
 
@@ -122,7 +123,7 @@ def unfreeze(model: keras.Model, n: int) -> list[str]:
     n = _arguments.count("n", n, least=0)
     before = [(layer, layer.trainable) for layer in sublayers(model)]
     unfrozen = _topmost_frozen(model, n)
-    training = {id(part) for layer in unfrozen for part in sublayers(layer)}
+    training = {id(part) for layer in unfrozen for part in _without_norms(layer)}
     # In a frozen model no layer trains, and unfreezing it unfreezes all its layers.
     models = list(containers(model))
     for container in models if unfrozen else ():
@@ -138,17 +139,18 @@ def _topmost_frozen(model: keras.Model, n: int) -> list[keras.layers.Layer]:
     for layer in reversed(weighted_layers(model)):
         if len(found) == n:
             break
-        if layer.trainable or _holds_batch_norm(layer):
+        if layer.trainable:
             continue
         layer.trainable = True
-        if layer.trainable_weights:
+        if any(v.trainable for x in _without_norms(layer) for v in own_weights(x)):
             found.append(layer)
     return found
 
 
-def _holds_batch_norm(layer: keras.layers.Layer) -> bool:
+def _without_norms(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layer and the layers in it, except batch norms."""
     norm = keras.layers.BatchNormalization
-    return any(isinstance(part, norm) for part in sublayers(layer))
+    return [part for part in sublayers(layer) if not isinstance(part, norm)]
 
 
 def _last_node(model: keras.Model, graph: Graph, up_to: str | int) -> Node:
