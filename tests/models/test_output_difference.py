@@ -102,3 +102,26 @@ def test_random_inputs_stand_in_for_data_where_the_model_runs_on_them():
     assert model_differences(model, doubled(model), None)[0] > 0.1
     picky = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Reshape((7,))])
     assert np.isnan(model_differences(picky, picky, None)).all()
+
+
+class Preprocessing(keras.Model):
+    """Scales its inputs before Keras predicts, with a constructor of its own."""
+
+    def __init__(self):
+        inputs = keras.Input((3,))
+        super().__init__(inputs, keras.layers.Dense(2)(inputs))
+
+    def predict(self, x, **kwargs):
+        return super().predict(x / 100, **kwargs)
+
+
+def test_both_models_get_what_a_predict_of_ones_own_makes_of_the_data():
+    model = Preprocessing()
+    plain = keras.Model(model.inputs, model.outputs)
+    data = 100 * np.random.default_rng(3).normal(size=(6, 3)).astype("float32")
+    assert model_differences(model, plain, data) == (0.0, 0.0)
+    assert model_differences(model, plain, None) == (0.0, 0.0)
+    outputs = model.predict(data, verbose=0)
+    expected = np.abs(outputs).max() / outputs.std()
+    found = model_differences(model, doubled(plain), data)[0]
+    assert found == pytest.approx(expected, rel=1e-5)
