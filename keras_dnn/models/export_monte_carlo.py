@@ -138,7 +138,9 @@ def export_monte_carlo(
     write(sampler, function, str(path))
 
     def predict(x: Any) -> dict[str, np.ndarray]:
-        inputs = [_dense(t) for t in flat_inputs(model, as_tensors(x))]
+        x = as_tensors(x)
+        sampler.split.check_rows(x)
+        inputs = [_dense(tensor) for tensor in flat_inputs(model, x)]
         return {name: value.numpy() for name, value in function(*inputs).items()}
 
     return predict
@@ -158,7 +160,8 @@ def _dense(tensor: Tensor) -> Tensor:
 
 def _signature(sampler: Sampler) -> list[tf.TensorSpec]:
     """The model's inputs, with any number of rows if it can take that."""
-    fixed, inputs = sampler.split.fixed_rows, sampler.model.inputs
+    fixed = sampler.split.fixed_rows or sampler.split.rows_of_states
+    inputs = sampler.model.inputs
     shapes = [x.shape if fixed else (None, *x.shape[1:]) for x in inputs]
     return [
         tf.TensorSpec(shape, x.dtype, name=x.name.replace("/", "_"))

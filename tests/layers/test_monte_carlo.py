@@ -104,6 +104,74 @@ def test_the_wrapper_takes_several_inputs():
     assert np.mean(one != other) > 0.5
 
 
+class Gate(layers.Layer):
+    """Its arguments have other names than `inputs`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dropout = layers.Dropout(0.4)
+
+    def call(self, features, context=None, training=None):
+        features = features if context is None else features + context
+        return self.dropout(features, training=training)
+
+
+def attention():
+    return layers.MultiHeadAttention(2, 3, dropout=0.4)
+
+
+CALLS = {
+    "by keyword": (attention, lambda f, x, m: f(query=x, value=x)),
+    "tensors and flags": (
+        attention,
+        lambda f, x, m: f(x, x, attention_mask=m, use_causal_mask=True),
+    ),
+    "names of ones own": (Gate, lambda f, x, m: f(features=x, context=x)),
+    "a list": (
+        lambda: layers.Attention(dropout=0.4),
+        lambda f, x, m: f([x, x], use_causal_mask=True),
+    ),
+    "states": (
+        lambda: layers.LSTM(4, dropout=0.4),
+        lambda f, x, m: f(x, initial_state=[x[:, 0], x[:, 1]]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "call"), CALLS.values(), ids=CALLS)
+def test_the_wrapper_is_called_as_its_layer_is(make, call):
+    x, mask = keras.Input((5, 4)), keras.Input((5, 5), dtype="bool")
+    layer = make()
+    model = keras.Model([x, mask], call(MonteCarlo(layer), x, mask))
+    batch = [normal(3, 5, 4), np.tril(np.ones((3, 5, 5))) > 0]
+    one, other = (np.array(model(batch)) for _ in range(2))
+    assert np.mean(one != other) > 0.3
+    for part in layer._flatten_layers():
+        for name in ("rate", "dropout", "_dropout"):
+            if isinstance(vars(part).get(name), float):
+                setattr(part, name, 0.0)
+    np.testing.assert_array_equal(model(batch), call(layer, *map(tf.constant, batch)))
+
+
+def test_the_wrapper_computes_in_the_dtype_of_its_layer():
+    layer = MonteCarlo(layers.Dropout(1e-9, dtype="float64"))
+    x = np.array([[1e300]])
+    np.testing.assert_allclose(layer(x), x)
+
+
+def test_a_layer_whose_rate_is_set_to_zero_later_is_called_as_it_is():
+    layer = MonteCarlo(layers.Dropout(0.5))
+    x = normal(3, 4)
+    assert np.any(layer(x) != x)
+    layer.layer.rate = 0.0
+    np.testing.assert_array_equal(layer(x), x)
+
+
+def test_anything_but_a_layer_is_refused():
+    with pytest.raises(ValueError, match=r"layer must be a Keras layer.*layer=3"):
+        MonteCarlo(3)
+
+
 def test_the_wrapper_takes_masks():
     model = keras.Sequential(
         [

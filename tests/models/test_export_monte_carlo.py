@@ -209,6 +209,25 @@ def test_a_model_of_a_fixed_batch_size_is_exported(tmp_path):
         np.testing.assert_allclose(found[name], getattr(expected, name), rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_a_folder_takes_rows_of_any_length(tmp_path):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((None, 3))
+    y = layers.GRU(4)(layers.Dropout(0.5)(x))
+    model = keras.Model(x, layers.Dense(2)(y))
+    predict = export_monte_carlo(model, tmp_path / "mc", 5, seed=1)
+    for length in (1, 7):
+        batch = normal(2, length, 3)
+        expected = mc_predict(model, batch, 5, seed=1, verbose=0)
+        np.testing.assert_allclose(predict(batch)["std"], expected.std, rtol=1e-4)
+
+
+def test_an_output_of_any_length_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), layers.Dropout(0.5)], name="mine")
+    with pytest.raises(ValueError, match=r"output of one shape.*'mine'.*None, None, 3"):
+        export_monte_carlo(model, tmp_path / "mc", 3)
+
+
 def test_masks_of_a_given_number_of_rows_are_refused(tmp_path):
     dropout = layers.Dropout(0.5, noise_shape=(6, 1, 4))
     model = keras.Sequential([keras.Input((3, 4)), dropout], name="mine")

@@ -212,3 +212,97 @@ def test_a_model_of_a_fixed_batch_size():
     assert prediction.samples.shape == (30, 8, 9)
     assert_zero_or_twice(prediction.samples, x)
     assert len(np.unique(prediction.samples.reshape(30, -1), axis=0)) == 30
+
+
+# Whatever else predict takes
+
+
+def test_ragged_and_sparse_inputs():
+    words = keras.Input((None,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(9, 4)(words))
+    texts = keras.Model(words, layers.Dense(2)(layers.Dropout(NEVER)(y)))
+    numbers = keras.Input((4,), sparse=True)
+    y = layers.Dropout(NEVER)(layers.Dense(4)(numbers))
+    counts = keras.Model(numbers, layers.Dense(2)(y))
+    ragged = tf.ragged.constant([[1, 2], [3], [4, 5, 6]])
+    sparse = tf.sparse.from_dense(np.eye(3, 4, dtype="float32"))
+    for model, x in ((texts, ragged), (counts, sparse)):
+        expected = model.predict(x, verbose=0)
+        data = tf.data.Dataset.from_tensor_slices(x).batch(2)
+        for given in (x, data):
+            found = mc_predict(model, given, 3, batch_size=2, seed=1, verbose=0)
+            np.testing.assert_allclose(found.mean, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_size_that_keras_froze_does_not_bind():
+    model = keras.Sequential(
+        [layers.Dense(8, "relu"), layers.Dropout(0.3), layers.Dense(1)]
+    )
+    model.compile("sgd", "mse")
+    x = normal(8, 6)
+    model.fit(x, x[:, :1], batch_size=4, verbose=0)
+    assert model.inputs[0].shape[0] == 4
+    free = keras.Sequential([keras.Input((6,)), *model.layers])
+    for rows in (3, 8):
+        found, expected = (
+            mc_predict(m, x[:rows], 5, seed=1, verbose=0) for m in (model, free)
+        )
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-6)
+        np.testing.assert_allclose(found.std, expected.std, rtol=1e-5)
+
+
+def test_an_operation_that_holds_a_batch_size_binds():
+    x = keras.Input(batch_shape=(4, 6))
+    y = ops.reshape(layers.Dropout(NEVER)(x), (4, 2, 3))
+    model = keras.Model(x, ops.sum(y, axis=1))
+    batch = normal(8, 6)
+    found = mc_predict(model, batch, 3, batch_size=4, verbose=0)
+    np.testing.assert_allclose(found.mean, batch[:, :3] + batch[:, 3:], rtol=1e-5)
+
+
+def test_large_integers_are_not_rounded():
+    x = keras.Input((2,), dtype="int64")
+    model = keras.Model(x, layers.Dropout(NEVER)(ops.cast(x % 10, "float32")))
+    large = np.array([[2**24 + 1, 2**40 + 3]])
+    np.testing.assert_array_equal(mc_predict(model, large, 2).mean, [[7, 9]])
+
+
+def test_inputs_of_another_shape_are_named():
+    model = classifier()
+    with pytest.raises(ValueError, match=r"^x must .* \(None, 4\).* shape \(3, 2\)$"):
+        mc_predict(model, normal(3, 2), 2, verbose=0)
+
+
+def test_a_batch_of_another_size_than_the_states_is_named():
+    x = keras.Input(batch_shape=(2, 3, 4))
+    y = layers.LSTM(2, stateful=True)(x)
+    model = keras.Model(x, layers.Dropout(0.5)(y))
+    with pytest.raises(ValueError, match=r"batch_size must be 2.*batch of 4 inputs"):
+        mc_predict(model, normal(4, 3, 4), 2, verbose=0)
+    assert len(mc_predict(model, normal(4, 3, 4), 2, batch_size=2).mean) == 4
+
+
+# Not finite
+
+
+def test_predictions_that_are_not_finite_are_reported():
+    end = layers.Dense(3, "softmax")
+    model = keras.Sequential([keras.Input((4,)), layers.Dropout(0.5), end])
+    x = normal(5, 4)
+    expected = mc_predict(model, x, 9, seed=1)
+    x[3, 1] = np.nan
+    with pytest.warns(UserWarning, match=r"1 of 5 inputs .* position 3\. Look for NaN"):
+        found = mc_predict(model, x, 9, seed=1)
+    assert str(found).startswith("1 inputs: not finite\n")
+    others = [0, 1, 2, 4]
+    for name in MEASURES:
+        value, wanted = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(value[others], wanted[others], rtol=1e-6)
+
+
+def test_a_layer_of_weights_that_are_not_finite_is_named():
+    model = classifier()
+    broken = model.layers[-1]
+    broken.kernel.assign(np.full(broken.kernel.shape, np.inf))
+    with pytest.warns(UserWarning, match=rf"5 of 5 inputs .*'{broken.name}' has weigh"):
+        mc_predict(model, normal(5, 4), 2)

@@ -123,10 +123,11 @@ class Sampler:
 
     def cut(self, x: Any) -> Cut:
         """What the random part takes, which is the same in every sample."""
+        self.split.check_rows(x)
         signature = keras.tree.map_structure(spec, x)
         key = str(signature)
         if key not in self._before:
-            self.split.check(x)
+            self.split.check_shapes(x)
             with only(self.on, self.model):
                 self._before[key] = compiled(self.split.run_before, signature)
         found: Cut = self._before[key](*tf.nest.flatten(x, expand_composites=True))

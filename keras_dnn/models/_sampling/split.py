@@ -14,7 +14,7 @@ from keras_dnn._keras.layers import is_keras_layer, sublayers
 from keras_dnn._keras.prediction import has_own
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MCDropout
-from keras_dnn.models._sampling.cut import Cut
+from keras_dnn.models._sampling.cut import Cut, rows_of
 from keras_dnn.models._sampling.switched_on import Pair, is_stateful
 
 Layers: TypeAlias = Collection[keras.layers.Layer]
@@ -36,6 +36,7 @@ class Split:
             batches must not be divided or repeated.
         largest_row: elements in a row of the largest tensor of the second part, as far
             as they are known.
+        rows_of_states: the batch size of stateful recurrent layers, if there are any.
         pairs: dropout layers with the dense layers whose weights can take their masks.
     """
 
@@ -46,10 +47,21 @@ class Split:
     cut_set: Sequence[Tensor] = ()
     fixed_rows: bool = False
     largest_row: int = 1
+    rows_of_states: int | None = None
     pairs: Sequence[Pair] = ()
 
-    def check(self, x: Any) -> None:
-        """Raises a `ValueError` where the model does not take such inputs."""
+    def check_rows(self, x: Any) -> None:
+        """Raises a `ValueError` where the model has states of another batch size."""
+        rows = rows_of(x)
+        if self.rows_of_states not in (None, rows):
+            raise ValueError(
+                f"batch_size must be {self.rows_of_states}, and the inputs a multiple "
+                f"of it: the model {self.model.name!r} is stateful, with a state for "
+                f"each row of a batch. Received: a batch of {rows} inputs"
+            )
+
+    def check_shapes(self, x: Any) -> None:
+        """Raises a `ValueError` where the model does not take inputs of such shapes."""
         if self.graph is None:
             return
         inputs = flat_inputs(self.model, x)
@@ -119,6 +131,7 @@ def split(model: keras.Model, random: Layers) -> Split:
         after,
         cut_set,
         fixed_rows=fixed_rows,
+        rows_of_states=_rows_of_states(model),
         largest_row=max(math.prod(n or 1 for n in x.shape[1:]) for x in tensors),
         pairs=_pairs(graph, random),
     )
@@ -161,6 +174,17 @@ def _has_operations(graph: Graph) -> bool:
         if not isinstance(operation, keras.layers.Layer):
             return True
     return False
+
+
+def _rows_of_states(model: keras.Model) -> int | None:
+    """The number of rows that a model's stateful recurrent layers hold states of."""
+    states = (
+        state
+        for layer in sublayers(model)
+        if is_stateful(layer)
+        for state in keras.tree.flatten(getattr(layer, "states", None) or [])
+    )
+    return next((int(state.shape[0]) for state in states), None)
 
 
 def _refuse_stateful(operations: Iterable[Any]) -> None:
