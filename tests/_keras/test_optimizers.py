@@ -3,6 +3,7 @@
 import keras
 import pytest
 
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn._keras.optimizers import (
     KerasOptimizer,
     calls_of,
@@ -46,12 +47,9 @@ def test_calls_of_an_optimizer_are_not_its_updates():
 def test_parts_are_the_optimizers_with_one_learning_rate_each():
     plain = keras.optimizers.SGD()
     assert parts_of(plain) == [plain]
-    optimizers = keras.optimizers.OptimizerMap(plain)
-    optimizers["a/.*"] = other = keras.optimizers.Adam()
-    assert set(map(id, parts_of(keras.optimizers.MultiOptimizer(optimizers)))) == {
-        id(plain),
-        id(other),
-    }
+    other = keras.optimizers.Adam()
+    several = multi_optimizer(plain, {"a/.*": other})
+    assert set(map(id, parts_of(several))) == {id(plain), id(other)}
 
 
 def test_optimizer_of_a_compiled_model_is_found():

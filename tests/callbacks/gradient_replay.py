@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.optimizers import Nesterov
 from tests.callbacks.harness import (
     dtype_policy,
@@ -244,8 +245,7 @@ def nesterov(**options):
 
 def several(kernels, biases):
     """One optimizer for the kernels and another for the biases."""
-    each = keras.optimizers.OptimizerMap(biases, {".*kernel": kernels})
-    return keras.optimizers.MultiOptimizer(each)
+    return multi_optimizer(biases, {".*kernel": kernels})
 
 
 OPTIMIZERS = [sgd, adam, nesterov]

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn import optimizers
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.callbacks import (
     GradientNorms,
     GradualUnfreezing,
@@ -384,7 +385,6 @@ def test_averaging_by_keras_is_refused():
 
 def test_a_multi_optimizer_is_refused():
     model = network()
-    each = keras.optimizers.OptimizerMap(keras.optimizers.SGD())
-    model.compile(keras.optimizers.MultiOptimizer(each), "mse")
+    model.compile(multi_optimizer(keras.optimizers.SGD(), {}), "mse")
     with pytest.raises(ValueError, match="MultiOptimizer"):
         fit(model, GradualUnfreezing({0: 1}))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_dnn import optimizers
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.callbacks import GradientNorms, MaxNorm
 from tests.callbacks.harness import (
     Observe,
@@ -125,10 +126,8 @@ def test_the_bound_holds_under_loss_scaling():
 
 def test_several_optimizers():
     model = network()
-    each = keras.optimizers.OptimizerMap(
-        keras.optimizers.SGD(0.5), {".*kernel": optimizers.Adam(0.3)}
-    )
-    model.compile(keras.optimizers.MultiOptimizer(each), "mse")
+    several = {".*kernel": optimizers.Adam(0.3)}
+    model.compile(multi_optimizer(keras.optimizers.SGD(0.5), several), "mse")
     assert (fit_bounded(model, MaxNorm(RADIUS)) <= BOUND).all()
 
 

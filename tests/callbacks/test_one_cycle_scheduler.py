@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.callbacks import OneCycleScheduler
 from keras_dnn.optimizers import SGD, Adam, Momentum, Nesterov, RMSProp
 from tests.callbacks.cycle_replay import (
@@ -161,8 +162,7 @@ def test_options_are_those_of_one_cycle():
 
 
 def test_a_multi_optimizer_is_refused():
-    each = keras.optimizers.OptimizerMap(SGD(0.1), {".*kernel": Adam(0.1)})
-    model = tape_model(keras.optimizers.MultiOptimizer(each))
+    model = tape_model(multi_optimizer(SGD(0.1), {".*kernel": Adam(0.1)}))
     with pytest.raises(ValueError, match="MultiOptimizer"):
         fit(model, DATA, OneCycleScheduler(TOP), epochs=EPOCHS)
     fit(model, DATA, epochs=EPOCHS)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.callbacks import PerformanceScheduler
 from keras_dnn.optimizers import SGD, Momentum
 from keras_dnn.optimizers.schedules import CosineDecay, PowerDecay
@@ -145,8 +146,7 @@ def test_all_optimizers_of_a_multi_optimizer_are_reduced():
     tape = Tape()
     both = keras.layers.Add()([keras.layers.Dense(1)(x), tape(x)])
     model = keras.Model(x, both)
-    each = keras.optimizers.OptimizerMap(first, {".*row": second})
-    model.compile(keras.optimizers.MultiOptimizer(each), mean_output)
+    model.compile(multi_optimizer(first, {".*row": second}), mean_output)
     plateau = PerformanceScheduler(patience=1)
     fit(model, DATA, [Report("val_loss", [1] * 4), plateau], epochs=4)
     factors = np.repeat([1, 1, 0.5, 0.25], 2)

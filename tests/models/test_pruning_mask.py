@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_dnn import optimizers
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.callbacks import MaxNorm
 from keras_dnn.models import prune
 from keras_dnn.models._pruning.mask import PruningMask
@@ -40,11 +41,7 @@ def fitted(model, optimizer, jit_compile=False, **kwargs):
 
 def several(model):
     low = "|".join(v.path for v in model.get_layer("low").weights)
-    return keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(
-            optimizers.Adam(0.01), {low: optimizers.Momentum(0.01)}
-        )
-    )
+    return multi_optimizer(optimizers.Adam(0.01), {low: optimizers.Momentum(0.01)})
 
 
 @pytest.mark.parametrize(

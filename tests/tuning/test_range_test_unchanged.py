@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn import optimizers
+from keras_dnn._keras.multi_optimizer import multi_optimizer
 from keras_dnn.tuning import find_learning_rate
 
 rng = np.random.default_rng(0)
@@ -318,8 +319,7 @@ def test_a_loss_that_cannot_be_traced_changes_nothing():
 
 
 def test_several_optimizers_are_refused_and_unchanged():
-    inner = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1))
-    model = network(keras.optimizers.MultiOptimizer(inner))
+    model = network(multi_optimizer(keras.optimizers.SGD(0.1), {}))
     attributes = vars(model.optimizer).copy()
     built = {"_var_to_optimizer_idx"}
     with pytest.raises(ValueError, match="MultiOptimizer"):
