@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+
+@contextmanager
+def float64_arithmetic() -> Iterator[None]:
+    """Computes in float64 what asks for it, also on JAX.
+
+    JAX takes float32 in its place unless it is told otherwise.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    with importlib.import_module("jax").enable_x64(True):
+        yield
+
 
 def at_least_float32(dtype: str) -> str:
     """The dtype of a loss or a probability that is computed from this dtype.

@@ -115,7 +115,7 @@ def lsuv(
         >>> keras.utils.set_random_seed(1)
         >>> layers = [keras.layers.Dense(64, activation="tanh") for _ in range(20)]
         >>> model = keras.Sequential([keras.Input((64,)), *layers])
-        >>> result = lsuv(model, 3.0 + keras.random.normal((256, 64)))
+        >>> result = lsuv(model, 3.0 + keras.random.normal((256, 64)), verbose=0)
         >>> bool((abs(result.after - 1.0) < 0.01).all())
         True
 

@@ -82,8 +82,8 @@ class VarianceScaling(RandomInitializer, keras.initializers.VarianceScaling):
         >>> initializer = VarianceScaling(2.0, kernel="depthwise")
         >>> layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=initializer)
         >>> layer.build((None, 16, 16, 512))
-        >>> round(float(keras.ops.std(layer.kernel)), 2)  # sqrt(2 / 9)
-        0.47
+        >>> round(float(keras.ops.std(layer.kernel)), 1)  # sqrt(2 / 9)
+        0.5
 
     Reference:
         K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing

@@ -33,12 +33,13 @@ class BiasMap(keras.layers.Layer):
         ValueError: if `shape` does not consist of positive integers.
 
     Example:
-        >>> import numpy as np
+        >>> import keras, numpy as np
         >>> from keras_dnn.layers import BiasMap
         >>> layer = BiasMap((3, 1), activation="relu")
         >>> layer.build((None, 3, 2))
         >>> _ = layer.bias.assign([[-1.0], [0.0], [1.0]])
-        >>> layer(np.zeros((1, 3, 2))).numpy().tolist()
+        >>> y = layer(np.zeros((1, 3, 2)))
+        >>> keras.ops.convert_to_numpy(y).tolist()
         [[[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]]
 
     Reference:

@@ -38,7 +38,8 @@ class RReLU(keras.layers.Layer):
     Example:
         >>> import keras
         >>> from keras_dnn.layers import RReLU
-        >>> RReLU(0.1, 0.3)(keras.ops.array([-10.0, 10.0])).numpy().tolist()
+        >>> y = RReLU(0.1, 0.3)(keras.ops.array([-10.0, 10.0]))
+        >>> keras.ops.convert_to_numpy(y).tolist()
         [-2.0, 10.0]
 
     Reference:

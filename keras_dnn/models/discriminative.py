@@ -60,10 +60,10 @@ def discriminative_rates(
     Example:
         >>> import keras
         >>> from keras_dnn.models import discriminative_rates
-        >>> from keras_dnn.optimizers import Adam
         >>> dense = keras.layers.Dense
         >>> model = keras.Sequential([keras.Input((9,)), dense(8), dense(8), dense(2)])
-        >>> optimizer = discriminative_rates(model, Adam(0.01), factor=0.1)
+        >>> adam = keras.optimizers.Adam(0.01)
+        >>> optimizer = discriminative_rates(model, adam, factor=0.1)
         >>> [f"{float(each.learning_rate):g}" for each in optimizer.optimizers]
         ['0.0001', '0.001', '0.01']
         >>> model.compile(optimizer, "mse")

@@ -68,7 +68,7 @@ def rebuild(
         >>> copy = rebuild(model, smoother)
         >>> [type(layer).__name__ for layer in copy.layers]
         ['Dense', 'Activation', 'Dense']
-        >>> bool((copy.layers[0].kernel == model.layers[0].kernel).numpy().all())
+        >>> bool(keras.ops.all(copy.layers[0].kernel == model.layers[0].kernel))
         True
     """
     if not isinstance(model, keras.Model):

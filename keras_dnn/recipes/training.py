@@ -10,6 +10,7 @@ import keras
 
 from keras_dnn import _arguments
 from keras_dnn._result import Result
+from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler
 from keras_dnn.models.rebuild import rebuild
@@ -127,7 +128,7 @@ def training(
         A `Training`.
 
     Raises:
-        RuntimeError: with data, if Keras does not run on TensorFlow.
+        RuntimeError: if Keras does not run on TensorFlow.
         ValueError: if a value lies outside its range, `x` comes without `loss` or
             with `max_learning_rate`, or `schedule="performance"` with
             `monitor=None`.
@@ -144,6 +145,7 @@ def training(
         >>> list(t.reasons)
         ['optimizer', 'learning rate', 'schedule']
     """
+    require_tensorflow("keras_dnn.recipes.training")
     _arguments.choice("optimizer", optimizer, get_args(Rule))
     _arguments.choice("schedule", schedule, get_args(Schedule))
     patience = _arguments.count("patience", patience, least=2)

@@ -77,13 +77,13 @@ class Runner(doctest.DocTestRunner):
 
     problem: dict[str, str] | None = None
 
-    def report_failure(self, out, test, example, got):  # noqa: D102
+    def report_failure(self, out, test, example, got):
         self.problem = self.problem or {
             "kind": "printed",
             "message": f"{example.source}printed {got}instead of {example.want}",
         }
 
-    def report_unexpected_exception(self, out, test, example, exc_info):  # noqa: D102
+    def report_unexpected_exception(self, out, test, example, exc_info):
         kind, error, _ = exc_info
         self.problem = self.problem or {"kind": kind.__name__, "message": str(error)}
 
@@ -91,7 +91,7 @@ class Runner(doctest.DocTestRunner):
 class Checker(doctest.OutputChecker):
     """Compares numbers as numbers, to six digits."""
 
-    def check_output(self, want, got, optionflags):  # noqa: D102
+    def check_output(self, want, got, optionflags):
         if super().check_output(want, got, optionflags):
             return True
         numbers = [np.array(NUMBER.findall(text), float) for text in (want, got)]

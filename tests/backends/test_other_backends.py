@@ -112,4 +112,4 @@ def _is_array(values):
 
 
 def test_the_names_that_need_tensorflow_exist():
-    assert NEEDS_TENSORFLOW <= EXAMPLES.keys()
+    assert EXAMPLES.keys() >= NEEDS_TENSORFLOW

@@ -24,6 +24,7 @@ from keras_dnn._layer_kinds import (
     REARRANGEMENTS,
     UPSAMPLINGS,
 )
+from keras_dnn._precision import float64_arithmetic
 from keras_dnn.models._folding.affine import Affine, Array, Inexact, compress, float64
 
 layers = keras.layers
@@ -115,7 +116,8 @@ def _rearranged(node: Node, affine: Affine, forward: bool) -> Affine:
     layer = type(node.operation).from_config(
         {**node.operation.get_config(), "dtype": "float64", "name": "places"}
     )
-    places = float64(layer(places.astype("float64"))).ravel().astype(int)
+    with float64_arithmetic():
+        places = float64(layer(places.astype("float64"))).ravel().astype(int)
 
     def moved(array: Array) -> Array:
         if forward:

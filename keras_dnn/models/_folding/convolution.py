@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_dnn._keras.graph import Node
 from keras_dnn._kernel_axes import Axes, KernelAxes, channel_axis, kernel_axes
+from keras_dnn._precision import float64_arithmetic
 from keras_dnn.models._folding.affine import Array, Inexact, compress, float64
 from keras_dnn.models._folding.linear import TOLERANCE, Linear, config_for_inference
 
@@ -75,11 +76,11 @@ class Convolution(Linear):
                 "data_format": "channels_last",
             }
         )
-        plain.build((None, *x.shape))
-        self.write_kernel(plain)
-        return compress(
-            np.moveaxis(float64(plain(x[None]))[0], -1, channels), TOLERANCE
-        )
+        with float64_arithmetic():
+            plain.build((None, *x.shape))
+            self.write_kernel(plain)
+            response = float64(plain(x[None]))[0]
+        return compress(np.moveaxis(response, -1, channels), TOLERANCE)
 
     def _places(self, shift: Array) -> tuple[int, ...]:
         """The lengths of the axes on which the response must be computed.

@@ -18,6 +18,7 @@ from keras_dnn._keras.layers import (
     sublayers,
 )
 from keras_dnn._layer_kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES
+from keras_dnn._precision import float64_arithmetic
 from keras_dnn._typing import Tensor
 from keras_dnn.models._output_difference import LargestDifference
 from keras_dnn.models._random_inputs import random_inputs
@@ -27,6 +28,7 @@ BYTES_AT_ONCE = 2**28
 DEPTHWISE_OF = dict(zip(CONVOLUTIONS, DEPTHWISE, strict=False))
 
 
+@float64_arithmetic()
 def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
     """The largest difference of outputs, as a fraction of their standard deviation.
 
