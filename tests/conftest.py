@@ -34,6 +34,16 @@ tf.config.set_logical_device_configuration(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("keras_dnn").addoption(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME=PYTHON",
+        help="a backend of Keras to compare with TensorFlow, and its interpreter",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not tf.config.list_physical_devices("GPU"):
         skip = pytest.mark.skip(reason="there is no GPU")
