@@ -15,6 +15,7 @@ from keras_dnn._keras.object_copy import (
     OWN_WRAPPERS,
     ObjectCopies,
 )
+from keras_dnn._layer_kinds import TRANSPOSED
 
 FloatDtype: TypeAlias = Literal[
     "float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"
@@ -203,13 +204,20 @@ def config_of(layer: Any) -> dict[str, Any]:
     """
     own = own_functions(layer) if isinstance(layer, keras.layers.Layer) else {}
     if not own:
-        config: dict[str, Any] = layer.get_config()
-        return config
+        return _whole_config(layer)
     view = object.__new__(type(layer))
     placeholders = dict.fromkeys(own, keras.activations.linear)
     vars(view).update({**vars(layer), **placeholders})
-    config = view.get_config()
+    config = _whole_config(view)
     return {**config, **{name.lstrip("_"): value for name, value in own.items()}}
+
+
+def _whole_config(layer: Any) -> dict[str, Any]:
+    config: dict[str, Any] = layer.get_config()
+    if isinstance(layer, TRANSPOSED):
+        # Keras before 3.15 leaves it out.
+        config = {"output_padding": layer.output_padding, **config}
+    return config
 
 
 def with_zero_weights(old: Any, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -8,6 +8,7 @@ from keras.src.models import Functional
 
 from keras_dnn._keras.graph import flat_inputs, graph_of, output_layers, run
 from keras_dnn._keras.layers import float64_view, has_seeds, layer_scale, sublayers
+from tests.keras_versions import needs_keras
 
 
 def ones(*shape):
@@ -270,6 +271,7 @@ def test_the_last_layers():
     assert output_layers(Subclassed()) == []
 
 
+@needs_keras(15, "have models with unconnected inputs")
 def test_inputs_are_flat_and_cast():
     a, b = keras.Input((2,), name="a"), keras.Input((), name="b", dtype="int32")
     model = keras.Model({"b": b, "a": a}, layers.Dense(2)(a))

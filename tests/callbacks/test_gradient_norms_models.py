@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dnn._keras.multi_optimizer import IN_KERAS
 from keras_dnn.callbacks import GradientNorms
 from keras_dnn.optimizers import Adam
 from tests.callbacks.gradient_replay import (  # noqa: F401
@@ -31,6 +30,7 @@ from tests.callbacks.gradient_replay import (  # noqa: F401
     train,
 )
 from tests.callbacks.harness import slow
+from tests.keras_versions import needs_keras
 
 
 def functional():
@@ -282,7 +282,7 @@ def test_with_a_multi_optimizer_each_variable_has_its_norms(options):
     assert (probe.clipped_norms < truth.norms - 1e-9).any(axis=0).sum() >= 3
 
 
-@pytest.mark.skipif(not IN_KERAS, reason="Keras has no MultiOptimizer before 3.15")
+@needs_keras(15, "have a MultiOptimizer")
 def test_a_multi_optimizer_chosen_by_a_function():
     kernels, biases = Adam(0.02), sgd()
 

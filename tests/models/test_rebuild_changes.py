@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from keras_dnn.models.rebuild import rebuild
+from tests.keras_versions import needs_keras
 from tests.models.rebuild_cases import functional, nested, normal, scrambled, shared
 
 
@@ -92,6 +93,7 @@ def test_layers_are_added_before_and_behind_one():
     assert sum(isinstance(layer, layers.Dense) for layer in copy.layers) == 1
 
 
+@needs_keras(15, "have models with unconnected inputs")
 def test_an_empty_list_drops_a_layer():
     model = functional(layers.Rescaling(2.0), (4,))
     copy = rebuild(model, lambda x: [])

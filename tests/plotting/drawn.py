@@ -31,10 +31,12 @@ def texts(ax):
 
 def bars(ax):
     """The left end, the bottom, the width and the height of each bar."""
-    return [
-        (bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height())
-        for bar in ax.patches
-    ]
+    return [box(bar).bounds for bar in ax.patches]
+
+
+def box(patch):
+    """Where a patch lies in the data: a bar, or a band, a polygon before 3.9."""
+    return patch.get_path().transformed(patch.get_patch_transform()).get_extents()
 
 
 def colour(artist):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_dnn import plotting
-from tests.plotting.drawn import labels, legend, line, ticks
+from tests.plotting.drawn import box, labels, legend, line, ticks
 
 LOSSES = np.array([1.0, 0.5, 0.25])
 
@@ -48,8 +48,7 @@ def test_a_logarithmic_axis_leaves_out_what_is_not_positive():
 def test_the_healthy_range_is_shaded():
     ax = panel(np.arange(3), {"ratio": LOSSES}, healthy=(0.3, 0.6))
     (band,) = ax.patches
-    bottom = band.get_y()
-    assert (bottom, bottom + band.get_height()) == pytest.approx((0.3, 0.6))
+    assert tuple(box(band).intervaly) == pytest.approx((0.3, 0.6))
     assert not panel(np.arange(3), {"ratio": LOSSES}).patches
 
 

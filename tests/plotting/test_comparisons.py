@@ -5,7 +5,7 @@ import pytest
 
 from keras_dnn import plotting
 from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE
-from tests.plotting.drawn import bars, colour, labels, texts, ticks
+from tests.plotting.drawn import bars, box, colour, labels, texts, ticks
 
 DIFFERENCES = np.array([0.1, 0.3, -0.2])
 
@@ -20,8 +20,7 @@ def test_each_pair_is_a_point_beside_zero_the_middle_and_its_interval():
         points.get_xydata(), np.stack([DIFFERENCES, [1, 2, 3]], axis=1)
     )
     (band,) = ax.patches
-    left = band.get_x()
-    assert (left, left + band.get_width()) == pytest.approx((-0.1, 0.2))
+    assert tuple(box(band).intervalx) == pytest.approx((-0.1, 0.2))
     assert labels(ax) == ("new - old", "pair")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from keras_dnn import plotting
 from keras_dnn.plotting._matplotlib import BLUE, ORANGE
-from tests.plotting.drawn import colour, labels, legend, line
+from tests.plotting.drawn import box, colour, labels, legend, line
 
 STEPS = np.arange(10)
 
@@ -80,9 +80,7 @@ def test_a_range_test_shows_losses_trend_and_suggestions():
     others = [each for each in ax.lines[2:] if each is not first]
     assert [colour(each) for each in (first, *others)] == [ORANGE, BLUE]
     (band,) = ax.patches
-    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(
-        (1e-3, 1e-2)
-    )
+    assert tuple(box(band).intervalx) == pytest.approx((1e-3, 1e-2))
 
 
 def test_the_trend_fills_the_vertical_axis_whatever_the_losses_do():
