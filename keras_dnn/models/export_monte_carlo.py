@@ -87,8 +87,9 @@ def export_monte_carlo(
         model gives, computed here by the same graph.
 
     Raises:
-        ValueError: if the model has no graph, no dropout or several outputs, or if
-            its masks would depend on the shape of the inputs.
+        ValueError: if the model has no graph, no dropout, several outputs, an output
+            of open length, ragged inputs, or a `predict` or `predict_step` of its own,
+            or if its masks would depend on the shape of the inputs.
         ImportError: if the path ends in `.onnx` and tf2onnx is not installed.
         RuntimeError: if Keras does not run on TensorFlow.
 

@@ -2,8 +2,7 @@
 
 Y. Gal and Z. Ghahramani, "Dropout as a Bayesian approximation", 2016. The model is
 split where randomness enters: the first part runs once, the second on chunks of
-samples, inside one compiled function that keeps statistics only. Memory is bounded by
-the chunk, not by the number of samples.
+samples, which bound the memory, in one compiled function that keeps statistics only.
 """
 
 from __future__ import annotations
@@ -165,9 +164,11 @@ def mc_predict(
     $$
 
     A model with ordinary `Dropout` needs no conversion. Only dropout is switched on,
-    including that of recurrent and attention layers and in nested models; batch norm,
-    augmentation and everything else stay in inference mode, and nothing in the model
-    changes, not even the state of its seed generators.
+    including that of recurrent and attention layers and in nested models, and layers of
+    your own that draw from a `keras.random.SeedGenerator`; batch norm, augmentation and
+    everything else stay in inference mode, and nothing in the model changes, not even
+    its seed generators. Samples are those of `predict`, also where the model overrides
+    it to preprocess. A warning says where they are not finite.
 
     A sample of an input depends only on `seed`, `samples`, and the input's position in
     `x`: neither on `batch_size` nor on how the work is divided.
@@ -202,7 +203,8 @@ def mc_predict(
 
     Raises:
         ValueError: if the model has no dropout, `layers` names no layer with dropout,
-            an argument is invalid, or `samples` is 0 and there is no closed form.
+            an argument is invalid, `samples` is 0 and there is no closed form, the
+            model's own `predict` changes predictions, or a layer draws without a seed.
         RuntimeError: if Keras does not run on TensorFlow, or inside a `tf.function`.
 
     Example:

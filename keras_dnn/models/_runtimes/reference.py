@@ -9,11 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._keras.prediction import (
-    functional_inside,
-    has_own,
-    inputs_for_keras,
-)
+from keras_dnn._keras.graph import functional_inside
+from keras_dnn._keras.prediction import has_own, inputs_for_keras
 from keras_dnn._tensorflow import tf
 from keras_dnn.models._layer_outputs import watched
 from keras_dnn.models._output_difference import (

@@ -39,7 +39,7 @@ def not_finite(mean: np.ndarray | list[np.ndarray]) -> np.ndarray:
     means = mean if isinstance(mean, list) else [mean]
     found = [~np.isfinite(m.reshape(len(m), -1)).all(1) for m in means]
     rows = min(map(len, found))
-    return np.any([f[:rows] for f in found], axis=0)
+    return np.asarray(np.any([f[:rows] for f in found], axis=0))
 
 
 def _is_finite(weight: keras.Variable) -> bool:

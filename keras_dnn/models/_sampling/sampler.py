@@ -88,7 +88,7 @@ class Sampler:
         self.model = model
         self.on = on
         self.split = split(model, on)
-        self._before: dict[str, Function] = {}
+        self._before: dict[str, Callable[..., Cut]] = {}
         self._layouts: dict[str, tuple[list[Output], bool]] = {}
         self._sampling: dict[Any, Function] = {}
 
@@ -130,8 +130,7 @@ class Sampler:
             self.split.check_shapes(x)
             with only(self.on, self.model):
                 self._before[key] = compiled(self.split.run_before, signature)
-        found: Cut = self._before[key](*tf.nest.flatten(x, expand_composites=True))
-        return found
+        return self._before[key](*tf.nest.flatten(x, expand_composites=True))
 
     def plan(self, x: Any, cut: Cut, task: Task) -> Plan:
         """How to divide a batch into what is run at once."""
