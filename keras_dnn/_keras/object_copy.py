@@ -165,7 +165,7 @@ class ObjectCopies:
         return new
 
     def _container(self, old: Any) -> Any:
-        kind = type(old)
+        kind: Any = type(old)
         if isinstance(old, tuple):
             items = [self.copy(x) for x in old]
             if all(a is b for a, b in zip(items, old, strict=True)):
@@ -261,7 +261,7 @@ def _is_array(x: Any) -> bool:
 def _is_tensor(x: Any) -> bool:
     is_symbolic = isinstance(x, keras.KerasTensor)
     if _is_array(x):
-        return x.dtype.kind == "f"
+        return bool(x.dtype.kind == "f")
     return not is_symbolic and keras.ops.is_tensor(x) and hasattr(x, "dtype")
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._keras.losses import require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
@@ -154,7 +155,7 @@ def check_gradients(
     Raises:
         RuntimeError: if Keras's backend is not TensorFlow.
         ValueError: if an argument lies outside its range, there is no loss, nothing is
-            trainable, or the model cannot be copied.
+            trainable, or the model is quantised or cannot be copied.
 
     Example:
         >>> import keras, numpy as np
@@ -180,6 +181,13 @@ def check_gradients(
             )
         require_loss_outside_step(model, "check_gradients")
         loss = model.loss
+    for layer in sublayers(model):
+        if layer.quantization_mode is not None:
+            raise ValueError(
+                "model must not be quantised, for rounded weights turn its loss into "
+                "steps, which have no slope. Check it before model.quantize. "
+                f"Received: {layer.name!r} of {layer.quantization_mode}"
+            )
     with float64_by_default(), same_randomness():
         copy = float64_copy(model, loss)
         if not copy.trainable_variables:

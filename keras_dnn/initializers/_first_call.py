@@ -47,14 +47,14 @@ def _observed(
     inputs: list[Tensor] = []
     # A head made linear afterwards has None, a layer of one's own may have none.
     activation = getattr(layer, "activation", None)
+    if activation is None:
+        outputs = call(*args, **kwargs)
+        return outputs, _deviation(outputs)
 
     def recording(z: Tensor) -> Tensor:
         inputs.append(z)
         return activation(z)
 
-    if activation is None:
-        outputs = call(*args, **kwargs)
-        return outputs, _deviation(outputs)
     with patched(layer, "activation", recording):
         outputs = call(*args, **kwargs)
     # A subclass may not call the activation.

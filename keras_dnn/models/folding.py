@@ -46,7 +46,8 @@ class FoldResult(Result):
             was given and the model does not run on random inputs.
         affine_folded: as `folded`, for other layers that multiply by fixed numbers and
             add some: `Rescaling`, `Normalization`, and the `LayerScale` of ConvNeXt.
-        affine_kept: as `kept`, for those.
+        affine_kept: as `kept`, for those, and for `GroupNormalization`, which takes its
+            statistics from each input and never folds.
     """
 
     model: keras.Model
@@ -95,8 +96,9 @@ def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
 
     Args:
         model: a functional model or a built Sequential.
-        data: inputs to measure the difference on, as `model` takes them; by default
-            random ones, images of at most 96 by 96 pixels if the model takes these.
+        data: inputs to measure the difference on, as `model.predict` takes them, of any
+            number: only a few rows are in memory at once. By default random ones,
+            images of at most 96 by 96 pixels if the model takes these.
 
     Returns:
         A `FoldResult` with `model`, `folded`, `kept` and `max_error`.

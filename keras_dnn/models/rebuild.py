@@ -19,13 +19,16 @@ def rebuild(
 ) -> keras.Model:
     """Returns a copy of a model, with layers replaced, added or dropped.
 
-    The copy shares nothing with the model: layers are created again from their configs
-    and get the same weights and states. Names, the structure of inputs and outputs,
-    nested models, masks, frozen layers and layers that are used several times stay as
-    they are. The class of a model stays if it only overrides methods, such as
-    `train_step`; one with its own constructor does where the model is only copied and
-    has a `get_config`, and becomes a plain Keras model otherwise. The copy is not
-    compiled.
+    The copy shares no layer and no weight with the model. Layers of Keras are created
+    again from their configs; layers of your own, and those that are quantised or have a
+    LoRA adapter, are copied as the objects that they are, for which they need neither
+    `get_config` nor a registration. Functions (an activation, an initializer, the
+    function of a `Lambda`) are used by both. Names, the structure of inputs and
+    outputs, nested models, masks, frozen layers, layers that are used several times and
+    weights that several layers hold stay as they are. The class of a model stays if it
+    only overrides methods, such as `train_step`; one with its own constructor does
+    where the model is only copied, and becomes a plain Keras model otherwise. The copy
+    is not compiled.
 
     `replace` is asked once for each layer of the model and of the models nested in it,
     however often the layer is used; what it returns takes the layer's place wherever

@@ -23,6 +23,7 @@ from keras_dnn._layer_kinds import (
     UPSAMPLINGS,
 )
 from keras_dnn._precision import at_least_float32
+from keras_dnn.models._layer_copy import config_of
 
 layers = keras.layers
 
@@ -173,7 +174,7 @@ def _activation_below(chained: Sequence[Any]) -> list[keras.layers.Layer]:
     """The activation of the last of these layers that has one."""
     for layer in reversed(chained):
         if type(layer) in ACTIVATIONS:
-            config = {**layer.get_config(), "name": None}
+            config = {**config_of(layer), "name": None}
             return [type(layer).from_config(config)]
         if type(layer) in WEIGHTED:
             linear = layer.activation is keras.activations.linear

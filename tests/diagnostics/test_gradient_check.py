@@ -253,3 +253,13 @@ def test_the_result_is_drawn():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         check_gradients(dense(), *networks.digits(), **options)
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_refuses_a_quantised_model(mode):
+    """Central differences of a staircase would call right gradients wrong."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="d")])
+    model.layers[0].quantize(mode)
+    x = np.ones((3, 4))
+    with pytest.raises(ValueError, match=f"not be quantised.*'d' of {mode}"):
+        check_gradients(model, x, x[:, :2], loss="mse")

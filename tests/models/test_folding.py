@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from keras_dnn.models import fold_batch_norm
+from keras_dnn.models._folding import error
 from keras_dnn.models._folding.error import outputs_in_float64
 from keras_dnn.models._folding.linear import Linear
 from keras_dnn.models.rebuild import rebuild
@@ -273,3 +274,39 @@ def test_the_result_as_text_and_for_json():
         "affine_folded": {"s": "d"},
         "affine_kept": result.affine_kept,
     }
+
+
+def test_data_of_any_length_takes_bounded_memory(monkeypatch):
+    seen = []
+
+    def watched(x):
+        seen.append(tuple(x.shape))
+        return x
+
+    model = keras.Sequential(
+        [
+            keras.Input((10,)),
+            layers.Dense(40),
+            layers.BatchNormalization(),
+            layers.Activation(watched),
+        ]
+    )
+    seen.clear()
+    # 120 numbers for a row, of 8 bytes each.
+    monkeypatch.setattr(error, "BYTES_AT_ONCE", 8 * 120 * 16)
+    x = np.random.default_rng(0).normal(size=(100, 10))
+    found = fold_batch_norm(model, data=x).max_error
+    rows = [shape[0] for shape in seen if shape[0] is not None]
+    assert max(rows) == 16
+    assert sum(rows) == 2 * 100
+    monkeypatch.undo()
+    np.testing.assert_allclose(fold_batch_norm(model, data=x).max_error, found)
+
+
+def test_group_normalisation_stays_and_says_why():
+    model = keras.Sequential(
+        [keras.Input((4, 4)), layers.Dense(4), layers.GroupNormalization(2, name="g")]
+    )
+    result = fold_batch_norm(model)
+    assert "of each input, not by fixed numbers" in result.affine_kept["g"]
+    assert result.kept == {}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dnn.models._output_difference import (
+    LargestDifference,
     largest,
     means,
     model_differences,
@@ -125,3 +126,21 @@ def test_both_models_get_what_a_predict_of_ones_own_makes_of_the_data():
     expected = np.abs(outputs).max() / outputs.std()
     found = model_differences(model, doubled(plain), data)[0]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("special", [None, np.nan, np.inf])
+def test_batches_give_the_largest_difference_of_all_rows(special):
+    generator = np.random.default_rng(0)
+    # Means that move from batch to batch, far from zero.
+    drift = 1e4 + 50 * np.arange(40)[:, None]
+    expected = [drift + generator.normal(size=(40, 3)), generator.normal(size=(40, 2))]
+    found = [x + generator.normal(scale=0.1, size=x.shape) for x in expected]
+    if special is not None:
+        expected[1][25, 1] = special
+        found[1][25, 1] = special
+    running = LargestDifference()
+    for rows in (slice(7), slice(7, 8), slice(8, 30), slice(30, 30), slice(30, 40)):
+        running.add([x[rows] for x in expected], [x[rows] for x in found])
+    right = largest(relative_differences(expected, found))
+    assert np.isnan(right) == (special is not None and np.isnan(special))
+    np.testing.assert_allclose(running.result(), right, rtol=1e-12)

@@ -44,7 +44,8 @@ def max_error(model: keras.Model, other: keras.Model, data: Any) -> float:
     for size in (96, None):
         try:
             inputs = random_inputs(model, largest=size)
-            return _error(*(_Outputs(m, size is None) for m in (model, other)), inputs)
+            both = _Outputs(model, size is None), _Outputs(other, size is None)
+            return _error(*both, inputs)
         except Exception:
             # The model does not run here, or not on images of that size.
             continue

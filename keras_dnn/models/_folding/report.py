@@ -14,6 +14,10 @@ from keras_dnn.models._folding.affine import is_affine
 from keras_dnn.models._folding.plan import Plan
 from keras_dnn.models._rebuilding import Call, timed_model
 
+OF_THE_INPUT = (
+    "it normalises by the mean and the deviation of each input, not by fixed numbers"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -46,6 +50,9 @@ def reports(plan: Plan, calls: dict[Call, list[Any]]) -> tuple[Report, Report]:
         else:
             report.kept[path] = plan.reasons[key]
     norms.kept.update(_hidden_norms(plan))
+    for site in plan.graph.sites:
+        if isinstance(site.layer, keras.layers.GroupNormalization):
+            others.kept[site.path + site.layer.name] = OF_THE_INPUT
     return norms, others
 
 
