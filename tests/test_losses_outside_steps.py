@@ -37,10 +37,6 @@ class OtherNames(keras.Model):
         x, y = data
         return {"n_loss": 3 * ops.mean(ops.square(y - self(x, training=False)))}
 
-    @property
-    def metrics(self):
-        return []
-
 
 def functional(cls=keras.Model, loss="mse"):
     keras.utils.set_random_seed(1)

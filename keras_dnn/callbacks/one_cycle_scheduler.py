@@ -179,7 +179,7 @@ class OneCycleScheduler(Probe, Resumable):
         every = optimizer.gradient_accumulation_steps or 1
         later = (epoch - int(state["epochs"])) * int(batches)
         position += (int(state["pending"]) + later) // every
-        return max(start, updates_of(optimizer) - position)
+        return max(start, updates_of(optimizer) - int(position))
 
     def _after_trace(self, traced: Traced) -> list[str]:
         """Goes by the optimizer that the step applies."""
