@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._keras.graph import functional_inside
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._layer_kinds import LINEAR
@@ -124,8 +125,8 @@ def lsuv(
     """
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(
-            "model must be a built Keras model; call it on a batch to build it. "
-            f"Received: model={model!r}"
+            "model must be a built Keras model. Call it on a batch to build it, or give "
+            f"{functional_inside(model)}. Received: model={model!r}"
         )
     target = _arguments.number("target_std", target_std, bounds="()")
     margin = _arguments.number("tolerance", tolerance, bounds="()") * target
