@@ -125,8 +125,8 @@ def lsuv(
     """
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(
-            "model must be a built Keras model. Call it on a batch to build it, or give "
-            f"{functional_inside(model)}. Received: model={model!r}"
+            "model must be a built Keras model. Call it on a batch to build it, or "
+            f"give {functional_inside(model)}. Received: model={model!r}"
         )
     target = _arguments.number("target_std", target_std, bounds="()")
     margin = _arguments.number("tolerance", tolerance, bounds="()") * target

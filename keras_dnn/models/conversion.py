@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn._keras.graph import required_graph
 from keras_dnn._keras.layers import has_training_argument
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn.layers import (
@@ -63,6 +64,7 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
         >>> sorted(set(y.ravel().tolist()))
         [0.0, 2.0]
     """
+    required_graph(model)
     if not _is_random_in_training(model):
         raise ValueError(
             "model must have dropout with a rate above 0, or layers that draw from a "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tests.zoo.subject import Subject, layers_in
+from tests.zoo.subject import Subject, layers_in, preprocesses
 
 
 def without_graph(subject: Subject) -> bool:
@@ -55,3 +55,28 @@ def no_dropout(subject: Subject) -> bool:
         for layer in layers_in(subject.model)
         for name in ("rate", "dropout", "recurrent_dropout", "_dropout", "drop_rate")
     )
+
+
+def nothing_random(subject: Subject) -> bool:
+    """No layer drops anything, and none of its own draws random numbers."""
+    return no_dropout(subject) and not any(
+        isinstance(value, keras.random.SeedGenerator)
+        for layer in layers_in(subject.model)
+        if not type(layer).__module__.startswith("keras.")
+        for value in vars(layer).values()
+    )
+
+
+def never_called(subject: Subject) -> bool:
+    """Its training step calls the models inside and not the model."""
+    return without_graph(subject) and not subject.model.built
+
+
+def several_outputs(subject: Subject) -> bool:
+    """A graph with several outputs."""
+    return not without_graph(subject) and len(subject.model.outputs) > 1
+
+
+def predicts_in_its_own_way(subject: Subject) -> bool:
+    """Subclassed, or with a `predict` that preprocesses."""
+    return without_graph(subject) or preprocesses(subject.model)

@@ -36,7 +36,43 @@ RECONSTRUCTING = (
     "pretraining.autoencoder pretraining.stacked_autoencoder pretraining.masking"
 )
 
+CUTTING = (
+    "models.fold_batch_norm models.prune models.from_monte_carlo "
+    "models.to_monte_carlo models.reuse_layers"
+)
+SAMPLING = "models.mc_predict models.export_monte_carlo"
+
 REFUSALS: tuple[Expected, ...] = (
+    # Surgery
+    Expected(
+        r"since the graph of a subclassed model is not known\. Give ",
+        CUTTING,
+        kinds.without_graph,
+    ),
+    Expected("must be a built Keras model", "initializers.lsuv", kinds.never_called),
+    Expected(
+        "must have dropout with a rate above 0",
+        "models.to_monte_carlo",
+        kinds.nothing_random,
+    ),
+    Expected(
+        "up_to must be the name of one of the layers",
+        "models.reuse_layers",
+        "endpoint_layer",
+    ),
+    Expected("Give its layers other names", "models.discriminative_rates", "denoiser"),
+    # Sampling
+    Expected("The model has no layer with dropout", SAMPLING, kinds.nothing_random),
+    Expected(
+        "must be functional or Sequential, and predict as Keras does",
+        "models.export_monte_carlo",
+        kinds.predicts_in_its_own_way,
+    ),
+    Expected(
+        "model must have one output",
+        "models.export_monte_carlo",
+        kinds.several_outputs,
+    ),
     # Schedulers
     Expected(
         "total_steps must be given to OneCycleScheduler, because the size of the data",
@@ -72,4 +108,10 @@ REFUSALS: tuple[Expected, ...] = (
     ),
 )
 
-WARNINGS: tuple[Expected, ...] = ()
+WARNINGS: tuple[Expected, ...] = (
+    Expected(
+        "takes `training` but holds no keras.random.SeedGenerator",
+        SAMPLING,
+        "own_noise",
+    ),
+)

@@ -36,6 +36,8 @@ def mc_predict(subject: Subject) -> None:
         model, subject.inputs, samples=2, seed=1, return_samples=True, verbose=0
     )
     samples = same.samples if isinstance(same.samples, list) else [same.samples]
+    if subject.zoo.random_at_inference:
+        return
     for draw in range(2):
         assert_close([s[draw] for s in samples], subject.expected, TOLERANCE)
 
