@@ -3,12 +3,13 @@
 from keras_dnn.models._runtimes.runtime import Runtime
 from keras_dnn.models._runtimes.source import RuntimeSource
 from keras_dnn.models.calibration import Calibration, calibration
+from keras_dnn.models.candidate import Candidate
 from keras_dnn.models.conversion import from_monte_carlo, to_monte_carlo
 from keras_dnn.models.discriminative import discriminative_rates
 from keras_dnn.models.export_monte_carlo import export_monte_carlo
 from keras_dnn.models.folding import FoldResult, fold_batch_norm
 from keras_dnn.models.inference import optimize_for_inference
-from keras_dnn.models.inference_result import Candidate, InferenceResult
+from keras_dnn.models.inference_result import InferenceResult
 from keras_dnn.models.monte_carlo import MCPrediction, mc_predict
 from keras_dnn.models.pruning import PruneResult, prune
 from keras_dnn.models.rebuild import rebuild

@@ -20,8 +20,8 @@ from keras_dnn._keras.prediction import has_own
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import unchanged_by_calls
-from keras_dnn.models._runtimes.benchmark import Benchmark
-from keras_dnn.models._runtimes.reference import Reference, inputs_of_calls
+from keras_dnn.models._measuring.benchmark import Benchmark
+from keras_dnn.models._measuring.reference import Reference, inputs_of_calls
 from keras_dnn.models._runtimes.runtime import Runtime
 from keras_dnn.models._runtimes.signature import (
     Signature,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_dnn.models import optimize_for_inference
-from keras_dnn.models._runtimes import benchmark
+from keras_dnn.models._measuring import benchmark
 from tests.models.inference_cases import classifier, normal
 
 

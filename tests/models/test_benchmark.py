@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_dnn.models._runtimes import benchmark
-from keras_dnn.models._runtimes.accuracy import accuracy, classes
-from keras_dnn.models._runtimes.predictor import in_batches
+from keras_dnn.models._measuring import benchmark
+from keras_dnn.models._measuring.accuracy import accuracy, classes
+from keras_dnn.models._measuring.predictor import in_batches
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from keras_dnn.layers import MCDropout
 from keras_dnn.models import optimize_for_inference
 from tests.models.inference_cases import candidate, normal
 
@@ -309,3 +310,21 @@ def test_the_class_that_loses_most_is_told():
     assert "class 2: 1.00 -> 0.50" in str(result)
     loaded = type(found)._from_dict(json.loads(json.dumps(found.to_dict())))
     assert loaded == found
+
+
+def test_a_model_that_is_random_at_inference_is_refused():
+    model = keras.Sequential([keras.Input((6,)), MCDropout(0.5), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"random at inference see export_monte_carlo"):
+        measure(model, normal(8, 6))
+
+
+def test_strings_beside_numbers():
+    i, j = keras.Input((2,), name="n"), keras.Input((1,), dtype="string", name="s")
+    lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    y = layers.Dense(2)(layers.Concatenate()([i, lookup(j)]))
+    model = keras.Model({"n": i, "s": j}, y)
+    x = {"n": normal(3, 2), "s": np.array([["a"], ["b"], ["?"]], object)}
+    kernel, _ = model.get_weights()
+    codes = np.eye(3)[[1, 2, 0]]
+    expected = np.concatenate([x["n"], codes], 1) @ kernel
+    np.testing.assert_allclose(measure(model, x)(x), expected, rtol=1e-5)

@@ -17,7 +17,7 @@ from keras_dnn.models import (
     registered_runtimes,
     unregister_runtime,
 )
-from keras_dnn.models._runtimes import benchmark
+from keras_dnn.models._measuring import benchmark
 from tests.models.inference_cases import candidate, normal
 
 pytestmark = pytest.mark.usefixtures("short_turns")

@@ -14,8 +14,8 @@ from keras_dnn._keras.layers import sublayers
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.models._runtimes.export import write_saved_model
-from keras_dnn.models._runtimes.recurrent_dropout import without_recurrent_dropout
 from keras_dnn.models._runtimes.signature import Signature, packed
+from keras_dnn.models._runtimes.stripped import without_recurrent_dropout
 from keras_dnn.models.rebuild import rebuild
 
 CALIBRATION = 128

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_dnn import _files
+from keras_dnn.models._measuring.accuracy import accuracy, class_accuracies, classes
+from keras_dnn.models._measuring.predictor import Predictor, reason
+from keras_dnn.models._measuring.reference import COMPARED, Reference
 from keras_dnn.models._output_difference import (
     column_differences,
     largest,
@@ -21,14 +24,12 @@ from keras_dnn.models._output_difference import (
     not_finite,
     relative_differences,
 )
-from keras_dnn.models._runtimes.accuracy import accuracy, class_accuracies, classes
-from keras_dnn.models._runtimes.predictor import Predictor, reason
-from keras_dnn.models._runtimes.reference import COMPARED, Reference
 from keras_dnn.models._runtimes.runtime import Run, Runtime
 from keras_dnn.models._runtimes.signature import Signature, packed
 from keras_dnn.models._runtimes.source import RuntimeSource
 from keras_dnn.models._runtimes.stored_files import stored
-from keras_dnn.models.inference_result import CONTENTS, NAN, Candidate
+from keras_dnn.models.candidate import NAN, Candidate
+from keras_dnn.models.inference_result import CONTENTS
 from keras_dnn.models.runtimes import CALL, PREDICT
 
 

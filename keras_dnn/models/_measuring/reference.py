@@ -13,12 +13,12 @@ from keras_dnn._keras.graph import functional_inside
 from keras_dnn._keras.prediction import has_own, inputs_for_keras
 from keras_dnn._tensorflow import tf
 from keras_dnn.models._layer_outputs import watched
+from keras_dnn.models._measuring.predictor import in_batches
 from keras_dnn.models._output_difference import (
     largest,
     not_finite,
     relative_differences,
 )
-from keras_dnn.models._runtimes.predictor import in_batches
 from keras_dnn.models._runtimes.signature import Signature, packed
 
 COMPARED = 64
@@ -26,6 +26,10 @@ COMPARED = 64
 
 ALIKE = 1e-2
 """How far `predict` and a call of one model may differ by rounding, in deviations."""
+
+
+PREDICTS = ("predict_step", "make_predict_function")
+"""Methods that say what `predict` gives, besides `predict` itself."""
 
 
 class Reference:
@@ -67,7 +71,7 @@ class Reference:
 
     def predict(self, x: Any, batch_size: int) -> Any:
         """What `model.predict` gives; what its own does before has been done."""
-        x = keras.tree.map_structure(_tensor_of_strings, x)
+        x = _with_strings_as_tensors(x)
         return keras.Model.predict(self.model, x, batch_size=batch_size, verbose=0)
 
     def call(self, x: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -75,31 +79,36 @@ class Reference:
         return in_batches(self._call, x, self._rows) if self._rows else self._call(x)
 
     def _call(self, x: Sequence[np.ndarray]) -> list[np.ndarray]:
-        inputs = [_tensor_of_strings(a) for a in x]
-        outputs = self.model(packed(self._structure, inputs), training=False)
+        inputs = _with_strings_as_tensors(packed(self._structure, x))
+        outputs = self.model(inputs, training=False)
         return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(outputs)]
 
     def _check_call(self, x: Sequence[np.ndarray]) -> None:
         """A call is what runtimes are built from: it must be what `predict` gives."""
-        methods = ("predict_step", "make_predict_function")
-        own = [name for name in methods if has_own(self.model, name)]
-        if not own:
-            return
         found, rows = self.call(x), min(len(x[0]), len(self.outputs[0]))
+        if self._differ([y[:rows] for y in self.outputs], [y[:rows] for y in found]):
+            own = [name for name in PREDICTS if has_own(self.model, name)]
+            if own:
+                raise ValueError(
+                    f"{own[0]} of {type(self.model).__name__} makes predict differ "
+                    "from model(x), from which runtimes are built. Give "
+                    f"{functional_inside(self.model)}, or a model that ends in what "
+                    f"it computes. Received: model={self.model.name!r}"
+                )
+            if self._differ(found, self.call(x)):
+                raise ValueError(
+                    "model must give the same outputs for the same inputs, to be "
+                    "compared with. For a model that is random at inference see "
+                    "export_monte_carlo. "
+                    f"Received: model={self.model.name!r}, whose calls differ"
+                )
+
+    def _differ(self, one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+        """Whether outputs differ by more than rounding; NaN is told elsewhere."""
         try:
-            differences = relative_differences(
-                [y[:rows] for y in self.outputs], [y[:rows] for y in found]
-            )
-            difference = largest(differences)
+            return largest(relative_differences(one, other)) > ALIKE
         except ValueError:
-            difference = float("nan")
-        if not difference <= ALIKE:
-            raise ValueError(
-                f"{own[0]} of {type(self.model).__name__} makes predict differ from "
-                "model(x), from which runtimes are built. Give "
-                f"{functional_inside(self.model)}, or a model that ends in what it "
-                f"computes. Received: model={self.model.name!r}"
-            )
+            return True
 
     def _first_layer(self, x: Sequence[np.ndarray], size: int) -> str:
         """The layer whose outputs are the first that are not finite."""
@@ -123,10 +132,11 @@ class Reference:
         return ""
 
 
-def _tensor_of_strings(a: Any) -> Any:
-    # Keras takes arrays of strings, but not of bytes.
-    is_text = isinstance(a, np.ndarray) and a.dtype == object
-    return tf.constant(a) if is_text else a
+def _with_strings_as_tensors(x: Any) -> Any:
+    # Keras takes arrays of strings, but not of bytes, and no arrays beside tensors.
+    if all(a.dtype != object for a in keras.tree.flatten(x)):
+        return x
+    return keras.tree.map_structure(tf.constant, x)
 
 
 def inputs_of_calls(model: keras.Model, data: Any) -> Any:

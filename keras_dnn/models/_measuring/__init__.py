@@ -1,0 +1,1 @@
+"""How a model and its candidates are compared and timed."""
