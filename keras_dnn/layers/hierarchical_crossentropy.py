@@ -39,12 +39,12 @@ class HierarchicalCrossentropy(keras.losses.Loss):
     `(..., n_classes)`. Masks and sample weights count as in every loss of Keras.
 
     Args:
-        ignore_class: a label, such as -1 for padding, whose examples do not count, as
-            in `keras.losses.SparseCategoricalCrossentropy`.
         reduction: as in Keras: `"sum_over_batch_size"`, `"sum"`, `"mean"`,
             `"mean_with_sample_weight"` or `None`.
         name: of the loss.
         dtype: of its result.
+        ignore_class: a label, such as -1 for padding, whose examples do not count, as
+            in `keras.losses.SparseCategoricalCrossentropy`.
 
     Raises:
         ValueError: if the targets are not one integer for each example, or
