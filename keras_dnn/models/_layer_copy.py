@@ -235,7 +235,10 @@ def with_zero_weights(old: Any, config: dict[str, Any]) -> tuple[Any, dict[str, 
         for key in config
         if is_of_keras and key.endswith("_initializer") and key in vars(old)
     ]
-    new = type(old).from_config({**config, **dict.fromkeys(names, "zeros")})
+    config = {**config, **dict.fromkeys(names, "zeros")}
+    # TextVectorization's from_config, for one, takes no functions.
+    has_functions = isinstance(old, keras.layers.Layer) and own_functions(old)
+    new = type(old)(**config) if has_functions else type(old).from_config(config)
     return new, {name: getattr(old, name) for name in names}
 
 

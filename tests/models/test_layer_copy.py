@@ -362,3 +362,32 @@ def test_copying_draws_from_no_generator_and_copies_differ():
     assert random.getstate() == state
     x = numbers(64, 4, 2)
     assert np.abs(outputs(first, x) - outputs(second, x)).max() > 0
+
+
+def lower(x):
+    return tf.strings.lower(x)
+
+
+class Words(layers.Layer):
+    """A layer with assets, a vocabulary, inside one of one's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.lookup = layers.StringLookup(vocabulary=["a", "b"])
+        self.embedding = layers.Embedding(4, 2)
+
+    def call(self, x):
+        return self.embedding(self.lookup(x))
+
+
+def test_layers_with_a_vocabulary():
+    text = layers.TextVectorization(standardize=lower, output_sequence_length=3)
+    text.adapt(["A b c", "b d"])
+    model = chain(text, layers.Embedding(9, 2), shape=(), dtype="string")
+    words = tf.constant(["A b", "c D e"])
+    copy = rebuild(model)
+    assert_copied(copy, model, words)
+    copy.layers[0].adapt(["z"])
+    assert len(text.get_vocabulary()) == 6
+    own = chain(Words(), shape=(), dtype="string")
+    assert_copied(rebuild(own), own, tf.constant(["a", "?"]))
