@@ -53,6 +53,11 @@ test: $(VENV)/.installed-dev ## Run the tests, or those of one PART
 quick: $(VENV)/.installed-dev ## Run the fast tests and a slow one of each capability
 	@$(TESTS) --quick
 
+.PHONY: zoo
+zoo: $(VENV)/.installed-dev ## Run every public name on all models of the zoo
+	@$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadscope tests/zoo --zoo \
+		$(PYTEST_ARGS)
+
 .PHONY: durations
 durations: $(VENV)/.installed-dev ## Run the tests and record how long each takes
 	@$(TESTS) --record-durations

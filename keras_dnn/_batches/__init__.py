@@ -12,6 +12,7 @@ from keras_dnn._batches.arrays import (
     count_of_rows,
     joined,
     require_rows,
+    rows_in,
     rows_of,
 )
 from keras_dnn._batches.count import count_of_batches
@@ -40,6 +41,7 @@ __all__ = [
     "joined",
     "require_alone",
     "require_rows",
+    "rows_in",
     "rows_of",
     "sample_of",
     "symbolic_inputs",

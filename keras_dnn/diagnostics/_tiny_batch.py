@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_dnn._batches import rows_in
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import restored, unchanged_by_calls
@@ -90,7 +91,7 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
                 break
     if not first > 0:
         return None
-    rows = len(keras.tree.flatten(examination.x)[0])
+    rows = rows_in(keras.tree.flatten(examination.x)[0])
     return Memorised(first, float(best), done, min(examples, rows))
 
 

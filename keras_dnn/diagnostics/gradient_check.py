@@ -202,6 +202,8 @@ def check_gradients(
 def _as_float64(part: Any) -> Tensor | None:
     if part is None:
         return None
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
+        return tf.cast(part, tf.float64) if part.dtype.is_floating else part
     array = np.asarray(part)
     return tf.convert_to_tensor(
         array.astype("float64") if array.dtype.kind == "f" else array

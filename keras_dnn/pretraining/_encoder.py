@@ -26,15 +26,16 @@ def checked(encoder: Any, name: str = "encoder") -> keras.Model:
     return encoder
 
 
-def numbers_in(encoder: keras.Model, task: str) -> None:
-    """Raises unless the encoder takes floating-point numbers, which can be changed."""
-    given = encoder.inputs[0]
-    if not keras.backend.is_float_dtype(given.dtype) or getattr(given, "sparse", False):
-        kind = "sparse" if getattr(given, "sparse", False) else given.dtype
+def numbers_in(model: keras.Model, task: str, name: str = "encoder") -> None:
+    """Raises unless the model takes numbers that can be changed and generated."""
+    given = model.inputs[0]
+    sparse = getattr(given, "sparse", False)
+    if sparse or not keras.backend.is_float_dtype(given.dtype):
         raise ValueError(
-            f"{task} changes and reconstructs inputs, so the encoder must take dense "
-            "floating-point numbers; give the part above the layer that makes such "
-            f"numbers, such as an Embedding. Received: an encoder of {kind} inputs"
+            f"{name} must take dense floating-point numbers, which {task} can change "
+            "or generate; give the part above the layer that makes them, such as an "
+            f"Embedding. Received: {name} with {'sparse' if sparse else given.dtype} "
+            "inputs"
         )
 
 

@@ -14,7 +14,7 @@ import keras
 from keras_dnn._keras.losses import loss_tracker_of
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
-from keras_dnn.pretraining._encoder import checked
+from keras_dnn.pretraining._encoder import checked, numbers_in
 from keras_dnn.pretraining._models_with_targets import OwnTargets
 from keras_dnn.pretraining._random_layers import FIXED_SEED, ReplicaSeed
 
@@ -55,7 +55,8 @@ def gan(
 
     Raises:
         ValueError: if one of the two has no graph, their shapes don't match, or the
-            discriminator has more than one output for each input.
+            discriminator has more than one output for each input or takes anything but
+            floating-point numbers.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
@@ -83,6 +84,7 @@ def gan(
     require_tensorflow("keras_dnn.pretraining.gan")
     checked(generator, "generator")
     checked(discriminator, "discriminator")
+    numbers_in(discriminator, "gan", "discriminator")
     noise, generated, real, prediction = (
         tuple(tensor.shape[1:])
         for model in (generator, discriminator)

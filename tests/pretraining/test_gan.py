@@ -159,6 +159,13 @@ def test_two_replicas_train_with_different_noise(two_replicas):
         (layers.Dense(3), nets()[1], "generator must be a functional"),
         (nets()[0], layers.Dense(3), "discriminator must be a functional"),
         (nets()[0], nets()[0], r"returns the shape \(6,\).*takes \(3,\)"),
+        (
+            nets()[0],
+            keras.Sequential(
+                [keras.Input((6,), dtype="int32"), layers.Embedding(5, 2)]
+            ),
+            "discriminator must take .*floating-point numbers.*int32",
+        ),
         (nets()[0], dense(), r"one number.*shape \(3,\)"),
         (
             keras.Sequential([keras.Input((None, 6)), layers.Dense(6)]),

@@ -25,6 +25,6 @@ def run(
         if not pytestconfig.getoption("--record-zoo"):
             table = recorded().get(zoo.name, {})
             was = {name: table.get(name) for name in said}
-            assert said == was, "record the table again: pytest tests/zoo --record-zoo"
+            assert said == was, "record again: make zoo PYTEST_ARGS=--record-zoo"
 
     return run_group

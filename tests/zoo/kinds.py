@@ -13,6 +13,11 @@ def without_graph(subject: Subject) -> bool:
     return getattr(subject.model, "inputs", None) is None
 
 
+def without_call(subject: Subject) -> bool:
+    """Only its steps call its parts."""
+    return type(subject.model).call is keras.Model.call
+
+
 def several_tensors(subject: Subject) -> bool:
     """Several inputs or outputs."""
     model = subject.model

@@ -1,7 +1,7 @@
 """The table of the zoo: what works on which model, and what is refused and why.
 
-`pytest tests/zoo --record-zoo` writes it for the pages; any other run fails where it
-differs from what happens.
+`make zoo PYTEST_ARGS=--record-zoo` writes it for the pages; any other run fails where
+it differs from what happens.
 """
 
 from __future__ import annotations
@@ -21,9 +21,20 @@ Table = dict[str, dict[str, str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("keras_dnn").addoption(
-        "--record-zoo", action="store_true", help=f"write {FILE.name}"
+    group = parser.getgroup("keras_dnn")
+    group.addoption(
+        "--zoo", action="store_true", help="run the battery on all models of the zoo"
     )
+    group.addoption("--record-zoo", action="store_true", help=f"write {FILE.name}")
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not config.getoption("--zoo"):
+        left = [item for item in items if item.get_closest_marker("zoo_all")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("zoo_all")]
 
 
 def pytest_configure(config: pytest.Config) -> None:

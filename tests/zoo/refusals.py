@@ -73,11 +73,48 @@ REFUSALS: tuple[Expected, ...] = (
         "models.export_monte_carlo",
         kinds.several_outputs,
     ),
+    Expected(
+        "model must take dense inputs",
+        "models.export_monte_carlo",
+        "ragged_text",
+    ),
     # Schedulers
     Expected(
         "total_steps must be given to OneCycleScheduler, because the size of the data",
         "callbacks.OneCycleScheduler",
         "dataset_of_unknown_length",
+    ),
+    Expected(
+        "drives one optimizer, not the 2 of a train_step",
+        "callbacks.OneCycleScheduler",
+        "simclr gan",
+    ),
+    Expected(
+        "needs a model that is built",
+        "callbacks.GradualUnfreezing",
+        kinds.never_called,
+    ),
+    # Probes
+    Expected(
+        "calls the model, and .* has no call method",
+        "callbacks.ActivationStatistics",
+        kinds.without_call,
+    ),
+    Expected(
+        "cannot compute the loss of .*, which is in its train_step",
+        "callbacks.TrainingEvaluation",
+        "gan",
+    ),
+    # Checks
+    Expected(
+        "cannot compute the loss of .*, which is in its train_step",
+        "diagnostics.preflight diagnostics.check_gradients",
+        "vae gan",
+    ),
+    Expected(
+        "model must train with one optimizer",
+        "tuning.find_learning_rate",
+        "simclr gan",
     ),
     # Pretraining
     Expected(
@@ -89,7 +126,9 @@ REFUSALS: tuple[Expected, ...] = (
         "must have one input and one output", FROM_AN_ENCODER, kinds.several_tensors
     ),
     Expected(
-        "must take dense floating-point numbers", RECONSTRUCTING, kinds.no_numbers
+        "must take dense floating-point numbers",
+        f"{RECONSTRUCTING} pretraining.gan",
+        kinds.no_numbers,
     ),
     Expected(
         "x must be an array with a row for each example",
@@ -109,6 +148,11 @@ REFUSALS: tuple[Expected, ...] = (
 )
 
 WARNINGS: tuple[Expected, ...] = (
+    Expected(
+        "PerformanceScheduler waits for the metric 'loss'",
+        "callbacks.PerformanceScheduler",
+        "gan",
+    ),
     Expected(
         "takes `training` but holds no keras.random.SeedGenerator",
         SAMPLING,

@@ -48,6 +48,12 @@ class Subject:
     def batched(self) -> bool:
         return is_batched(self.data.x)
 
+    @property
+    def batch_size(self) -> int | None:
+        """The number of rows that the model takes at once, if it takes one only."""
+        size: int | None = self.data.evaluate.get("batch_size")
+        return size
+
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What operations share: made by the first of them."""
         if name not in self._found:
@@ -66,7 +72,7 @@ class Subject:
             if self.zoo.trains:
                 self.fit(model, epochs=1)
             else:
-                model.predict(self.data.inputs, verbose=0)
+                model.predict(self.data.inputs, **self.data.evaluate, verbose=0)
         return model
 
     def fit(
@@ -85,21 +91,33 @@ class Subject:
             return model.fit(callbacks=list(callbacks), **arguments).history
 
     @functools.cached_property
-    def inputs(self) -> Any:
-        """The inputs of a batch, as tensors."""
-        inputs = self.data.inputs
-        if is_batched(inputs):
-            inputs = keras.utils.unpack_x_y_sample_weight(first_of(inputs))[0]
-        return keras.tree.map_structure(to_tensor, inputs)
-
-    @functools.cached_property
     def batch(self) -> tuple[Any, Any, Any]:
         """Inputs, targets and weights of a batch, as arrays."""
         data = self.data
-        if not is_batched(data.x):
-            return data.x, data.y, data.sample_weight
-        return keras.utils.unpack_x_y_sample_weight(
-            keras.tree.map_structure(to_numpy, first_of(data.x))
+        if is_batched(data.x):
+            batch = keras.tree.map_structure(to_numpy, first_of(data.x))
+            return keras.utils.unpack_x_y_sample_weight(batch)
+        return tuple(
+            None if part is None else self._rows(part)
+            for part in (data.x, data.y, data.sample_weight)
+        )
+
+    @functools.cached_property
+    def inputs(self) -> Any:
+        """The inputs of a batch, as arrays; ragged and sparse ones are tensors."""
+        inputs = self.data.inputs
+        if not is_batched(inputs):
+            return self._rows(inputs)
+        inputs = keras.utils.unpack_x_y_sample_weight(first_of(inputs))[0]
+        return keras.tree.map_structure(to_numpy, inputs)
+
+    def _rows(self, arrays: Any) -> Any:
+        """As many rows as the model takes at once."""
+        size = self.batch_size
+        return (
+            arrays
+            if size is None
+            else keras.tree.map_structure(lambda array: array[:size], arrays)
         )
 
     def outputs(self, model: keras.Model, inputs: Any = None) -> list[np.ndarray]:
@@ -112,9 +130,10 @@ class Subject:
     def _predicted(self, model: keras.Model, inputs: Any) -> Any:
         if preprocesses(model):
             return model.predict(inputs, verbose=0)
+        tensors = keras.tree.map_structure(to_tensor, inputs)
         if type(model).predict_step is not keras.Model.predict_step:
-            return model.predict_step((inputs,))
-        return model(inputs, training=False)
+            return model.predict_step((tensors,))
+        return model(tensors, training=False)
 
     @functools.cached_property
     def expected(self) -> list[np.ndarray]:

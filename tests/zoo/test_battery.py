@@ -17,6 +17,7 @@ from tests.zoo.battery import OPERATIONS, Operation, Outcome, outcome
 from tests.zoo.page import rendered
 from tests.zoo.record import PAGE, recorded
 from tests.zoo.refusals import REFUSALS, WARNINGS, Expected
+from tests.zoo.sample import EVERY_TIME
 from tests.zoo.subject import Subject
 
 WITHOUT_A_MODEL = {
@@ -92,6 +93,10 @@ def test_an_expectation_names_what_exists(entry: Expected) -> None:
     assert set(entry.operations.split()) <= set(OPERATIONS)
     if isinstance(entry.models, str):
         assert set(entry.models.split()) <= set(ZOO)
+
+
+def test_the_sample_names_models() -> None:
+    assert set(ZOO) >= EVERY_TIME
 
 
 def test_the_page_shows_what_is_recorded() -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.zoo.all_models import ZOO
 from tests.zoo.model_case import ZooModel
+from tests.zoo.sample import every_model
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("zoo", ZOO.values(), ids=str)
+@every_model
 def test_pretraining(zoo: ZooModel, run: Callable[[str, ZooModel], None]) -> None:
     run("pretraining", zoo)

@@ -33,13 +33,19 @@ def hardly_random(subject: Subject) -> keras.Model:
 def mc_predict(subject: Subject) -> None:
     model = hardly_random(subject)
     same = models.mc_predict(
-        model, subject.inputs, samples=2, seed=1, return_samples=True, verbose=0
+        model,
+        subject.inputs,
+        samples=2,
+        seed=1,
+        return_samples=True,
+        verbose=0,
+        batch_size=subject.batch_size or 32,
     )
     samples = same.samples if isinstance(same.samples, list) else [same.samples]
-    if subject.zoo.random_at_inference:
-        return
-    for draw in range(2):
-        assert_close([s[draw] for s in samples], subject.expected, TOLERANCE)
+    assert all(np.isfinite(s).all() for s in samples)
+    if not subject.zoo.random_at_inference:
+        for draw in range(2):
+            assert_close([s[draw] for s in samples], subject.expected, TOLERANCE)
 
 
 @operation(GROUP, "models.export_monte_carlo", needs=["predicts"])
@@ -50,4 +56,6 @@ def export_monte_carlo(subject: Subject) -> None:
         )
         found = measures(subject.inputs)
     mean = np.asarray(found["mean"])
-    assert_close([mean], subject.expected, TOLERANCE)
+    assert np.isfinite(mean).all()
+    if not subject.zoo.random_at_inference:
+        assert_close([mean], subject.expected, TOLERANCE)

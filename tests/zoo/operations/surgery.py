@@ -7,7 +7,13 @@ import numpy as np
 
 from keras_dnn import models
 from tests.zoo.battery import operation
-from tests.zoo.subject import Subject, assert_close, layers_in, own_randomness
+from tests.zoo.subject import (
+    Subject,
+    assert_close,
+    layers_in,
+    own_randomness,
+    to_tensor,
+)
 
 GROUP = "surgery"
 ROUNDING = 1e-4
@@ -79,9 +85,10 @@ def to_monte_carlo(subject: Subject) -> None:
     random = models.to_monte_carlo(subject.model)
     assert_shares_nothing(random, subject.model)
     if subject.zoo.predicts:
+        inputs = keras.tree.map_structure(to_tensor, subject.inputs)
         with own_randomness():
             outputs = [
-                [np.asarray(a) for a in keras.tree.flatten(random(subject.inputs))]
+                [np.asarray(a) for a in keras.tree.flatten(random(inputs))]
                 for _ in range(2)
             ]
         same = [np.array_equal(a, b) for a, b in zip(*outputs, strict=True)]
