@@ -35,12 +35,12 @@ class LossOfWeights:
 
     def value(self) -> float:
         """The loss with the weights as they are."""
-        self._fix()
+        self.fix()
         return float(self._call())
 
     def gradients(self) -> list[np.ndarray]:
         """Automatic gradients, a flat array for each variable."""
-        self._fix()
+        self.fix()
 
         def taped() -> list[Tensor]:
             with tf.GradientTape() as tape:
@@ -54,13 +54,15 @@ class LossOfWeights:
 
         return [np.asarray(g).ravel() for g in tf.function(taped)()]
 
-    def _fix(self) -> None:
+    def fix(self) -> None:
+        """Puts statistics and the seeds of masks where they were at first."""
         for variable, value in self._fixed:
             variable.assign(value)
 
     def at(self, weight: Any, index: int, offset: float) -> float:
         """The loss with one coordinate moved."""
-        before = weight.numpy()
+        # Of a scalar `numpy()` gives a number, whose copy has no entries to set.
+        before = np.array(weight.numpy())
         moved = before.copy()
         moved.flat[index] += offset
         weight.assign(moved)
@@ -86,7 +88,7 @@ def slope_of(
     tolerance: float,
 ) -> Slope:
     """The slope at one coordinate; with smaller steps where it differs from `g`."""
-    widest = STEP * max(1.0, abs(float(weight.numpy().flat[index])))
+    widest = STEP * max(1.0, abs(float(np.array(weight.numpy()).flat[index])))
     gaps, is_between, numeric = [], [], 0.0
     for shrink in (1.0, 0.1, 0.01):
         h = shrink * widest
@@ -95,6 +97,8 @@ def slope_of(
         noise = rounding(here, h)
         if shrink == 1.0:
             numeric = found
+        if not np.isfinite([found, g]).all():
+            return Slope(numeric, False)
         if abs(found - g) <= tolerance * (abs(found) + abs(g)) + noise:
             return Slope(found, False)
         right, left = (up - here) / h, (here - down) / h
@@ -112,7 +116,12 @@ def rounding(loss: float, step: float) -> float:
 
 
 def relative_difference(g: np.ndarray, numeric: np.ndarray, noise: float) -> float:
-    """The relative difference of two gradients, 0 where both are rounding noise."""
+    """The relative difference of two gradients, 0 where both are rounding noise.
+
+    NaN if a number is not finite: no two gradients of that kind agree.
+    """
+    if not (np.isfinite(g).all() and np.isfinite(numeric).all()):
+        return float("nan")
     size = float(np.linalg.norm(g) + np.linalg.norm(numeric))
     gap = float(np.linalg.norm(g - numeric))
     if gap <= noise * np.sqrt(max(g.size, 1)) and size <= 1e4 * noise:

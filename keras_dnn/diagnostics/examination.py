@@ -9,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn._batches import as_arrays
 from keras_dnn._keras.graph import output_layers
 from keras_dnn._keras.losses import call_of, total_loss
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_calls
+from keras_dnn.diagnostics._nonfinite import Cause, bad_weights, failing
 from keras_dnn.diagnostics._output_loss import OutputLoss, output_losses
 from keras_dnn.diagnostics._without_noise import without_noise
 from keras_dnn.diagnostics.layer_signal import (
@@ -62,6 +64,9 @@ class Examination:
         weighted: those of them that have a kernel and are no output.
         gradients: the norm of the gradient of each trainable variable; `None` where
             there is none.
+        nonfinite: the layer in which values that are NaN or infinite begin, with its
+            `layer`, `origin` (`"weights"`, `"outputs"` or `"gradient"`) and whether it
+            is an `overflow`; `None` if there is none.
         entering: what enters the first layer with weights, a list of arrays: the inputs
             after layers that rescale them. Empty where that layer normalises its inputs
             or is an embedding.
@@ -99,7 +104,7 @@ class Examination:
     @functools.cached_property
     def inputs(self) -> list[np.ndarray]:
         """All inputs, a flat list of arrays."""
-        return [np.asarray(part) for part in keras.tree.flatten(self.given[0])]
+        return _arrays(self.given[0], "x")
 
     @functools.cached_property
     def targets(self) -> list[np.ndarray]:
@@ -158,6 +163,19 @@ class Examination:
         return self._pass.entering
 
     @functools.cached_property
+    def nonfinite(self) -> Cause | None:
+        """The layer in which values that are not finite begin; `None` without any."""
+        found = bad_weights(self.model)
+        if found is not None:
+            return found
+        sizes = [n for s in self.layers for n in (s.rms, s.gradient_norm)]
+        gradients = [g for g in self.gradients if g is not None]
+        if np.isfinite([self.loss, *sizes, *gradients]).all():
+            return None
+        with unchanged_by_calls(self.model):
+            return failing(self.model, self.x)
+
+    @functools.cached_property
     def _pass(self) -> _Pass:
         """One pass forward and one back, in training mode, as training begins."""
         with unchanged_by_calls(self.model):
@@ -211,8 +229,23 @@ class Examination:
             return []
         if first and len(self.inputs) == 1:
             return [_as_float32(in_order[first - 1][1])]
-        inputs = [np.asarray(part) for part in keras.tree.flatten(self.x)]
+        inputs = _arrays(self.x, "x")
         return [part for part in inputs if part.dtype.kind == "f"]
+
+
+def _arrays(data: Any, name: str) -> list[np.ndarray]:
+    """All arrays in the data; of ragged and sparse ones the numbers they hold."""
+    return [
+        np.asarray(as_arrays(_dense(part), name))
+        for part in keras.tree.flatten(data)
+        if part is not None
+    ]
+
+
+def _dense(part: Any) -> Any:
+    if isinstance(part, tf.SparseTensor):
+        return tf.sparse.to_dense(part)
+    return part.flat_values if isinstance(part, tf.RaggedTensor) else part
 
 
 def _as_float32(tensor: Tensor) -> np.ndarray:

@@ -9,12 +9,18 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import (
+    as_tensors,
+    count_of_rows,
+    first_of,
+    is_batched,
+    require_alone,
+)
 from keras_dnn._keras.layers import sublayers
-from keras_dnn._keras.losses import require_loss_outside_step
+from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
-from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn._typing import Tensor
+from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.diagnostics._central_differences import (
     STEP,
@@ -24,6 +30,7 @@ from keras_dnn.diagnostics._central_differences import (
     slope_of,
 )
 from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
+from keras_dnn.diagnostics._nonfinite import all_finite, bad_weights, failing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +51,8 @@ class GradientCheck(Result):
         automatic: automatic gradients at these coordinates, one array per variable.
         numeric: central differences at the same coordinates.
         seed: of the choice of coordinates.
+        nonfinite: where values that are not finite begin, in words; empty where all
+            are finite. The differences of such gradients are NaN, and the check fails.
     """
 
     names: tuple[str, ...]
@@ -55,6 +64,7 @@ class GradientCheck(Result):
     automatic: tuple[np.ndarray, ...]
     numeric: tuple[np.ndarray, ...]
     seed: int
+    nonfinite: str = ""
 
     @property
     def by_variable(self) -> dict[str, float]:
@@ -63,8 +73,12 @@ class GradientCheck(Result):
 
     @property
     def passed(self) -> bool:
-        """Whether the difference of every variable is within the tolerance."""
-        return bool((self.differences <= self.tolerance).all())
+        """Whether the difference of every variable is within the tolerance.
+
+        A gradient or a loss that is not finite has failed.
+        """
+        # NaN is within no tolerance.
+        return not self.nonfinite and bool((self.differences <= self.tolerance).all())
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
@@ -75,6 +89,8 @@ class GradientCheck(Result):
             f"{int(self.kinks.sum())} on a kink"
         )
         lines = [head]
+        if self.nonfinite:
+            lines.append(f"  not finite: {self.nonfinite}")
         for name, difference in self.by_variable.items():
             mark = "ok   " if difference <= self.tolerance else "WRONG"
             lines.append(f"  {mark} {difference:.2e}  {name}")
@@ -194,20 +210,28 @@ def check_gradients(
             raise ValueError(
                 f"model must have trainable weights. Received: model={model!r}"
             )
-        batch = keras.tree.map_structure(_as_float64, (x, y, sample_weight))
+        batch = _batch(x, y, sample_weight)
+        if needs_targets(copy) and batch[1] is None:
+            raise ValueError(
+                "y must be given, or x hold batches of (x, y). Received: y=None"
+            )
         function = LossOfWeights(copy, batch, training)
         return _checked(function, count, tolerance, seed, verbose)
 
 
-def _as_float64(part: Any) -> Tensor | None:
-    if part is None:
-        return None
-    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
-        return tf.cast(part, tf.float64) if part.dtype.is_floating else part
-    array = np.asarray(part)
-    return tf.convert_to_tensor(
-        array.astype("float64") if array.dtype.kind == "f" else array
-    )
+def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """The examples as tensors; floats in float64, which is Keras's type here."""
+    if is_batched(x):
+        require_alone(x, y=y, sample_weight=sample_weight)
+        batch: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(first_of(x))
+    else:
+        batch = (x, y, sample_weight)
+    named = {
+        name: as_tensors(part, name)
+        for name, part in zip(("x", "y", "sample_weight"), batch, strict=True)
+    }
+    count_of_rows(**named)
+    return named["x"], named["y"], named["sample_weight"]
 
 
 def _checked(
@@ -231,17 +255,20 @@ def _checked(
         numeric.append(np.array([slope.numeric for slope in slopes]))
         kinks.append(np.array([slope.kink for slope in slopes], bool))
     noise = rounding(here, STEP)
+    nonfinite = _nonfinite(loss, here, gradients)
     smooth = [~k for k in kinks]
     differences = np.array(
         [
-            relative_difference(a[s], n[s], noise)
-            for a, n, s in zip(automatic, numeric, smooth, strict=True)
+            relative_difference(a[s], n[s], noise) if np.isfinite(g).all() else np.nan
+            for a, n, s, g in zip(automatic, numeric, smooth, gradients, strict=True)
         ]
     )
     return GradientCheck(
         names=tuple(v.path for v in loss.model.trainable_variables),
         differences=differences,
-        difference=relative_difference(
+        difference=np.nan
+        if nonfinite
+        else relative_difference(
             np.concatenate([a[s] for a, s in zip(automatic, smooth, strict=True)]),
             np.concatenate([n[s] for n, s in zip(numeric, smooth, strict=True)]),
             noise,
@@ -252,4 +279,26 @@ def _checked(
         automatic=tuple(automatic),
         numeric=tuple(numeric),
         seed=seed,
+        nonfinite=nonfinite,
     )
+
+
+def _nonfinite(loss: LossOfWeights, here: float, gradients: list[np.ndarray]) -> str:
+    """Where values that are not finite begin; empty if there are none."""
+    variables = loss.model.trainable_variables
+    bad = [
+        variable.path
+        for variable, gradient in zip(variables, gradients, strict=True)
+        if not np.isfinite(gradient).all()
+    ]
+    if np.isfinite(here) and not bad:
+        return ""
+    x, y, _ = loss.batch
+    for name, part in (("x", x), ("y", y)):
+        if part is not None and not all_finite(part):
+            return f"{name} contains NaN or infinite values"
+    loss.fix()
+    cause = bad_weights(loss.model) or failing(loss.model, x, loss.training)
+    if cause is not None:
+        return str(cause)
+    return f"the gradient of {bad[0]} is not finite" if bad else f"the loss is {here}"

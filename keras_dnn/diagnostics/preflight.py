@@ -18,7 +18,7 @@ from keras_dnn._batches import (
 )
 from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
-from keras_dnn._tensorflow import require_tensorflow
+from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.registry import selected
@@ -141,9 +141,21 @@ def _batch(
     found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(
         rows_of(whole, slice(samples))
     )
+    _require_numbers(found[1], required)
     if found[1] is None and required:
         raise ValueError("x must hold targets too. Received: data without targets")
     return found
+
+
+def _require_numbers(y: Any, required: bool) -> None:
+    """Refuses labels that are strings, which no loss of Keras takes."""
+    for part in keras.tree.flatten(y):
+        if required and part is not None and part.dtype == tf.string:
+            raise ValueError(
+                "y must hold numbers; labels that are strings become integers by "
+                "np.unique(y, return_inverse=True)[1] or keras.layers.StringLookup. "
+                "Received: y of strings"
+            )
 
 
 def _charts(examination: Examination) -> tuple[Chart, ...]:

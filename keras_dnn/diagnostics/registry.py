@@ -22,6 +22,7 @@ from keras_dnn.diagnostics.check import Check, Find, When
 BUILT_IN = (
     data.nonfinite_data,
     data.labels,
+    data.nonfinite_values,
     data.inputs_not_standardised,
     data.targets_not_standardised,
     structure.nothing_trainable,

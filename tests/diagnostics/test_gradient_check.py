@@ -263,3 +263,92 @@ def test_refuses_a_quantised_model(mode):
     x = np.ones((3, 4))
     with pytest.raises(ValueError, match=f"not be quantised.*'d' of {mode}"):
         check_gradients(model, x, x[:, :2], loss="mse")
+
+
+class SquareRoot(keras.layers.Layer):
+    """Its slope is infinite at zero, which a dead unit below turns into NaN."""
+
+    def call(self, x):
+        return keras.ops.sqrt(x)
+
+
+class Scalar(keras.layers.Layer):
+    """Multiplies by a weight without axes, and has one without entries."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.factor = factor
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+        self.empty = self.add_weight(shape=(0, 2), name="empty")
+
+    def call(self, x):
+        wrong = self.factor * self.scale * keras.ops.stop_gradient(x)
+        exact = keras.ops.stop_gradient((1 - self.factor) * self.scale)
+        return wrong + exact * x + keras.ops.sum(self.empty)
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+def nonfinite_check(kind):
+    keras.utils.set_random_seed(0)
+    root = [SquareRoot(name="root")] if kind == "gradient" else []
+    parts = [keras.layers.Dense(8, "relu", name="first"), *root, keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((6,)), *parts], name="net")
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    y = x[:, :1].copy()
+    if kind == "weights":
+        model.layers[0].bias.assign(np.full(8, np.nan))
+    if kind in "xy":
+        {"x": x, "y": y}[kind][3, 0] = np.inf
+    return check_gradients(model, x, y, coordinates=4, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("gradient", "the gradient that net/root passes down is not finite"),
+        ("weights", "the weights of net/first are not finite"),
+        ("x", "x contains NaN or infinite values"),
+        ("y", "y contains NaN or infinite values"),
+    ],
+)
+def test_what_is_not_finite_has_failed(kind, place):
+    result = nonfinite_check(kind)
+    assert not result.passed
+    assert np.isnan(result.difference)
+    assert np.isnan(result.by_variable["net/first/kernel"])
+    assert result.nonfinite == place
+    assert "FAILED" in str(result)
+    assert place in str(result)
+
+
+@pytest.mark.parametrize(("factor", "passed"), [(1.0, True), (0.5, False)])
+def test_a_weight_without_axes_is_moved(factor, passed):
+    model = keras.Sequential([keras.Input((2,)), Scalar(factor)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    result = check_gradients(model, x, 3 * x, verbose=0)
+    # The mean of (s - 3)^2 x^2 has the slope 2 (s - 3) mean(x^2) at s = 1.
+    np.testing.assert_allclose(result.numeric[0], [-4 * np.mean(x**2)], rtol=1e-6)
+    assert result.passed is passed
+    assert result.automatic[1].shape == (0,)
+
+
+def test_data_in_batches_and_in_lists():
+    i, j = keras.Input((2,)), keras.Input((2,))
+    model = keras.Model([i, j], keras.layers.Dense(1)(keras.layers.Add()([i, j])))
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    lists = check_gradients(model, [x, x], x[:, :1], verbose=0)
+    data = tf.data.Dataset.from_tensor_slices(((x, x), x[:, :1])).batch(4)
+    batched = check_gradients(model, data, verbose=0)
+    assert lists.passed
+    np.testing.assert_array_equal(lists.automatic[0], batched.automatic[0])
+    with pytest.raises(ValueError, match=r"same length.*x of 4 and 4; y of 3"):
+        check_gradients(model, [x, x], x[:3, :1], verbose=0)
+    with pytest.raises(ValueError, match="y must be given"):
+        check_gradients(model, [x, x], verbose=0)

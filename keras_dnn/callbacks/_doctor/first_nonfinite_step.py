@@ -14,15 +14,8 @@ from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.callbacks._probe.norms import entries, rare_branch
 from keras_dnn.callbacks._probe.training_step import TrainingStep
 from keras_dnn.callbacks.probe import Probe
-from keras_dnn.diagnostics.training_history import NonfiniteStep, Origin
-from keras_dnn.models._layer_outputs import watched
-
-
-class Cause(NamedTuple):
-    """The layer that made values NaN or infinite, and where in it."""
-
-    layer: str
-    origin: Origin
+from keras_dnn.diagnostics._nonfinite import Cause, all_finite, failing, layer_of
+from keras_dnn.diagnostics.training_history import NonfiniteStep
 
 
 class Snapshot(NamedTuple):
@@ -137,14 +130,14 @@ class FirstNonfiniteStep(Probe):
         paths = [v.path for v in self._variables]
         for path, weight in zip(paths, weights, strict=True):
             if not np.isfinite(np.asarray(weight, "float64")).all():
-                return Cause(_layer_of(path), "weights")
+                return Cause(layer_of(path), "weights")
         for x in batches:
-            found = self._replayed(x, weights) if _all_finite(x) else None
+            found = self._replayed(x, weights) if all_finite(x) else None
             if found is not None:
                 return found
         if np.isfinite(snapshot.loss.numpy()) and flags.any():
-            layer = _layer_of(paths[np.flatnonzero(flags)[-1]])
-            own = [_layer_of(path) == layer for path in paths]
+            layer = layer_of(paths[np.flatnonzero(flags)[-1]])
+            own = [layer_of(path) == layer for path in paths]
             # Bad inputs, which a ReLU above may hide, spoil the gradient of the kernel
             # alone; a bad gradient from above spoils that of the bias too.
             is_lowest = own[0]
@@ -158,43 +151,4 @@ class FirstNonfiniteStep(Probe):
         with same_randomness(), restored(moved):
             for variable, weight in zip(self._variables, weights, strict=True):
                 variable.assign(weight)
-            return _failing(self.model, x)
-
-
-def _failing(model: keras.Model, x: Any) -> Cause | None:
-    paths: list[str] = []
-    outputs: list[Tensor] = []
-
-    def record(layer: keras.layers.Layer, returned: Any) -> None:
-        for output in keras.tree.flatten(returned):
-            if output.dtype.is_floating:
-                tape.watch(output)
-                outputs.append(output)
-                paths.append(layer.path or layer.name)
-
-    with tf.GradientTape() as tape, watched(model, record):
-        final = keras.tree.flatten(model(x, training=True))
-        # A layer whose gradient fails does so for any loss.
-        total = tf.add_n([tf.nn.l2_loss(tf.cast(y, tf.float32)) for y in final])
-    for path, output in zip(paths, outputs, strict=True):
-        if not _is_finite(output):
-            return Cause(path, "outputs")
-    gradients = tape.gradient(total, outputs)
-    bad = [i for i, g in enumerate(gradients) if g is not None and not _is_finite(g)]
-    # The next layer gets a finite gradient from above and passes on one that is not.
-    above = bad[-1] + 1 if bad else len(paths)
-    return Cause(paths[above], "gradient") if above < len(paths) else None
-
-
-def _all_finite(x: Any) -> bool:
-    floats = [part for part in keras.tree.flatten(x) if part.dtype.is_floating]
-    return all(map(_is_finite, floats))
-
-
-def _is_finite(tensor: Any) -> bool:
-    values = tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor
-    return bool(tf.reduce_all(tf.math.is_finite(values)))
-
-
-def _layer_of(path: str) -> str:
-    return path.rpartition("/")[0] or path
+            return failing(self.model, x)

@@ -81,6 +81,43 @@ def labels(examination: Examination, check: Check) -> Iterator[Finding]:
 
 
 @built_in(
+    "nonfinite-values",
+    when="before",
+    blocking=True,
+    looks_for="NaN or infinity in weights, or that a layer makes of finite inputs",
+    advice="Guard the root, logarithm or division in it against zero and below, for "
+    "instance with keras.ops.maximum(x, 1e-7).",
+)
+def nonfinite_values(examination: Examination, check: Check) -> Iterator[Finding]:
+    """What is not finite spreads to every layer above, and in training to all."""
+    cause = examination.nonfinite
+    if cause is None:
+        if not np.isfinite(examination.loss):
+            yield check.finding(
+                "error",
+                "The loss is not finite, though all outputs are.",
+                advice="Check the loss: probabilities of exactly 0 or 1, or a "
+                "logarithm of what is not above zero.",
+                loss=examination.loss,
+            )
+    elif cause.origin == "weights":
+        yield check.finding(
+            "error",
+            "Weights contain NaN or infinite values.",
+            cause.layer,
+            advice="Load weights from before they were lost, or create the model "
+            "again, and train it with a lower learning rate.",
+        )
+    elif not cause.overflow:  # That is a signal that explodes.
+        what = "outputs are" if cause.origin == "outputs" else "gradient is"
+        yield check.finding(
+            "error",
+            f"The {what} NaN or infinite, though what comes from other layers is not.",
+            cause.layer,
+        )
+
+
+@built_in(
     "inputs-not-standardised",
     when="before",
     looks_for="inputs far from mean 0 and standard deviation 1",

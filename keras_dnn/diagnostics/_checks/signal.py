@@ -62,15 +62,19 @@ def saturated_units(examination: Examination, check: Check) -> Iterator[Finding]
 )
 def exploding(examination: Examination, check: Check) -> Iterator[Finding]:
     """Each layer multiplies: a little too large becomes far too large."""
+    overflow = examination.nonfinite
+    if overflow is not None and overflow.overflow:
+        what = "signal" if overflow.origin == "outputs" else "gradient"
+        yield check.finding(
+            "warning", f"The {what} overflows to infinity here.", overflow.layer
+        )
+        return
     forward, backward = _growth(examination)
-    finite = np.isfinite([examination.loss, *_sizes(examination)]).all()
-    if max(forward, backward) > check.threshold or not finite:
+    if max(forward, backward) > check.threshold:
         what = "signal" if forward >= backward else "gradient"
         yield check.finding(
             "warning",
-            f"The {what} grows from layer to layer."
-            if finite
-            else "The signal or the gradient overflows.",
+            f"The {what} grows from layer to layer.",
             _steepest(examination, forward >= backward, grows=True),
             forward=forward,
             backward=backward,
