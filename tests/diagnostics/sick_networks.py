@@ -43,6 +43,28 @@ def frozen(kind, each=False):
     return model
 
 
+def not_a_number(kind):
+    model = network(kind)
+    bias = model.layers[1].bias
+    bias.assign(bias + float("nan"))
+    return model
+
+
+class SquareRoot(layers.Layer):
+    """Its slope at zero is infinite: a dead unit below makes NaN of it."""
+
+    def call(self, x):
+        return keras.ops.sqrt(x)
+
+
+def rooted(kind):
+    model = network(kind)
+    root = SquareRoot(name="root")
+    model = keras.Sequential([*model.layers[:2], root, *model.layers[2:]])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
 def learner(kind):
     """Its units are not zero for any example."""
     return network(kind, 2, "elu")
@@ -157,6 +179,8 @@ def problems():
                 "uniform",
                 lambda k: network(k, 8, "selu", "glorot_uniform"),
             ),
+            ("nonfinite-values", "NaN in a weight", not_a_number),
+            ("nonfinite-values", "a root", rooted),
             ("nothing-trainable", "the model", frozen),
             ("nothing-trainable", "each layer", lambda k: frozen(k, each=True)),
             ("no-gradient", "a lost layer", without_a_way_out),

@@ -52,6 +52,74 @@ def test_each_check_has_its_networks():
     assert len(HEALTHY) >= 20
 
 
+@pytest.mark.parametrize(
+    ("make", "layer", "message"),
+    [
+        (sick_networks.not_a_number, "dense", "Weights contain NaN"),
+        (sick_networks.rooted, "root", "The gradient is NaN or infinite"),
+    ],
+)
+def test_what_is_not_finite_is_named_with_its_layer(make, layer, message):
+    (finding,) = preflight(make("mlp"), *networks.digits(), verbose=0).findings
+    assert finding.severity == "error"
+    assert finding.name == "nonfinite-values"
+    assert layer in finding.layer.rpartition("/")[2]
+    assert message in finding.message
+
+
+def test_a_signal_that_overflows_explodes_in_the_layer_where_it_does():
+    huge = networks.normal(1e30)
+    model = networks.network("mlp", 3, "linear", huge)
+    report = preflight(model, *networks.digits(), verbose=0)
+    (finding,) = [f for f in report.findings if f.name == "exploding"]
+    assert finding.layer == model.layers[1].path
+    assert finding.message == "The signal overflows to infinity here."
+    assert "nonfinite-values" not in [f.name for f in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (slice(64), slice(96), r"x and y must.*same length.*x of 64; y of 96"),
+        (slice(96), slice(64), r"x and y must.*same length.*x of 96; y of 64"),
+        (slice(0), slice(0), "x and y must hold at least one row"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(x, y, message):
+    data = networks.digits()
+    with pytest.raises(ValueError, match=message):
+        preflight(networks.network(depth=1), data[0][x], data[1][y], verbose=0)
+
+
+def test_lists_of_numbers_and_labels_that_are_strings_are_refused():
+    x, y = networks.digits()
+    model = networks.network(depth=1)
+    with pytest.raises(ValueError, match=r"x must hold arrays.*np\.array"):
+        preflight(model, x.tolist(), y, verbose=0)
+    with pytest.raises(ValueError, match="y must hold numbers; labels that are str"):
+        preflight(model, x, np.array(list("abcd"))[y], verbose=0)
+
+
+def test_lists_generators_and_batches_are_read_as_fit_reads_them():
+    i, j = keras.Input((20,)), keras.Input((20,))
+    h = keras.layers.Add()([i, j])
+    outputs = [keras.layers.Dense(4, name="a")(h), keras.layers.Dense(4, name="b")(h)]
+    model = keras.Model([i, j], outputs)
+    model.compile("sgd", ["mse", "mse"])
+    x, _ = networks.digits()
+    y = x[:, :4]
+    reports = [
+        preflight(model, *data, verbose=0, skip=["tiny-batch"]).to_dict()
+        for data in (
+            ([x, x], [y, y]),
+            ((x, x), (y, y)),
+            ((((x, x), (y, y)) for _ in range(3)),),
+        )
+    ]
+    assert reports[0] == reports[1]
+    assert reports[0]["checked"] == reports[2]["checked"]
+
+
 def state(model):
     return [
         np.array(v)

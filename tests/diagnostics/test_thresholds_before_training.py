@@ -10,6 +10,7 @@ import pytest
 
 from keras_dnn import initializers
 from keras_dnn.diagnostics import LayerSignal, registered_checks
+from keras_dnn.diagnostics._nonfinite import Cause
 from keras_dnn.diagnostics._output_loss import OutputLoss
 
 layers = keras.layers
@@ -43,6 +44,7 @@ def signals(*layers, loss=1.0, entering=1.0):
         "weighted": [s for s in layers if s.has_kernel and not s.is_output],
         "loss": loss,
         "entering": rows,
+        "nonfinite": None,
     }
 
 
@@ -144,7 +146,10 @@ EDGES = {
     "exploding, infinite": (
         "exploding",
         signals(*sizes(1.0, 1.0)),
-        signals(*sizes(1.0, np.inf)),
+        {
+            **signals(*sizes(1.0, math.inf)),
+            "nonfinite": Cause("model/1", "outputs", overflow=True),
+        },
     ),
     "vanishing, forward": (
         "vanishing",
