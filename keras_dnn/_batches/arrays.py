@@ -63,7 +63,7 @@ def count_of_rows(**arguments: Any) -> int:
             f"Received arrays of lengths {sorted(found)}: {by_name}"
         )
     if not found or found == {0}:
-        raise no_rows(names)
+        raise ValueError(no_rows(names))
     return found.pop()
 
 
@@ -74,7 +74,7 @@ def require_rows(data: Any, name: str) -> None:
         shape = getattr(part, "shape", None)
         size = int(part.cardinality()) if hasattr(part, "cardinality") else -1
         if (shape and shape[0] == 0) or size == 0:
-            raise no_rows(name)
+            raise ValueError(no_rows(name))
 
 
 def rows_in(array: Any, name: str = "x") -> int:

@@ -123,6 +123,6 @@ def _inputs(batch: Any) -> Any:
 def _input_tensors(batch: Any, name: str) -> Any:
     inputs = as_tensors(_inputs(batch), name)
     if not keras.tree.flatten(inputs):
-        raise no_rows(name)
+        raise ValueError(no_rows(name))
     count_of_rows(**{name: inputs})
     return inputs

@@ -52,19 +52,19 @@ def first_of(data: Any, name: str = "x") -> Any:
     data = read(data, name)
     if isinstance(data, keras.utils.PyDataset):
         if data.num_batches == 0:
-            raise no_rows(name)
+            raise ValueError(no_rows(name))
         return _as_tuple(data[0])
     if not is_dataset(data):
         return data
     batch = next(iter(data), None)
     if batch is None:
-        raise no_rows(name)
+        raise ValueError(no_rows(name))
     return batch
 
 
-def no_rows(name: str) -> ValueError:
-    """The error for data without a row."""
-    return ValueError(f"{name} must hold at least one row. Received: no rows")
+def no_rows(name: str) -> str:
+    """What an error says of data without a row."""
+    return f"{name} must hold at least one row. Received: no rows"
 
 
 def batch_of(data: keras.utils.PyDataset, index: int) -> Any:

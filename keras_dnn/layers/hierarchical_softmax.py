@@ -152,8 +152,12 @@ class HierarchicalSoftmax(keras.layers.Layer):
             classes: integers of shape `(...)`.
 
         Returns:
-            Logarithms of shape `(...)`, in float32 or better. For a class that does not
-            exist TensorFlow raises an error; under XLA and on other backends it is NaN.
+            Logarithms of shape `(...)`, in float32 or better. Under XLA and on other
+            backends than TensorFlow it is NaN for a class that does not exist.
+
+        Raises:
+            ValueError: for a class that does not exist; in a `tf.function` it is an
+                `InvalidArgumentError` of TensorFlow.
         """
         shape = ops.shape(inputs)[:-1]
         inputs = ops.reshape(self._cast(inputs), (-1, inputs.shape[-1]))

@@ -48,7 +48,7 @@ class MonteCarlo(keras.layers.Wrapper):
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(f"layer must be a Keras layer. Received: layer={layer!r}")
         # Keras reads the names of arguments, and which of them take masks, from here.
-        vars(self)["call"] = _with_signature_of(layer.call, self.call)
+        object.__setattr__(self, "call", _with_signature_of(layer.call, self.call))
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
