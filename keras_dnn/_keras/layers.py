@@ -178,3 +178,20 @@ def is_complete(model: keras.Model) -> bool:
 def has_call(model: keras.Model) -> bool:
     """Whether a model can be called; some have only steps that call their parts."""
     return type(model).call is not keras.Model.call
+
+
+def require_call(model: keras.Model, task: str) -> None:
+    """Raises an error if a model cannot be called.
+
+    Args:
+        model: the model.
+        task: what would call it.
+    """
+    if not has_call(model):
+        parts = [name for name, v in vars(model).items() if isinstance(v, keras.Model)]
+        inside = f" (.{', .'.join(parts)})" if parts else ""
+        raise ValueError(
+            f"{task} calls the model, and {type(model).__name__} has no call method. "
+            f"Give it one, or give the functional model inside{inside}.\n"
+            f"Received: model={model.name!r}"
+        )

@@ -88,10 +88,12 @@ def require_loss_outside_step(model: keras.Model, task: str) -> None:
     """
     if loss_is_in_step(model):
         name = type(model).__name__
+        parts = [n for n, part in vars(model).items() if isinstance(part, keras.Model)]
+        inside = f" (.{', .'.join(parts)})" if parts else ""
         raise ValueError(
             f"{task} cannot compute the loss of {name}, which is in its train_step. "
             "Give the loss to compile(loss=), or write it as compute_loss and let "
-            "train_step call that, or give the functional model inside.\n"
+            f"train_step call that, or give the functional model inside{inside}.\n"
             f"Received: model={model.name!r}"
         )
 

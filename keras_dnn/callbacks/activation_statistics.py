@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import first_batch
-from keras_dnn._keras.layers import has_call
+from keras_dnn._keras.layers import is_complete, require_call
 from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -98,20 +98,14 @@ class ActivationStatistics(keras.callbacks.Callback):
         """Takes the first snapshot, of the model as it was initialised."""
         require_tensorflow("keras_dnn.callbacks.ActivationStatistics")
         require_once(self)
-        if not has_call(self.model):
-            raise ValueError(
-                "ActivationStatistics calls the model, and "
-                f"{type(self.model).__name__} has no call method. Give it one that "
-                "calls its parts, or use one of them as the model.\n"
-                f"Received: model={self.model.name!r}"
-            )
+        require_call(self.model, "ActivationStatistics")
         if self._recorded_model is not self.model:
             self._recorded_model = self.model
             self._begin_record()
         self._x = first_batch(self.data)
         self._measure = tf.function(self._statistics)
         self._before_epoch = self._batches
-        if self.model.built:
+        if is_complete(self.model):
             self._take_snapshot()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

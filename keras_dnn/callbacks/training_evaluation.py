@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import sample_of
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import has_call, require_call, sublayers
 from keras_dnn._keras.losses import (
     call_of,
     loss_is_in_step,
@@ -137,6 +137,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
         own_test = own_step(self.model, "test_step")
         if not own_test:
             require_loss_outside_step(self.model, "TrainingEvaluation")
+            require_call(self.model, "TrainingEvaluation")
         if not own_test and needs_targets(self.model) and not has_targets(self.data):
             raise ValueError(
                 "data must hold inputs and targets, such as a tuple (x, y). "
@@ -158,7 +159,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
         """Evaluates, and adds loss, metrics and gaps to the logs."""
         logs = {} if logs is None else logs
         results = evaluated(self.model, self._sample)
-        known = not loss_is_in_step(self.model)
+        known = has_call(self.model) and not loss_is_in_step(self.model)
         if results.get("loss") is None:
             # A `test_step` of the user's own may report other names.
             if not self._warned and not known:

@@ -34,8 +34,9 @@ def float64_copy(model: keras.Model, loss: Any) -> keras.Model:
             "Give the functional model inside, and its loss as loss=.\n"
             f"Received: model={model.name!r}"
         )
-    copy.compile(
-        "sgd", loss=_loss_in_float64(loss), loss_weights=loss_weights_of(model)
+    # A `compile` of the user's own may take other arguments.
+    keras.Model.compile(
+        copy, "sgd", loss=_loss_in_float64(loss), loss_weights=loss_weights_of(model)
     )
     return copy
 

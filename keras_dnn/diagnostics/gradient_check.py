@@ -16,7 +16,7 @@ from keras_dnn._batches import (
     is_batched,
     require_alone,
 )
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import require_call, sublayers
 from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
@@ -196,6 +196,7 @@ def check_gradients(
                 "loss must be given, or the model compiled. Received: None"
             )
         require_loss_outside_step(model, "check_gradients")
+        require_call(model, "check_gradients")
         loss = model.loss
     for layer in sublayers(model):
         if layer.quantization_mode is not None:

@@ -16,6 +16,7 @@ from keras_dnn._batches import (
     rows_of,
     sample_of,
 )
+from keras_dnn._keras.layers import require_call
 from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -94,6 +95,7 @@ def preflight(
     if not getattr(model, "compiled", False):
         raise ValueError(f"model must be compiled. Received: model={model!r}")
     require_loss_outside_step(model, "preflight")
+    require_call(model, "preflight")
     checks = selected("before", skip, thresholds)
     given = (x, y)
     required = needs_targets(model)

@@ -77,7 +77,8 @@ class Recording:
             return
         own = own_step(model, "test_step")
         complete = has_targets(self._data) or not needs_targets(model)
-        if own or (complete and not loss_is_in_step(model)):
+        known = has_call(model) and not loss_is_in_step(model)
+        if own or (complete and known):
             self._evaluation = TrainingEvaluation(self._data, samples=self._samples)
 
     @property
