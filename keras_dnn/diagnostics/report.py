@@ -144,6 +144,9 @@ class Report(Result):
 
         Returns:
             The path.
+
+        Raises:
+            FileNotFoundError: if the folder does not exist.
         """
         path = Path(path)
         _files.write(path, _html.page(self, _html.plot_of(self)))

@@ -18,7 +18,8 @@ class Candidate(Result):
         name: of the runtime; `"model.predict"` or `"model(x)"` for the Keras model.
         bits: of a weight.
         seconds: median duration of a call with one batch, warm and undisturbed by the
-            other candidates; NaN if the candidate failed.
+            other candidates, as if all had been timed at once; NaN if the candidate
+            failed.
         speed_up: how many times as fast as `model.predict`; NaN if it failed.
         largest_difference: between its outputs and the model's, as a fraction of the
             standard deviation of the model's; of several outputs, the one that differs

@@ -54,19 +54,20 @@ def optimize_for_inference(
     Layers that do nothing at inference, dropout above all, are removed and batch norms
     are folded. Then the model is built for each runtime of `registered_runtimes()`:
     TensorFlow's graphs, TFLite with 32, 16 and 8 bits, ONNX Runtime, OpenVINO and those
-    that you have registered. They are measured side by side, on your data and with your
-    batch size.
+    that you have registered. They are measured on your data and with your batch size,
+    one at a time, each in turns with the fastest one before it.
 
-    A candidate that this model or machine does not have is listed with the reason. The
-    result calls the fastest of those within the tolerance. The model is unchanged.
+    A candidate that this model or machine does not have is listed with the reason, and
+    so is one whose outputs are not finite. The result calls the fastest of those within
+    the tolerance. The model is unchanged.
 
     Args:
         model: any Keras model whose rows do not depend on one another. The batch norms
             of a subclassed model are not folded.
-        data: inputs like those to come: an array, or a list or dict of arrays, as the
-            model takes them. Outputs are compared on all rows; some hundreds are
-            enough. They must be typical, since 8-bit candidates take the ranges of
-            their numbers from up to 128 of them.
+        data: inputs like those to come: an array, or a list or dict of arrays, as
+            `model.predict` takes them, of numbers or strings. Outputs are compared on
+            all rows; some hundreds are enough. They must be typical, since 8-bit
+            candidates take the ranges of their numbers from up to 128 of them.
         tolerance: the largest difference allowed between outputs, as a fraction of the
             standard deviation of the model's outputs. 1e-4 allows for rounding in
             float32; weights of 16 bits need about 1e-2, bfloat16 and 8 bits 0.1 and
@@ -90,9 +91,10 @@ def optimize_for_inference(
 
     Raises:
         ValueError: if a candidate is not registered, the model does not take the data
-            or there are fewer than `batch_size` rows, the labels do not fit, the model
-            keeps a state between calls or takes one number of rows only, or another
-            argument is out of range.
+            or there are fewer than `batch_size` rows, the labels do not fit, or another
+            argument is out of range; if the model keeps a state between calls, is
+            random, gives numbers that are not finite, takes another number of rows than
+            `batch_size` only, or if what it predicts is not what a call of it gives.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:

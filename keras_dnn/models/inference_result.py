@@ -29,6 +29,7 @@ class InferenceResult(Result):
 
     `result(x)` takes inputs as the model takes them, any number of rows of the shape of
     those it was measured with, and gives NumPy arrays nested as the model's outputs.
+    Numbers that the dtype of an input cannot hold raise a `ValueError`.
     It can be pickled, and called from several threads.
 
     Attributes:
@@ -215,13 +216,13 @@ class InferenceResult(Result):
             predictor = Predictor(found["fastest"], files, signature, *settings)
             return cls(**found, candidates=candidates, predictor=predictor)
         except (TypeError, LookupError, AttributeError) as error:
-            raise _not_saved(path, error) from error
+            raise ValueError(_not_saved(path, error)) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The table of an archive, and the files of the runtime by name."""
     if path.is_dir():
-        raise _not_saved(path, "it is a folder")
+        raise ValueError(_not_saved(path, "it is a folder"))
     try:
         with zipfile.ZipFile(path) as archive:
             names = [
@@ -236,7 +237,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        raise _not_saved(path, error) from error
+        raise ValueError(_not_saved(path, error)) from error
 
 
 UNREADABLE = (
@@ -246,8 +247,9 @@ UNREADABLE = (
 """What reading a damaged file, or one of something else, may raise."""
 
 
-def _not_saved(path: str | Path, reason: object) -> ValueError:
-    return ValueError(
+def _not_saved(path: str | Path, reason: object) -> str:
+    lines = str(reason).splitlines() or [type(reason).__name__]
+    return (
         "path must be of a file that save wrote, as it wrote it. "
-        f"Received: path={str(path)!r} ({str(reason).splitlines()[0]})"
+        f"Received: path={str(path)!r} ({lines[0]})"
     )

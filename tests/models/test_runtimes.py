@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 from pathlib import Path
 
 import keras
@@ -244,3 +245,86 @@ def test_the_guide_lists_every_runtime_with_its_bits():
     listed = [(name.strip(" `"), int(bits)) for name, _, bits in rows]
     runtimes = registered_runtimes().items()
     assert listed == [(name, runtime.bits or 32) for name, runtime in runtimes]
+
+
+class Broken(NumPy):
+    """Fails where it is told to."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.where = where
+        self.calls = 0
+
+    def why_unavailable(self):
+        return 1 / 0 if self.where == "why" else ""
+
+    def build(self, source):
+        files = super().build(source)
+        if self.where == "build":
+            raise KeyError("no such layer")
+        if self.where == "name":
+            return {"../weights.npz": files["weights.npz"]}
+        return [1] if self.where == "files" else files
+
+    def load(self, files, threads):
+        if self.where == "load":
+            raise OSError("no such device")
+        run = super().load(files, threads)
+
+        def broken(inputs):
+            self.calls += 1
+            if self.where == "time" and self.calls > 2:
+                raise RuntimeError("out of memory")
+            (y,) = run(inputs)
+            found = {"outputs": [y, y], "rows": [y[:-1]], "shape": [y[:, :1]]}
+            return found.get(self.where, [y])
+
+        return broken
+
+
+BROKEN = {
+    "why": "division by zero",
+    "build": "no such layer",
+    "name": "stay in their folder",
+    "files": "names stay|object|int",
+    "load": "no such device",
+    "outputs": "gives 2 outputs instead of 1",
+    "rows": r"gives outputs of \[63\] rows for 64",
+    "shape": r"gives the shape \(70, 1\) instead of \(70, 3\)",
+    "time": "out of memory",
+}
+
+
+def test_errors_of_runtimes_are_listed_and_the_others_go_on(registered):
+    for where in BROKEN:
+        registered(where, Broken(where))
+    registered("NumPy", NumPy())
+    result = measure(perceptron(), normal(70, 6), [*BROKEN, "NumPy"])
+    assert result.fastest == "NumPy"
+    for where, message in BROKEN.items():
+        found = candidate(result, where)
+        assert re.search(message, found.failure), (where, found.failure)
+        assert not found.within
+        assert np.isnan(found.seconds)
+        assert found.failure in str(result)
+
+
+def test_a_call_that_fails_names_its_runtime(registered):
+    runtime = Broken("")
+    registered("mine", runtime)
+    result = measure(perceptron(), normal(9, 6), ["mine"])
+    runtime.where, runtime.calls = "time", 5
+    with pytest.raises(RuntimeError, match="runtime 'mine' failed: out of memory"):
+        result(normal(3, 6))
+
+
+def test_not_finite_has_failed_whatever_the_accuracy(registered):
+    registered("broken", NumPy(error=np.array([0, 0, np.nan])))
+    model, x = perceptron(), normal(9, 6)
+    labels = np.zeros(9, int)
+    result = measure(model, x, ["broken"], labels=labels, max_accuracy_loss=1.0)
+    assert result.fastest is None
+    found = candidate(result, "broken")
+    assert found.failure == "gives nan in 9 of 9 rows, in column 2"
+    with pytest.raises(RuntimeError, match="None of the candidates"):
+        result(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import time
 import warnings
@@ -24,6 +25,7 @@ from keras_dnn.models._output_difference import (
     not_finite,
     relative_differences,
 )
+from keras_dnn.models._runtimes.converters import LARGE
 from keras_dnn.models._runtimes.runtime import Run, Runtime
 from keras_dnn.models._runtimes.signature import Signature, packed
 from keras_dnn.models._runtimes.source import RuntimeSource
@@ -111,6 +113,9 @@ class Benchmark:
             text = reason(error).removeprefix(f"The runtime {name!r} failed: ")
             bits = bits or weight_bits(source.original)
             self.candidates[name] = Candidate(name, bits, failure=text)
+        if source.original.count_params() > LARGE // 4:
+            # What was loaded refers to itself, and would wait for its turn.
+            gc.collect()
 
     def _time(self, name: str, predictor: Predictor) -> None:
         """Times a candidate in turns with the fastest one that is within so far.

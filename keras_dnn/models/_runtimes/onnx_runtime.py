@@ -42,9 +42,8 @@ class ONNXRuntime(Runtime):
         # which would slow down the runtime that is measured next. Within a call they
         # may: one on MobileNetV2 takes as long.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        stored = isinstance(files, StoredFiles)
         session = onnxruntime.InferenceSession(
-            str(files.folder / FILE) if stored else files[FILE],
+            str(files.folder / FILE) if isinstance(files, StoredFiles) else files[FILE],
             options,
             providers=onnxruntime.get_available_providers(),
         )

@@ -33,6 +33,12 @@ class InputSignature:
     dtype: str
     open_shape: tuple[int | None, ...] | None = None
 
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> InputSignature:
+        """Reads the fields, with lists for tuples."""
+        shapes = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
+        return cls(**{**found, **shapes})
+
     @property
     def any_shape(self) -> tuple[int | None, ...]:
         """The shape of one row, with `None` where the model leaves a length open."""
@@ -159,11 +165,8 @@ class Signature:
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Signature:
         """Reads what `to_dict` wrote."""
-        inputs = [
-            {key: tuple(v) if isinstance(v, list) else v for key, v in each.items()}
-            for each in found["inputs"]
-        ]
-        return cls(**{**found, "inputs": tuple(InputSignature(**x) for x in inputs)})
+        inputs = tuple(InputSignature.from_dict(each) for each in found["inputs"])
+        return cls(**{**found, "inputs": inputs})
 
 
 def input_signature(
