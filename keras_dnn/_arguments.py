@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 INFINITY = float("inf")
 
@@ -59,6 +59,19 @@ def integer(name: str, value: Any) -> int:
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
     raise ValueError(f"{name} must be an integer. Received: {name}={value!r}")
+
+
+def every(value: Any) -> Literal["epoch"] | int:
+    """Returns how often a callback acts, if it is `"epoch"` or a count of batches."""
+    if isinstance(value, str) and value == "epoch":
+        return "epoch"
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return count("every", value)
+    hint = "; targets belong beside inputs, in data=(x, y)"
+    raise ValueError(
+        "every must be 'epoch' or a positive integer"
+        f"{hint if hasattr(value, 'shape') else ''}. Received: every={shown(value)}"
+    )
 
 
 def several(name: str, value: Any) -> list[Any]:

@@ -81,9 +81,7 @@ class ActivationStatistics(keras.callbacks.Callback):
     def __init__(self, data: Any, every: Every = "epoch") -> None:
         super().__init__()
         self.data = data
-        self.every: Every = (
-            every if every == "epoch" else _arguments.count("every", every)
-        )
+        self.every: Every = _arguments.every(every)
         self._recorded_model: keras.Model | None = None
         self._begin_record()
 

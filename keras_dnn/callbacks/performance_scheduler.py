@@ -100,9 +100,7 @@ class PerformanceScheduler(Resumable):
         self.monitor: str = monitor
         self.factor: float = _arguments.number("factor", factor, high=1.0, bounds="()")
         self.patience: int = _arguments.count("patience", patience)
-        self.every: Every = (
-            every if every == "epoch" else _arguments.count("every", every)
-        )
+        self.every: Every = _arguments.every(every)
         if every != "epoch" and not monitor.startswith("val_"):
             raise ValueError(
                 "monitor must begin with 'val_' if every is a number of batches: "

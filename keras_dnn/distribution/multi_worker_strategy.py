@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from keras_dnn._keras.call_stack import MethodCall, calling_model
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.distribution import _exchange, _lost_worker, _start_checks
 from keras_dnn.distribution._shared_step import SharedStep
+from keras_dnn.distribution._tf_config import check_tf_config
 
 if TYPE_CHECKING or tf is None:
     Base: Any = object
@@ -40,6 +42,7 @@ class MultiWorkerStrategy(Base):
             `SlurmClusterResolver`; `None` to read `TF_CONFIG`.
 
     Raises:
+        ValueError: if `TF_CONFIG` does not list all workers and say which one this is.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:
@@ -63,6 +66,8 @@ class MultiWorkerStrategy(Base):
 
     def __init__(self, cluster_resolver: Any = None) -> None:
         require_tensorflow("keras_dnn.distribution.MultiWorkerStrategy")
+        if cluster_resolver is None:
+            check_tf_config(os.environ)
         super().__init__(cluster_resolver)
         self._start_unchecked = False
         _exchange.remember(self)

@@ -138,6 +138,13 @@ class Hyperparameter:
             ValueError: if it is out of range or of another kind.
         """
         if callable(value):
+            owner = getattr(value, "__self__", None)
+            if isinstance(owner, LearningRateSchedule) or isinstance(value, type):
+                raise ValueError(
+                    f"{self.name} must be a schedule, not what makes one: write "
+                    f"{value.__name__}(...) with its brackets. "
+                    f"Received: {self.name}={_arguments.shown(value)}"
+                )
             return value
         if value is None and self.absent is None:
             return None
