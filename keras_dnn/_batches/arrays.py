@@ -156,7 +156,9 @@ def _taken(array: Any, indices: np.ndarray) -> Any:
         return None
     if isinstance(array, np.ndarray):
         return array[indices]
-    if tf is not None and isinstance(array, tf.SparseTensor):
+    if tf is None:
+        return keras.ops.take(array, indices, axis=0)
+    if isinstance(array, tf.SparseTensor):
         parts = [_rows(array, slice(i, i + 1)) for i in indices.tolist()]
         return tf.sparse.concat(0, parts)
     return tf.gather(array, indices)
@@ -167,6 +169,8 @@ def _joined(arrays: tuple[Any, ...]) -> Any:
         return None
     if isinstance(arrays[0], np.ndarray):
         return np.concatenate(arrays)
+    if tf is None:
+        return keras.ops.concatenate(arrays, 0)
     if isinstance(arrays[0], tf.SparseTensor):
         return tf.sparse.concat(0, list(arrays))
     return tf.concat(arrays, 0)

@@ -106,8 +106,10 @@ def _symbol(array: Any) -> keras.KerasTensor:
         dtype = keras.config.floatx()
     elif dtype.startswith("str"):
         dtype = "string"
-    ragged = isinstance(array, tf.RaggedTensor | tf.RaggedTensorSpec)
-    sparse = isinstance(array, tf.SparseTensor | tf.SparseTensorSpec)
+    ragged = sparse = False
+    if tf is not None:
+        ragged = isinstance(array, tf.RaggedTensor | tf.RaggedTensorSpec)
+        sparse = isinstance(array, tf.SparseTensor | tf.SparseTensorSpec)
     return keras.KerasTensor(
         (None, *array.shape[1:]), dtype, sparse=sparse, ragged=ragged
     )

@@ -69,7 +69,14 @@ def as_tensors(data: Any, name: str = "x") -> Any:
 
 
 def _as_tensor(array: Any) -> Tensor | None:
-    return tf.convert_to_tensor(array) if isinstance(array, np.ndarray) else array
+    if not isinstance(array, np.ndarray):
+        return array
+    # Keras's own has no strings.
+    return (
+        keras.ops.convert_to_tensor(array)
+        if tf is None
+        else tf.convert_to_tensor(array)
+    )
 
 
 def _common_length(arrays: Any, name: str) -> int:

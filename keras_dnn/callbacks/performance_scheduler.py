@@ -232,6 +232,11 @@ class PerformanceScheduler(Resumable):
             return
         for rate in rates:
             rate.reduce(self.factor, minimum)
+        if keras.backend.backend() == "jax" and any(
+            rate.number is None for rate in self._rates
+        ):
+            # A compiled step of JAX takes the factor of a schedule for a constant.
+            self.model.make_train_function(force=True)
         self.reductions += 1
         if self._best.values is not None:
             self.model.set_weights(self._best.values)

@@ -21,6 +21,10 @@ FAILS_ON: dict[str, set[str]] = {
     # An optimizer of Keras needs all gradients there.
     "gradual_unfreezing": {"jax"},
     "metrics_of_a_stage": {"jax"},
+    # Its example starts workers, in which it refuses.
+    "multi_worker_strategy": {"jax", "torch"},
+    "one_cycle_scheduler": {"jax", "torch"},
+    "training": {"jax", "torch"},
 }
 """What cannot work on some backends, and says so."""
 
@@ -419,7 +423,25 @@ def gradual_unfreezing() -> Any:
     return trained(model, ROWS, TARGETS, callbacks=[schedule])
 
 
+@numbers
+def one_cycle_scheduler() -> Any:
+    model = mlp()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    cycle = callbacks.OneCycleScheduler(0.1, momentum=None)
+    return trained(model, ROWS, TARGETS, callbacks=[cycle])
+
+
+@numbers
+def multi_worker_strategy() -> Any:
+    return keras_dnn.distribution.MultiWorkerStrategy()
+
+
 # Recipes --------------------------------------------------------------------------
+
+
+@numbers
+def training() -> Any:
+    return recipes.training(mlp(), max_learning_rate=0.1, monitor=None).learning_rate
 
 
 @numbers

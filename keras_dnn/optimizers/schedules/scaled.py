@@ -26,7 +26,8 @@ class Scaled(Composed):
 
     Args:
         schedule: any `LearningRateSchedule`.
-        factor: a float of at least 0, or a variable with such a value.
+        factor: a float of at least 0, or a variable with such a value. On JAX a
+            compiled step keeps the value that a variable has when it is traced.
         name: name of the schedule.
 
     Raises:
