@@ -71,12 +71,9 @@ def as_tensors(data: Any, name: str = "x") -> Any:
 def _as_tensor(array: Any) -> Tensor | None:
     if not isinstance(array, np.ndarray):
         return array
-    # Keras's own has no strings.
-    return (
-        keras.ops.convert_to_tensor(array)
-        if tf is None
-        else tf.convert_to_tensor(array)
-    )
+    # Keras's own function takes no strings.
+    convert = keras.ops.convert_to_tensor if tf is None else tf.convert_to_tensor
+    return convert(array)
 
 
 def _common_length(arrays: Any, name: str) -> int:

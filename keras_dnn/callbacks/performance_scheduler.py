@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, get_args
 
+import keras
+
 from keras_dnn import _arguments
 from keras_dnn._keras.end_of_fit import when_fit_ends
 from keras_dnn._keras.losses import own_step

@@ -45,7 +45,7 @@ def data(*shape: int, seed: int = 0) -> np.ndarray:
 def filled(model: Any, seed: int = 1) -> Any:
     """The model, its weights drawn by NumPy; statistics of batch norm too."""
     draw = rng(seed)
-    model.set_weights([draw.uniform(0.2, 0.9, w.shape) - 0.4 for w in model.weights])
+    model.set_weights([draw.uniform(-0.3, 0.3, w.shape) for w in model.weights])
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights([draw.uniform(0.5, 2, w.shape) for w in layer.weights])
