@@ -82,8 +82,8 @@ BACKENDS ?= jax torch
 
 .PHONY: test-backends
 test-backends: $(VENV)/.installed-dev $(BACKENDS:%=.venv-%/.installed) ## Compare Keras's other backends, JAX and PyTorch, with TensorFlow
-	@$(RUN) -m pytest --durations 10 $(BACKENDS:%=--backend %=.venv-%/bin/python) \
-		tests/test_backends.py $(PYTEST_ARGS)
+	@$(RUN) -m pytest --durations 5 $(foreach name,$(BACKENDS),--backend $(name)=.venv-$(name)/bin/python) \
+		tests/backends $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check format, style, types and who imports whom
