@@ -22,8 +22,9 @@ class GradualUnfreezing(keras.callbacks.Callback):
     When training begins, all layers with weights are frozen, except those that the
     schedule names for that epoch; at the beginning of each later epoch in the schedule,
     more are unfrozen. A frozen batch norm is in inference mode: it neither uses nor
-    updates the statistics of the batch. Layers of nested models count one by one; a
-    layer that contains others (an attention layer, a bidirectional one) counts as one.
+    updates the statistics of the batch. Once unfrozen it does both, also one inside a
+    layer of your own. Layers of nested models count one by one; a layer that contains
+    others (an attention layer, a bidirectional one) counts as one.
 
     The optimizer is built for all the weights from the start, so that nothing has to be
     recompiled and no state is lost: weights that train already keep their momentum. It

@@ -388,3 +388,42 @@ def test_a_multi_optimizer_is_refused():
     model.compile(multi_optimizer(keras.optimizers.SGD(), {}), "mse")
     with pytest.raises(ValueError, match="MultiOptimizer"):
         fit(model, GradualUnfreezing({0: 1}))
+
+
+class _Block(keras.layers.Layer):
+    def __init__(self):
+        super().__init__(name="block")
+        self.norm = keras.layers.BatchNormalization(momentum=0.5)
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+class _Nested(keras.Model):
+    def __init__(self):
+        super().__init__(name="nested")
+        self.norm = keras.layers.BatchNormalization(momentum=0.5)
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+def test_batch_norms_inside_other_layers_are_frozen_and_train_like_any():
+    """In a layer and in a subclassed model of one's own, and in the model itself."""
+    x = keras.Input((2,))
+    block, nested = _Block(), _Nested()
+    norm = keras.layers.BatchNormalization(momentum=0.5)
+    model = keras.Model(x, keras.layers.Dense(1)(norm(nested(block(x)))))
+    norms = [block.norm, nested.norm, norm]
+    model.compile("sgd", "mse")
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append([n.moving_variance.numpy().copy() for n in norms])
+
+    data = np.random.default_rng(0).normal(3, 5, size=(16, 2))
+    unfreezing = GradualUnfreezing({0: 1, 1: 2, 2: "all"})
+    model.fit(data, data[:, 0], epochs=3, verbose=0, callbacks=[unfreezing, Watch()])
+    moved = [[bool((v != 1).any()) for v in epoch] for epoch in seen]
+    assert moved == [[False] * 3, [False, False, True], [True] * 3]
