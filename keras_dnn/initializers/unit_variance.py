@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
+from keras_dnn._batches import require_rows
 from keras_dnn._keras.graph import functional_inside
 from keras_dnn._keras.layers import sublayers
 from keras_dnn._keras.randomness import drawn_seed
@@ -132,6 +133,7 @@ def lsuv(
     margin = _arguments.number("tolerance", tolerance, bounds="()") * target
     most = _arguments.count("max_iterations", max_iterations)
     draws = seeds(drawn_seed() if seed is None else checked_seed(seed))
+    require_rows(batch, "batch")
     chosen, skipped = _layers(model)
     before: dict[Layer, float] = {}
     scaling = _Scaling(target, margin, most, draws, Progress(verbose), len(chosen))

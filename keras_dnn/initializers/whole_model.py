@@ -37,7 +37,8 @@ def initialize(
 
     Raises:
         ValueError: if the initializer is no `VarianceScaling` of this package, or if
-            the model is not built or has no kernels of these kinds.
+            the model is not built, has no kernels of these kinds, or all of them are
+            frozen or quantised.
 
     Example:
         >>> import keras
@@ -65,6 +66,11 @@ def initialize(
         raise ValueError(
             "model must be built, and have dense layers or convolutions. Received: "
             f"model={model!r}"
+        )
+    if not any(kernel.trainable for layer in layers for kernel, _ in kernels_of(layer)):
+        raise ValueError(
+            "model must have dense layers or convolutions that are neither frozen nor "
+            f"quantised. Received: model={model!r}"
         )
     draws = seeds(initializer.seed)
     unscaled = copy.copy(initializer)

@@ -366,3 +366,9 @@ def test_layers_without_an_activation():
     np.testing.assert_allclose(result.after, 1.0, rtol=0.01)
     assert np.std(model(x).numpy()) == pytest.approx(1.0, rel=0.01)
     assert model.layers[-1].activation is None
+
+
+def test_refuses_a_batch_without_rows():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="batch"):
+        lsuv(model, np.ones((0, 4)))

@@ -130,3 +130,10 @@ def test_other_initializers_are_refused(initializer):
 def test_models_without_kernels_are_refused(model):
     with pytest.raises(ValueError, match="model must be built, and have dense"):
         initialize(model, HeNormal())
+
+
+def test_refuses_a_model_in_which_nothing_could_be_drawn():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.layers[0].quantize("int8")
+    with pytest.raises(ValueError, match="neither frozen nor quantised"):
+        initialize(model, HeNormal())
