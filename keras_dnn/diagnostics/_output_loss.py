@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_dnn._keras.graph import output_layers
 from keras_dnn._keras.losses import loss_options
@@ -36,6 +37,7 @@ class OutputLoss:
         activation: name of the output's activation; `None` if unknown.
         layer: path of the output's layer; `None` if unknown.
         classes: the size of the output's last axis; `None` if unknown.
+        ignored: the label that the loss ignores, its `ignore_class`.
     """
 
     name: str
@@ -43,6 +45,12 @@ class OutputLoss:
     activation: str | None
     layer: str | None
     classes: int | None
+    ignored: int | None = None
+
+    def labels_in(self, targets: np.ndarray) -> np.ndarray:
+        """The targets that the loss does not ignore, in one row."""
+        flat = targets.reshape(-1)
+        return flat if self.ignored is None else flat[flat != self.ignored]
 
 
 def output_losses(model: keras.Model) -> list[OutputLoss]:
@@ -80,6 +88,7 @@ def _output_loss(loss: Any, layer: keras.layers.Layer | None) -> OutputLoss:
         _activation(layer),
         getattr(layer, "path", None) or getattr(layer, "name", None),
         _classes(layer),
+        loss_options(loss).get("ignore_class"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_dnn._batches import rows_in
+from keras_dnn._batches import rows_in, rows_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import restored, unchanged_by_calls
@@ -51,9 +51,8 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
         return None
     is_large = sum(int(np.prod(v.shape)) for v in weights) > LARGE
     examples, steps = (EXAMPLES // 2, STEPS // 3) if is_large else (EXAMPLES, STEPS)
-    batch = keras.tree.map_structure(
-        lambda part: None if part is None else part[:examples],
-        (examination.x, examination.y, examination.sample_weight),
+    batch = rows_of(
+        (examination.x, examination.y, examination.sample_weight), slice(examples)
     )
     with model.distribute_strategy.scope():
         optimizer = Adam()

@@ -31,6 +31,7 @@ from keras_dnn.diagnostics._central_differences import (
 )
 from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
 from keras_dnn.diagnostics._nonfinite import all_finite, bad_weights, failing
+from keras_dnn.diagnostics._output_loss import output_losses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -216,6 +217,7 @@ def check_gradients(
             raise ValueError(
                 "y must be given, or x hold batches of (x, y). Received: y=None"
             )
+        _require_labels(copy, batch[1])
         function = LossOfWeights(copy, batch, training)
         return _checked(function, count, tolerance, seed, verbose)
 
@@ -233,6 +235,21 @@ def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     }
     count_of_rows(**named)
     return named["x"], named["y"], named["sample_weight"]
+
+
+def _require_labels(model: keras.Model, y: Any) -> None:
+    """Refuses labels that are no class: TensorFlow fails, or makes NaN of them."""
+    for loss, labels in zip(output_losses(model), keras.tree.flatten(y), strict=False):
+        sparse = loss.name == "sparse_categorical_crossentropy" and loss.classes
+        used = loss.labels_in(np.asarray(labels)) if sparse else np.empty(0)
+        if not used.size:
+            continue
+        low, high = int(used.min()), int(used.max())
+        if low < 0 or high >= (loss.classes or 0):
+            raise ValueError(
+                f"y must hold labels from 0 to {loss.classes - 1}, for the output has "
+                f"{loss.classes} classes. Received: labels from {low} to {high}"
+            )
 
 
 def _checked(

@@ -285,3 +285,17 @@ def test_a_constant_layer():
     assert probe.stds[-1, 0] == 0.0
     assert probe.histograms[-1, 0].sum() == 12
     np.testing.assert_allclose(probe.histogram_edges[-1, 0][[0, -1]], [-0.5, 0.5])
+
+
+def test_several_inputs_in_a_list_and_targets_given_apart():
+    x, y = data()
+    i, j = keras.Input(x.shape[1:]), keras.Input(x.shape[1:])
+    model = keras.Model([i, j], layers.Dense(y.shape[1])(layers.Add()([i, j])))
+    model.compile("sgd", "mse")
+    probe = ActivationStatistics([x, x])
+    model.fit([x, x], y, verbose=0, callbacks=[probe])
+    np.testing.assert_allclose(probe.means[-1][0], 2 * x.mean(), rtol=1e-4)
+    with pytest.raises(ValueError, match=r"data=\(x, y\).*every=.* of shape"):
+        ActivationStatistics(x, y)
+    with pytest.raises(ValueError, match="data must hold at least one row"):
+        model.fit([x, x], y, verbose=0, callbacks=[ActivationStatistics([x[:0]] * 2)])

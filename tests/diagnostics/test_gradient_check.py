@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dnn.diagnostics import check_gradients
+from keras_dnn.diagnostics import check_gradients, preflight
 from tests.diagnostics import networks
 
 layers = keras.layers
@@ -352,3 +352,18 @@ def test_data_in_batches_and_in_lists():
         check_gradients(model, [x, x], x[:3, :1], verbose=0)
     with pytest.raises(ValueError, match="y must be given"):
         check_gradients(model, [x, x], verbose=0)
+
+
+def test_labels_out_of_range_are_refused_and_ignored_ones_are_not():
+    x, y = np.ones((4, 3)), np.array([0, 1, 2, -1])
+    for ignored in (None, -1):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "softmax")])
+        loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=ignored)
+        model.compile("sgd", loss)
+        names = [f.name for f in preflight(model, x, y, verbose=0).findings]
+        assert ("labels" in names) == (ignored is None)
+        if ignored is None:
+            with pytest.raises(ValueError, match=r"labels from 0 to 2.*from -1 to 2"):
+                check_gradients(model, x, y, verbose=0)
+        else:
+            assert check_gradients(model, x, y, verbose=0).passed

@@ -6,6 +6,7 @@ import keras
 import pytest
 
 import keras_dnn.optimizers
+from keras_dnn.optimizers import Nesterov, schedules
 from tests.optimizers.rule_cases import PAIRS, RULES
 
 NAN, INF = float("nan"), float("inf")
@@ -129,3 +130,11 @@ def test_bad_number_is_refused_during_training_and_the_old_one_stays(
         with refused(argument, value):
             setattr(optimizer, argument, value)
         assert float(getattr(optimizer, argument)) == 0.5
+
+
+def test_a_schedule_whose_brackets_were_forgotten_is_refused():
+    rate = schedules.OneCycle(0.1, 10)
+    for momentum in (rate.momentum, schedules.OneCycle):
+        with pytest.raises(ValueError, match=r"momentum must be a schedule, not what"):
+            Nesterov(rate, momentum=momentum)
+    Nesterov(rate, momentum=rate.momentum())

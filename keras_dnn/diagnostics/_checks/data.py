@@ -48,9 +48,12 @@ def labels(examination: Examination, check: Check) -> Iterator[Finding]:
     for loss, target in zip(examination.losses, examination.targets, strict=False):
         if not target.size or target.dtype.kind not in "fiub":
             continue
-        low, high = float(np.min(target)), float(np.max(target))
+        used = loss.labels_in(target)
+        if not used.size:
+            continue
+        low, high = float(np.min(used)), float(np.max(used))
         if loss.name == "sparse_categorical_crossentropy" and loss.classes:
-            integers = bool(np.equal(np.mod(target, 1), 0).all())
+            integers = bool(np.equal(np.mod(used, 1), 0).all())
             if low < 0 or high >= loss.classes or not integers:
                 yield check.finding(
                     "error",
