@@ -217,6 +217,8 @@ def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
             skipped[_path(layer)] = f"called in the loop of {_path(inside[id(layer)])}"
         elif not layer.built:
             skipped[_path(layer)] = "not built"
+        elif layer.quantization_mode is not None:
+            skipped[_path(layer)] = f"quantised to {layer.quantization_mode}"
         elif not kernels:
             skipped[_path(layer)] = "its kernel is not a variable"
         elif not all(variable.trainable for variable, _ in kernels):
@@ -225,7 +227,8 @@ def _layers(model: keras.Model) -> tuple[list[Layer], dict[str, str]]:
             chosen.append(layer)
     if not chosen:
         raise ValueError(
-            "model must have dense layers or convolutions that are not frozen. "
+            "model must have dense layers or convolutions that are not frozen or "
+            "quantised. "
             f"Received: model={model!r}, {skipped}"
         )
     return chosen, skipped

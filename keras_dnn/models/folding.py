@@ -22,6 +22,7 @@ import keras
 
 from keras_dnn._keras.graph import required_graph
 from keras_dnn._result import Result
+from keras_dnn._unchanged import same_randomness
 from keras_dnn.models._folding.error import max_error
 from keras_dnn.models._folding.plan import Plan
 from keras_dnn.models._folding.replacements import Replacements
@@ -73,6 +74,7 @@ class FoldResult(Result):
         return "\n".join(lines)
 
 
+@same_randomness()
 def fold_batch_norm(model: keras.Model, data: Any = None) -> FoldResult:
     r"""Returns a model that computes the same without its batch norms.
 

@@ -107,7 +107,8 @@ def sparsity(model: keras.Model, threshold: float = 0.0) -> Sparsity:
             zeros[name] = sum(map(int, small))
     if not weights:
         raise ValueError(
-            "model must be built and have weights with more than one axis. "
+            "model must be built and have weights with more than one axis that can be "
+            "trained, which quantised layers have not. "
             f"Received: model={model.name!r}"
         )
     return Sparsity(

@@ -210,6 +210,14 @@ class Spare(keras.Model):
         return self.head(x)
 
 
+def test_a_quantised_model_is_refused():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    for layer in model.layers:
+        layer.quantize("float8")
+    with pytest.raises(ValueError, match=r"not frozen or quantised.*to float8"):
+        lsuv(model, np.ones((8, 4), "float32"), verbose=0)
+
+
 def test_adapted_and_unbuilt_layers_are_skipped_with_the_reason():
     model, x = Spare(), batch(64, 6)
     model(x)

@@ -1,6 +1,7 @@
 """What fold_batch_norm leaves alone, and what its result says."""
 
 import json
+import random
 
 import keras
 import numpy as np
@@ -310,3 +311,18 @@ def test_group_normalisation_stays_and_says_why():
     result = fold_batch_norm(model)
     assert "of each input, not by fixed numbers" in result.affine_kept["g"]
     assert result.kept == {}
+
+
+def test_pythons_random_state_is_unchanged():
+    # The plan asks a copy of each layer that moves entries where it puts them.
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            keras.layers.RandomFlip(),
+            keras.layers.Conv2D(3, 3, use_bias=False),
+            keras.layers.BatchNormalization(),
+        ]
+    )
+    state = random.getstate()
+    assert fold_batch_norm(model).folded
+    assert random.getstate() == state

@@ -61,6 +61,26 @@ REFUSALS: tuple[Expected, ...] = (
         "endpoint_layer",
     ),
     Expected("Give its layers other names", "models.discriminative_rates", "denoiser"),
+    Expected(
+        "must have a kernel to prune .* it is quantised",
+        "models.prune",
+        "quantised_to_int8 quantised_to_int4 quantised_to_float8",
+    ),
+    Expected(
+        "which quantised layers have not",
+        "models.sparsity",
+        "quantised_to_int8 quantised_to_int4",
+    ),
+    Expected(
+        "must have dense layers or convolutions that are not frozen or quantised",
+        "initializers.lsuv",
+        "quantised_to_int8 quantised_to_int4 quantised_to_float8",
+    ),
+    Expected(
+        "must .*have dense layers or convolutions",
+        "initializers.initialize",
+        "quantised_to_int8 quantised_to_int4",
+    ),
     # Sampling
     Expected("The model has no layer with dropout", SAMPLING, kinds.nothing_random),
     Expected(
