@@ -118,14 +118,17 @@ def prune(
 
     It prunes the kernels of dense and convolutional layers of every kind (both parts of
     a separable one) and of recurrent layers (kernel and recurrent kernel), also in
-    frozen layers, wrappers and nested models. It never prunes biases, normalisation and
-    layers that are quantised or have a LoRA adapter. Embeddings it prunes only if
-    `layers` names them, and so it does attention and layers of your own: no config of
-    theirs has room for masks, so the zeros are saved with the model but the constraint
-    is not, and `unsaved` lists them. Prune the loaded model again at the same sparsity
-    before it is trained further. `kept` says why a layer was not pruned. With `use_ema`
-    take an optimizer of this package: Keras's own optimizers average the weights before
-    constraints are applied, so the averages are not zero.
+    frozen layers, wrappers and nested models. It never prunes biases, normalisation,
+    layers with a LoRA adapter and layers that are quantised, except to float8.
+
+    Embeddings it prunes only if `layers` names them, and so it does attention and
+    layers of your own: no config of theirs has room for masks, so the zeros are saved
+    with the model but the constraint is not, and `unsaved` lists them. Prune the loaded
+    model again at the same sparsity before it is trained further. `kept` says why a
+    layer was not pruned.
+
+    With `use_ema` take an optimizer of this package: Keras's own optimizers average the
+    weights before constraints are applied, so the averages are not zero.
 
     Zeros make a model smaller once it is compressed. They do not make it faster:
     TensorFlow multiplies by zero as by any other number.

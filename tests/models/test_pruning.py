@@ -294,3 +294,15 @@ def test_refuses_models_without_graph_or_kernels():
     model = keras.Sequential([keras.Input((4,)), layers.BatchNormalization()])
     with pytest.raises(ValueError, match="must have a kernel to prune"):
         prune(model, 0.5)
+
+
+def test_prunes_a_model_that_trains_in_float8_and_no_int8_one():
+    model = network()
+    model.layers[0].quantize("int8")
+    model.layers[1].quantize("float8")
+    result = prune(model, 0.5, data=numbers(3, 6))
+    assert result.sparsity.by_layer["middle"] == 0.5
+    assert "quantised" in result.kept["low"]
+    result.model.compile("sgd", "mse")
+    result.model.fit(numbers(4, 6), numbers(4, 2), verbose=0)
+    assert (result.model.layers[1].kernel.numpy() == 0).mean() == 0.5

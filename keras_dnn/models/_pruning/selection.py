@@ -90,9 +90,10 @@ def to_prune(
 
 
 def _is_altered(layer: keras.layers.Layer) -> bool:
+    # Float8 rounds what is multiplied; the kernel itself trains in full precision.
     return bool(
         getattr(layer, "lora_enabled", False)
-        or getattr(layer, "quantization_mode", None)
+        or getattr(layer, "quantization_mode", None) not in (None, "float8")
     )
 
 
