@@ -71,6 +71,9 @@ class Examination:
             after layers that rescale them. Empty where that layer normalises its inputs
             or is an embedding.
 
+    Raises:
+        RuntimeError: if Keras's backend is not TensorFlow.
+
     Example:
         >>> import keras, numpy as np
         >>> from keras_dnn.diagnostics import Examination
@@ -111,7 +114,7 @@ class Examination:
         """All targets, a flat list of arrays."""
         # An output without a loss may have none.
         return [
-            np.empty(0) if part is None else np.asarray(part)
+            np.empty(0) if part is None else np.asarray(_dense(part))
             for part in keras.tree.flatten(self.given[1])
         ]
 
