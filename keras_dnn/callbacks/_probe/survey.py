@@ -21,7 +21,11 @@ def build(tap: Tap, train_step: Callable[[Any], Any], data: Any) -> None:
     trains which. A step that builds them one after the other is traced once for that
     alone; its graph is dropped, so nothing is trained.
     """
-    if tf.executing_eagerly() or tf.distribute.has_strategy() or not _is_needed(tap):
+    tap.owners_are_known = _are_owners_known(tap)
+    if len(tap.optimizers) < 2 or (tap.owners_are_known and is_complete(tap.model)):
+        return
+    # Elsewhere a step cannot be traced for that; rates may then be unknown at first.
+    if tf.executing_eagerly() or tf.distribute.has_strategy():
         return
     specs = tf.nest.map_structure(
         lambda part: None if part is None else tf.type_spec_from_value(part), data
@@ -46,10 +50,15 @@ def is_running(tap: Tap) -> bool:
     return getattr(tap.tracing, "surveyed", False)
 
 
-def _is_needed(tap: Tap) -> bool:
+def _are_owners_known(tap: Tap) -> bool:
+    """Whether each variable has one optimizer that may train it."""
     if len(tap.optimizers) < 2:
-        return False
+        return True
+    # Keras makes one for `compile` that a step of the user's own may never apply.
+    waiting = [o for o in tap.optimizers if not o.optimizer.built]
     owned = [id(v) for optimizer in tap.optimizers for v in optimizer.variables()]
-    is_owned = set(owned).issuperset(map(id, tap.model.trainable_variables))
-    # One that is never applied may know all variables, or none.
-    return not (is_complete(tap.model) and is_owned and len(owned) == len(set(owned)))
+    return (
+        all(optimizer.path == "optimizer" for optimizer in waiting)
+        and len(owned) == len(set(owned))
+        and set(owned).issuperset(map(id, tap.model.trainable_variables))
+    )

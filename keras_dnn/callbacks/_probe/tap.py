@@ -97,6 +97,7 @@ class Tap:
         self.is_own_step = own_step(self.model, "train_step")
         self.traces = self.updates_traced = self.hidden = 0
         self.applied: set[TappedOptimizer] = set()
+        self.owners_are_known = True
         self._warned: set[str] = set()
         # Keras's own step applies this one alone.
         found = {"optimizer": self.model.optimizer}
@@ -245,9 +246,10 @@ class Tap:
     def _owner(self, variables: Sequence[Any]) -> TappedOptimizer | None:
         """The optimizer that trains these variables, as far as is known."""
         owners = [o for o in self.optimizers if o.owns(variables)]
-        applied = [o for o in owners if o in self.applied]
-        unbuilt = [o for o in self.optimizers if not o.optimizer.built]
-        found = applied or owners or unbuilt
+        found = [o for o in owners if o in self.applied]
+        if not found:
+            unbuilt = [o for o in self.optimizers if not o.optimizer.built]
+            found = owners if self.owners_are_known and owners else owners + unbuilt
         return found[0] if len(found) == 1 else None
 
     def begin_update(
