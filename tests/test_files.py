@@ -155,7 +155,7 @@ ELSEWHERE = {
     # Other libraries, into temporary folders.
     ("models/_runtimes/export.py", "write_out"),
     ("models/_runtimes/openvino.py", "save_model"),
-    ("models/_runtimes/saved_model.py", "save"),
+    ("models/_runtimes/converters.py", "save"),
     # In a process of its own that imports nothing of the package.
     ("models/_runtimes/quantize.py", "write_bytes"),
 }
