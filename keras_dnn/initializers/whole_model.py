@@ -64,7 +64,8 @@ def initialize(
     layers = [layer for layer in sublayers(model) if kernels_of(layer)]
     if not layers:
         raise ValueError(
-            "model must be built, and have dense layers or convolutions. Received: "
+            "model must be built, and have dense layers or convolutions with kernels "
+            "that are variables, which int4 and LoRA do away with. Received: "
             f"model={model!r}"
         )
     if not any(kernel.trainable for layer in layers for kernel, _ in kernels_of(layer)):

@@ -94,6 +94,27 @@ REFUSALS: tuple[Expected, ...] = (
         kinds.several_outputs,
     ),
     Expected(
+        "must have an output of one shape for each input",
+        "models.export_monte_carlo",
+        "dilated_convolutions tied_language_model",
+    ),
+    # Runtimes
+    Expected(
+        "must give the same outputs for the same inputs",
+        "models.optimize_for_inference",
+        "vae",
+    ),
+    Expected(
+        "must not keep a state between calls",
+        "models.optimize_for_inference",
+        "stateful_series",
+    ),
+    Expected(
+        "data must hold dense arrays .* Make one with",
+        "models.optimize_for_inference",
+        kinds.no_array,
+    ),
+    Expected(
         "model must take dense inputs",
         "models.export_monte_carlo",
         "ragged_text",

@@ -186,6 +186,13 @@ def assert_close(
         assert worst <= tolerance * size, f"off by {worst / size:.2g} of their size"
 
 
+def precision_of(model: keras.Model) -> float:
+    """The unit in the last place of the least precise layer."""
+    units = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+    dtypes = {layer.compute_dtype for layer in layers_in(model)}
+    return max(units.get(dtype, 2.0**-24) for dtype in dtypes)
+
+
 def preprocesses(model: keras.Model) -> bool:
     """Whether the model's own `predict` takes other inputs than its graph."""
     return type(model).predict is not keras.Model.predict

@@ -12,13 +12,13 @@ from tests.zoo.subject import (
     assert_close,
     layers_in,
     own_randomness,
+    precision_of,
     to_tensor,
 )
 
 GROUP = "surgery"
 ROUNDING = 1e-4
 """Of a folded model, as a fraction of the size of its outputs."""
-PRECISIONS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
 def assert_shares_nothing(a: keras.Model, b: keras.Model) -> None:
@@ -38,13 +38,9 @@ def fold_batch_norm(subject: Subject) -> None:
     assert_shares_nothing(result.model, subject.model)
     assert norms_in(result.model) == len(result.kept)
     assert norms_in(subject.model) == len(result.kept) + len(result.folded)
-    subject.assert_predicts_the_same(result.model, rounding_of(subject.model))
-
-
-def rounding_of(model: keras.Model) -> float:
-    """A few units in the last place of the least precise layer."""
-    dtypes = {layer.compute_dtype for layer in layers_in(model)}
-    return max(ROUNDING, *(4 * PRECISIONS.get(dtype, 0.0) for dtype in dtypes))
+    subject.assert_predicts_the_same(
+        result.model, max(ROUNDING, 4 * precision_of(subject.model))
+    )
 
 
 def norms_in(model: keras.Model) -> int:
