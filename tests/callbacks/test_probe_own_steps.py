@@ -106,6 +106,18 @@ def test_blocks_of_compiled_steps(make, watched):
     np.testing.assert_allclose(log.losses, watched[2].losses, rtol=1e-5)
 
 
+def test_replicas_are_seen_together(two_replicas):
+    """Each takes the mean of its half: their sum is twice that of one device."""
+    with two_replicas.scope():
+        model = pair(lambda rate: keras.optimizers.SGD(rate / 2))
+        model.built = True
+    norms, log = GradientNorms(), StepLogger()
+    fit(model, norms, log)
+    losses, _, expected, _ = replay(pair(keras.optimizers.SGD))
+    np.testing.assert_allclose(norms.norms, 2 * expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(log.losses, 2 * losses, rtol=1e-4)
+
+
 def test_everything_is_as_it_was_afterwards(watched):
     model = watched[0]
     names = {"train_step", "make_train_function", "apply", "scale_loss"}
