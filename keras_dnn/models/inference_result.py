@@ -230,8 +230,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             ]
             files = {_files.checked_name(name): archive.read(name) for name in names}
         found = json.loads(files.pop(CONTENTS))
-        if not {"version", "fastest"} <= found.keys():
-            raise ValueError("it has no version")
+        if "version" not in found or not isinstance(found.get("fastest"), str):
+            raise ValueError("it has no version or names no runtime")
         found["version"] = int(found["version"])
         return found, files
     except FileNotFoundError:

@@ -159,6 +159,7 @@ def test_a_saved_runtime_writes_nowhere_else(saved, tmp_path):
         lambda table: {**table, "candidates": [{"name": "x", "bytes": 3, "y": 0}]},
         lambda table: {**table, "more": 0},
         lambda table: {**table, "version": "x"},
+        lambda table: {**table, "fastest": ["x"]},
     ],
 )
 def test_damaged_tables_are_named(change, saved, tmp_path):
