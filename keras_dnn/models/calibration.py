@@ -181,7 +181,12 @@ def _probabilities(prediction: MCPrediction | ArrayLike) -> np.ndarray:
             "prediction must have shape (n,), (n, 1) or (n, classes) and hold at least "
             f"one input. Received: shape {p.shape}"
         )
-    # Not `(p < 0) | (p > 1)`, which lets NaN pass.
+    finite = np.isfinite(p.reshape(len(p), -1)).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            "prediction must hold probabilities in [0, 1]. Received: NaN or infinity "
+            f"in {(~finite).sum()} rows, first in row {finite.argmin()}"
+        )
     if not ((p >= 0) & (p <= 1 + 1e-6)).all():
         raise ValueError(
             "prediction must hold probabilities in [0, 1]. Received: values from "

@@ -95,7 +95,7 @@ def test_forms_of_the_same_answer_agree():
     [
         ([0], [[0.5, 0.4]], {}, "add up to 1"),
         ([0], [1.5], {}, r"\[0, 1\]"),
-        ([0], [float("nan")], {}, r"\[0, 1\]"),
+        ([0, 1], [0.5, float("nan")], {}, r"\[0, 1\].*NaN .* 1 rows, first in row 1"),
         ([0], [-0.1], {}, r"\[0, 1\]"),
         ([0], ["sure"], {}, "prediction must hold probabilities.*'sure'"),
         ([0, 1], [[0.5, 0.5], [1.0]], {}, "prediction must hold probabilities"),

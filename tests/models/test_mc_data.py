@@ -282,6 +282,22 @@ def test_a_batch_of_another_size_than_the_states_is_named():
     assert len(mc_predict(model, normal(4, 3, 4), 2, batch_size=2).mean) == 4
 
 
+class OneOrBoth(layers.Layer):
+    def call(self, one, other=None):
+        return one if other is None else one + other
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["cut before", "cut after"])
+def test_an_optional_input_may_be_left_out(first):
+    one, other = keras.Input((3,)), keras.Input((3,), optional=True)
+    drop = layers.Dropout(NEVER)
+    y = OneOrBoth()(drop(one), other) if first else drop(OneOrBoth()(one, other))
+    model, x = keras.Model([one, other], y), normal(4, 3)
+    for given in ([x, None], [x, x]):
+        found = mc_predict(model, given, 3, batch_size=3, verbose=0)
+        np.testing.assert_allclose(found.mean, model(given), rtol=1e-6)
+
+
 # Not finite
 
 

@@ -33,7 +33,7 @@ def closed_form(sampler: Sampler, task: Task) -> Callable[[Any, int], list[Any]]
     variance = dropout.rate / (1 - dropout.rate)
 
     def measures(x: Any, first_row: int) -> list[Any]:
-        (inputs,) = sampler.cut(x).values
+        (inputs,) = sampler.cut(x).values.values()
         h = np.asarray(inputs, "float64")
         kernel = np.asarray(keras.ops.convert_to_numpy(dense.kernel), "float64")
         mean = h @ kernel

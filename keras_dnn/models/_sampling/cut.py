@@ -17,30 +17,31 @@ class Cut(NamedTuple):
     """What the second part of a model takes from the first, for some inputs.
 
     Attributes:
-        values: of the cut set.
+        values: by their position in the cut set; an optional input may have none.
         masks: by the position of a value, the mask that Keras attached to it. A tensor
             loses its mask where it leaves a compiled function, and wherever it is
             repeated or divided.
     """
 
-    values: list[Tensor]
+    values: dict[int, Tensor]
     masks: dict[int, Tensor]
 
     @classmethod
-    def of(cls, values: Sequence[Tensor]) -> Cut:
+    def of(cls, values: Sequence[Tensor | None]) -> Cut:
         """These values, with the masks that they carry."""
-        found = {i: mask_of(value) for i, value in enumerate(values)}
+        given = {i: value for i, value in enumerate(values) if value is not None}
+        found = {i: mask_of(value) for i, value in given.items()}
         masks = {i: mask for i, mask in found.items() if mask is not None}
-        return cls(list(map(_tensor, values)), masks)
+        return cls({i: _tensor(value) for i, value in given.items()}, masks)
 
     def each(self, function: Callable[[Tensor], Any]) -> Cut:
         """What the function returns for each value and mask, in their places."""
-        masks = {i: function(mask) for i, mask in self.masks.items()}
-        return Cut([function(value) for value in self.values], masks)
+        values = {i: function(value) for i, value in self.values.items()}
+        return Cut(values, {i: function(mask) for i, mask in self.masks.items()})
 
     def can_be_divided(self, rows: int) -> bool:
         """Whether each tensor has one part, or several, for each of these inputs."""
-        tensors = [*self.values, *self.masks.values()]
+        tensors = [*self.values.values(), *self.masks.values()]
         return all(_has_rows(tensor, rows) for tensor in tensors)
 
     def part(self, start: int, end: int, rows: int) -> Cut:
@@ -53,9 +54,9 @@ class Cut(NamedTuple):
         """The rows of each of `rows` inputs, `times` times one after another."""
         return self.each(partial(_repeated, rows=rows, times=times))
 
-    def masked_values(self) -> list[Tensor]:
-        """The values, each with its mask attached."""
-        values = list(self.values)
+    def masked_values(self, count: int) -> list[Tensor | None]:
+        """The values of a cut set of `count` tensors, each with its mask attached."""
+        values = [self.values.get(i) for i in range(count)]
         for i, mask in self.masks.items():
             # A tensor of its own, so that no mask stays on one that someone else has.
             values[i] = tf.identity(values[i])
@@ -65,12 +66,14 @@ class Cut(NamedTuple):
 
 def rows_of(x: Any) -> int:
     """How many inputs a batch has."""
-    first = keras.tree.flatten(x)[0]
+    first = next(part for part in keras.tree.flatten(x) if part is not None)
     return int(first.nrows() if isinstance(first, tf.RaggedTensor) else first.shape[0])
 
 
-def spec(tensor: Tensor) -> Any:
+def spec(tensor: Tensor | None) -> Any:
     """What a compiled function knows of a tensor of any number of rows."""
+    if tensor is None:
+        return None
     shape = [None, *tensor.shape[1:]]
     if isinstance(tensor, tf.SparseTensor):
         return tf.SparseTensorSpec(shape, tensor.dtype)

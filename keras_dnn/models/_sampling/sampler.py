@@ -124,13 +124,23 @@ class Sampler:
     def cut(self, x: Any) -> Cut:
         """What the random part takes, which is the same in every sample."""
         self.split.check_rows(x)
-        signature = keras.tree.map_structure(spec, x)
-        key = str(signature)
+        structure = keras.tree.map_structure(spec, x)
+        key = str(structure)
         if key not in self._before:
             self.split.check_shapes(x)
+
+            def before(given: list[Tensor]) -> Cut:
+                parts = iter(given)
+                return self.split.run_before(
+                    keras.tree.map_structure(
+                        lambda part: None if part is None else next(parts), structure
+                    )
+                )
+
             with only(self.on, self.model):
-                self._before[key] = compiled(self.split.run_before, signature)
-        return self._before[key](*tf.nest.flatten(x, expand_composites=True))
+                self._before[key] = compiled(before, _without_none(structure))
+        given = tf.nest.flatten(_without_none(x), expand_composites=True)
+        return self._before[key](*given)
 
     def plan(self, x: Any, cut: Cut, task: Task) -> Plan:
         """How to divide a batch into what is run at once."""
@@ -239,6 +249,11 @@ class Sampler:
         with only(self.on, self.model, stream):
             self._sampling[key] = compiled(function, signature)
         return self._sampling[key]
+
+
+def _without_none(x: Any) -> list[Any]:
+    """The inputs in a list, without optional ones that are left out."""
+    return [part for part in keras.tree.flatten(x) if part is not None]
 
 
 def compiled(function: Callable[..., Any], signature: Any) -> Any:

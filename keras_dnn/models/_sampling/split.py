@@ -64,12 +64,13 @@ class Split:
         """Raises a `ValueError` where the model does not take inputs of such shapes."""
         if self.graph is None:
             return
-        inputs = flat_inputs(self.model, x)
-        shapes = [tuple(tensor.shape) for tensor in inputs]
-        wanted = [(None, *symbol.shape[1:]) for symbol in self.graph.inputs]
+        pairs = zip(flat_inputs(self.model, x), self.graph.inputs, strict=True)
+        given = [(tensor, symbol) for tensor, symbol in pairs if tensor is not None]
+        shapes = [tuple(tensor.shape) for tensor, _ in given]
+        wanted = [(None, *symbol.shape[1:]) for _, symbol in given]
         for shape, taken in zip(shapes, wanted, strict=True):
-            pairs = zip(shape, taken, strict=True)
-            if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            lengths = zip(shape, taken, strict=True)
+            if any(None not in pair and pair[0] != pair[1] for pair in lengths):
                 raise ValueError(
                     f"x must hold inputs of shape {_listed(wanted)}, as the model "
                     f"{self.model.name!r} takes them. Received: shape {_listed(shapes)}"
@@ -86,10 +87,11 @@ class Split:
 
     def run_after(self, cut: Cut, x: Any) -> list[Tensor]:
         """One sample of the outputs; `x` shows the structure of the inputs."""
-        taken = cut.masked_values()
         if self.graph is None:
+            taken = cut.masked_values(len(keras.tree.flatten(x)))
             inputs = keras.tree.pack_sequence_as(x, taken)
             return list(keras.tree.flatten(self.model.predict_step((inputs,))))
+        taken = cut.masked_values(len(self.cut_set))
         values = dict(zip(map(id, self.cut_set), taken, strict=True))
         run(self.after, values)
         return [values[id(symbol)] for symbol in self.graph.outputs]
