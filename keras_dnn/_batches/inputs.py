@@ -29,6 +29,8 @@ def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
     Arrays in a tuple or a list are several inputs, as for `predict`.
     """
     x = read(x)
+    if x is None:
+        raise ValueError("x must hold arrays with a row for each input. Received: None")
     if is_dataset(x):
         if int(x.cardinality()) == tf.data.INFINITE_CARDINALITY:
             raise ValueError(
