@@ -69,10 +69,6 @@ EXPLAINED: dict[str, str] = {
     ),
     "::test_optimizer_auto_naming": "default names do not count, as before 3.15",
     "::test_setting_lr_to_callable_untracks_lr_var": "betas are variables too",
-    "::test_variance_scaling_with_axes": "fans are given as fan_in and fan_out",
-    "::test_variance_scaling_serialization_with_axes": (
-        "fans are given as fan_in and fan_out"
-    ),
     "ReduceLROnPlateauTest::test_cooldown": "Keras's cooldown is one epoch shorter",
     "ReduceLROnPlateauTest::test_state_reset_across_fit_calls": "best is read-only",
     "ReduceLROnPlateauTest::test_throws_when_optimizer_has_schedule": (
