@@ -240,12 +240,13 @@ def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
 def _require_labels(model: keras.Model, y: Any) -> None:
     """Refuses labels that are no class: TensorFlow fails, or makes NaN of them."""
     for loss, labels in zip(output_losses(model), keras.tree.flatten(y), strict=False):
-        sparse = loss.name == "sparse_categorical_crossentropy" and loss.classes
-        used = loss.labels_in(np.asarray(labels)) if sparse else np.empty(0)
+        if loss.name != "sparse_categorical_crossentropy" or loss.classes is None:
+            continue
+        used = loss.labels_in(np.asarray(labels)) if labels is not None else np.empty(0)
         if not used.size:
             continue
         low, high = int(used.min()), int(used.max())
-        if low < 0 or high >= (loss.classes or 0):
+        if low < 0 or high >= loss.classes:
             raise ValueError(
                 f"y must hold labels from 0 to {loss.classes - 1}, for the output has "
                 f"{loss.classes} classes. Received: labels from {low} to {high}"
