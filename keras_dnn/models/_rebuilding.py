@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -30,6 +31,9 @@ Replace: TypeAlias = Callable[[Layer], Layer | Sequence[Layer] | None]
 Change: TypeAlias = Callable[[Layer], "Layer | CopyOf | Sequence[Layer] | None"]
 Fill: TypeAlias = Callable[[Layer, Layer], None]
 Call: TypeAlias = tuple[int, int]
+
+# How the message begins that Keras makes of an error in a call of a layer.
+FAILED_CALL = "Exception encountered when calling"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +95,21 @@ def rebuilt_by_user(
     calls: Mapping[Call, Sequence[Layer]] | None = None,
     copies: dict[int, Any] | None = None,
 ) -> keras.Model:
-    """As `rebuilt`, with new layers that draw from Python's generator for good.
-
-    Two layers of the user's own must not get the same seed.
-    """
+    """As `rebuilt`; the seeds of two layers that `replace` makes are never equal."""
     rebuilding = _Rebuilding(model, replace, dtype, calls or {})
-    with default_dtype(dtype), classes_of(model):
-        copy = rebuilding.model(model)
+    try:
+        with default_dtype(dtype), classes_of(model):
+            copy = rebuilding.model(model)
+    except ValueError as error:
+        if not (rebuilding.replaced and str(error).startswith(FAILED_CALL)):
+            raise
+        lines = str(error).replace("\033[0m", "").splitlines()
+        reason = next((x for x in lines if "expected" in x), lines[0])
+        raise ValueError(
+            "replace must return layers that fit those behind them, which have weights "
+            "for the shapes they were built for: replace these too.\n"
+            f"Received: {textwrap.shorten(reason, 300)}"
+        ) from error
     rebuilding.copies.finish()
     if copies is not None:
         copies.update(rebuilding.copies.known)

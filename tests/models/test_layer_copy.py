@@ -391,3 +391,14 @@ def test_layers_with_a_vocabulary():
     assert len(text.get_vocabulary()) == 6
     own = chain(Words(), shape=(), dtype="string")
     assert_copied(rebuild(own), own, tf.constant(["a", "?"]))
+
+
+def test_a_new_layer_that_does_not_fit_one_of_ones_own_is_named():
+    model = chain(layers.Dense(8, name="low"), Nameless(3))
+
+    def narrower(layer):
+        return layers.Dense(6) if layer.name == "low" else layer
+
+    match = r"replace these too.\nReceived: .*have value 8, but received .*6\)$"
+    with pytest.raises(ValueError, match=match):
+        rebuild(model, narrower)
