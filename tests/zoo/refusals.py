@@ -60,7 +60,17 @@ REFUSALS: tuple[Expected, ...] = (
         "models.reuse_layers",
         "endpoint_layer",
     ),
-    Expected("Give its layers other names", "models.discriminative_rates", "denoiser"),
+    Expected(
+        "up_to must be a layer that the model calls once",
+        "models.reuse_layers",
+        "siamese",
+    ),
+    Expected("called in the loop of", "initializers.lsuv", "time_distributed"),
+    Expected(
+        "names identify their group",
+        "models.discriminative_rates",
+        "denoiser tied_autoencoder time_distributed",
+    ),
     Expected(
         "must have a kernel to prune .* it is quantised",
         "models.prune",
@@ -96,7 +106,7 @@ REFUSALS: tuple[Expected, ...] = (
     Expected(
         "must have an output of one shape for each input",
         "models.export_monte_carlo",
-        "dilated_convolutions tied_language_model",
+        "dilated_convolutions tied_language_model recurrent_translation",
     ),
     # Runtimes
     Expected(
