@@ -15,6 +15,7 @@ def numeric_leaves(value: object) -> list[np.ndarray]:
     return [array for array in arrays if array.dtype.kind in "fiu"]
 
 
+@pytest.mark.slow
 # A dataset of unknown length makes Keras say so at the end of the first epoch.
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("case", ZOO.values(), ids=str)
