@@ -9,13 +9,6 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._batches import (
-    as_tensors,
-    count_of_rows,
-    first_of,
-    is_batched,
-    require_alone,
-)
 from keras_dnn._keras.layers import require_call, sublayers
 from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
@@ -29,9 +22,9 @@ from keras_dnn.diagnostics._central_differences import (
     rounding,
     slope_of,
 )
+from keras_dnn.diagnostics._examples import examples, require_labels
 from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
 from keras_dnn.diagnostics._nonfinite import all_finite, bad_weights, failing
-from keras_dnn.diagnostics._output_loss import output_losses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -212,45 +205,14 @@ def check_gradients(
             raise ValueError(
                 f"model must have trainable weights. Received: model={model!r}"
             )
-        batch = _batch(x, y, sample_weight)
+        batch = examples(x, y, sample_weight)
         if needs_targets(copy) and batch[1] is None:
             raise ValueError(
                 "y must be given, or x hold batches of (x, y). Received: y=None"
             )
-        _require_labels(copy, batch[1])
+        require_labels(copy, batch[1])
         function = LossOfWeights(copy, batch, training)
         return _checked(function, count, tolerance, seed, verbose)
-
-
-def _batch(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-    """The examples as tensors; floats in float64, which is Keras's type here."""
-    if is_batched(x):
-        require_alone(x, y=y, sample_weight=sample_weight)
-        batch: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(first_of(x))
-    else:
-        batch = (x, y, sample_weight)
-    named = {
-        name: as_tensors(part, name)
-        for name, part in zip(("x", "y", "sample_weight"), batch, strict=True)
-    }
-    count_of_rows(**named)
-    return named["x"], named["y"], named["sample_weight"]
-
-
-def _require_labels(model: keras.Model, y: Any) -> None:
-    """Refuses labels that are no class: TensorFlow fails, or makes NaN of them."""
-    for loss, labels in zip(output_losses(model), keras.tree.flatten(y), strict=False):
-        if loss.name != "sparse_categorical_crossentropy" or loss.classes is None:
-            continue
-        used = loss.labels_in(np.asarray(labels)) if labels is not None else np.empty(0)
-        if not used.size:
-            continue
-        low, high = int(used.min()), int(used.max())
-        if low < 0 or high >= loss.classes:
-            raise ValueError(
-                f"y must hold labels from 0 to {loss.classes - 1}, for the output has "
-                f"{loss.classes} classes. Received: labels from {low} to {high}"
-            )
 
 
 def _checked(

@@ -1,0 +1,48 @@
+"""The examples of a gradient check, read as tensors and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_dnn._batches import (
+    as_tensors,
+    count_of_rows,
+    first_of,
+    is_batched,
+    require_alone,
+)
+from keras_dnn.diagnostics._output_loss import output_losses
+
+
+def examples(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """The examples as tensors; floats in float64, which is Keras's type here."""
+    if is_batched(x):
+        require_alone(x, y=y, sample_weight=sample_weight)
+        batch: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(first_of(x))
+    else:
+        batch = (x, y, sample_weight)
+    named = {
+        name: as_tensors(part, name)
+        for name, part in zip(("x", "y", "sample_weight"), batch, strict=True)
+    }
+    count_of_rows(**named)
+    return named["x"], named["y"], named["sample_weight"]
+
+
+def require_labels(model: keras.Model, y: Any) -> None:
+    """Refuses labels that are no class: TensorFlow fails, or makes NaN of them."""
+    for loss, labels in zip(output_losses(model), keras.tree.flatten(y), strict=False):
+        if loss.name != "sparse_categorical_crossentropy" or loss.classes is None:
+            continue
+        used = loss.labels_in(np.asarray(labels)) if labels is not None else np.empty(0)
+        if not used.size:
+            continue
+        low, high = int(used.min()), int(used.max())
+        if low < 0 or high >= loss.classes:
+            raise ValueError(
+                f"y must hold labels from 0 to {loss.classes - 1}, for the output has "
+                f"{loss.classes} classes. Received: labels from {low} to {high}"
+            )
