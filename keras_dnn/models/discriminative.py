@@ -7,7 +7,7 @@ below it is $\eta f^k$.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import keras
@@ -55,7 +55,7 @@ def discriminative_rates(
     Raises:
         ValueError: if an argument is out of range, the model is not built or has
             nothing to train, a group names no trainable layer, a trainable layer is in
-            no group or in two, or layers of two groups have the same name.
+            no group or in two, or weights of two groups have the same path.
 
     Example:
         >>> import keras
@@ -81,16 +81,11 @@ def discriminative_rates(
             f"Received: model={model.name!r}"
         )
     chosen = (
-        [[layer] for layer in training]
+        [[layer] for layer in _with_weights_of_their_own(training)]
         if groups is None
         else _members(model, training, groups)
     )
-    # The part of a variable's path before the layer's name changes with saving.
-    patterns = [
-        "(.*/)?(" + "|".join(re.escape(layer.name) for layer in group) + ")/.*"
-        for group in chosen
-    ]
-    _check_patterns(patterns, chosen)
+    patterns = _patterns(chosen)
     copies = [_with_rate(optimizer, factor**k) for k in reversed(range(len(chosen)))]
     # One entry for each group: a copy in two entries would become two on loading.
     optimizers = dict(zip(patterns, copies, strict=True))
@@ -136,25 +131,74 @@ def _members(
     return chosen
 
 
-def _check_patterns(
-    patterns: list[str], chosen: list[list[keras.layers.Layer]]
-) -> None:
-    """A `MultiOptimizer` finds the group of a variable by its path."""
-    for own, group in zip(patterns, chosen, strict=True):
+def _with_weights_of_their_own(
+    layers: list[keras.layers.Layer],
+) -> Iterator[keras.layers.Layer]:
+    """Those that train something that no layer before them does."""
+    seen: set[int] = set()
+    for layer in layers:
+        own = {id(variable) for variable in layer.trainable_weights}
+        if own - seen:
+            yield layer
+        seen |= own
+
+
+def _patterns(chosen: list[list[keras.layers.Layer]]) -> list[str]:
+    """A regular expression for each group, which the paths of its variables match.
+
+    A weight that layers of several groups share belongs to the lowest.
+    """
+    group_of: dict[int, int] = {}
+    variables: dict[int, keras.Variable] = {}
+    for number, group in enumerate(chosen):
         for layer in group:
             for variable in layer.trainable_weights:
-                matching = [p for p in patterns if re.fullmatch(p, variable.path)]
-                if matching != [own]:
-                    raise ValueError(
-                        "model must have layers whose names identify their group; "
-                        f"{layer.name!r}, with the variable {variable.path!r}, does "
-                        "not. Give its layers other names. "
-                        f"Received: a model with layers {_names(chosen)}"
-                    )
+                group_of.setdefault(id(variable), number)
+                variables[id(variable)] = variable
+    patterns = []
+    for number, group in enumerate(chosen):
+        others = [v.path for key, v in variables.items() if group_of[key] != number]
+        endings: list[str] = []
+        for layer in group:
+            paths = [
+                variable.path
+                for variable in layer.trainable_weights
+                if group_of[id(variable)] == number
+            ]
+            endings += _endings(layer.name, paths, others)
+        # The beginning of a path changes with saving.
+        patterns.append("(.*/)?(" + "|".join(dict.fromkeys(endings)) + ")")
+    return patterns
 
 
-def _names(chosen: list[list[keras.layers.Layer]]) -> list[list[str]]:
-    return [[layer.name for layer in group] for group in chosen]
+def _endings(name: str, paths: list[str], others: list[str]) -> list[str]:
+    """Regular expressions of endings that paths have and others do not.
+
+    That of the layer's name is taken if it is one, since it is short and also fits
+    weights that the layer gets later.
+    """
+    by_name = re.escape(name) + "/.*"
+
+    def fits(ending: str, path: str) -> bool:
+        return re.fullmatch(f"(.*/)?({ending})", path) is not None
+
+    if all(fits(by_name, path) for path in paths) and not any(
+        fits(by_name, path) for path in others
+    ):
+        return [by_name]
+    found = []
+    for path in paths:
+        parts = path.split("/")
+        endings = [re.escape("/".join(parts[-n:])) for n in range(1, len(parts) + 1)]
+        unique = [e for e in endings if not any(fits(e, other) for other in others)]
+        if not unique:
+            raise ValueError(
+                "model must have weights whose paths identify their group; two layers "
+                f"of different groups have one of the path {path!r}. Give one of the "
+                f"models that hold them another name. Received: a layer {name!r}"
+            )
+        found.append(unique[0])
+    return found
 
 
 def _with_rate(

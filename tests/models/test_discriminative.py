@@ -167,5 +167,65 @@ def test_refuses(model, arguments, message):
 def test_refuses_names_that_do_not_identify_the_group():
     x = keras.Input((6,))
     model = keras.Model(x, layers.Dense(2, name="low")(network()(x)))
-    with pytest.raises(ValueError, match=r"'low', with the variable .* does"):
+    with pytest.raises(ValueError, match=r"have one of the path .* another name"):
         discriminative_rates(model, keras.optimizers.Adam(), 0.5)
+
+
+def shared_names():
+    """Two networks whose layers have the same names, a loop over one, and a top."""
+    x = keras.Input((3, 6))
+    parts = [
+        keras.Sequential([keras.Input((6,)), layers.Dense(4, name="low")], name=name)
+        for name in ("left", "right")
+    ]
+    y = [layers.TimeDistributed(part)(x) for part in parts]
+    y = layers.Flatten()(layers.Concatenate()(y))
+    return keras.Model(x, layers.Dense(1, name="top")(y))
+
+
+def rates_of(model, optimizer):
+    """The learning rate of each variable, by its path."""
+    model.compile(optimizer, "mse")
+    optimizer.build(model.trainable_variables)
+    rates = {}
+    for part in optimizer.optimizers:
+        for variable in model.trainable_variables:
+            path = variable.path
+            names = [v.path for v in part.variables]
+            if any(path.replace("/", "_") in name for name in names):
+                rates[path] = float(part.learning_rate)
+    return rates
+
+
+def test_layers_of_one_name_in_several_networks_have_rates_of_their_own():
+    model = shared_names()
+    optimizer = discriminative_rates(model, keras.optimizers.Adam(0.8), 0.5)
+    rates = rates_of(model, optimizer)
+    assert rates["top/kernel"] == pytest.approx(0.8)
+    assert sorted(rates.values()) == pytest.approx([0.2, 0.2, 0.4, 0.4, 0.8, 0.8])
+
+
+@keras.saving.register_keras_serializable(package="test_discriminative")
+class Tied(layers.Layer):
+    """Multiplies by the transposed kernel of another layer."""
+
+    def __init__(self, dense, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = dense
+
+    def build(self, shape):
+        self.shift = self.add_weight(shape=(6,), initializer="zeros", name="shift")
+
+    def call(self, x):
+        kernel = keras.ops.transpose(self.dense.kernel)
+        return keras.ops.matmul(x, kernel) + self.shift
+
+
+def test_a_weight_that_two_groups_share_belongs_to_the_lower():
+    x = keras.Input((6,))
+    low = layers.Dense(4, name="low")
+    model = keras.Model(x, Tied(low, name="top")(low(x)))
+    optimizer = discriminative_rates(model, keras.optimizers.Adam(0.8), 0.5)
+    rates = rates_of(model, optimizer)
+    by_name = {path.rsplit("/", 1)[-1]: rate for path, rate in rates.items()}
+    assert by_name == pytest.approx({"kernel": 0.4, "bias": 0.4, "shift": 0.8})

@@ -67,11 +67,6 @@ REFUSALS: tuple[Expected, ...] = (
     ),
     Expected("called in the loop of", "initializers.lsuv", "time_distributed"),
     Expected(
-        "names identify their group",
-        "models.discriminative_rates",
-        "denoiser tied_autoencoder time_distributed",
-    ),
-    Expected(
         "must have a kernel to prune .* it is quantised",
         "models.prune",
         "quantised_to_int8 quantised_to_int4 quantised_to_float8",
