@@ -5,7 +5,11 @@ On all others it runs with `make zoo`, which takes several times as long.
 
 import pytest
 
+import tests.zoo.operations  # noqa: F401
 from tests.zoo.all_models import ZOO
+from tests.zoo.battery import OPERATIONS
+from tests.zoo.model_case import ZooModel
+from tests.zoo.record import recorded
 
 SAMPLE = {
     "data": (
@@ -32,12 +36,29 @@ SAMPLE = {
 }
 EVERY_TIME = {name for names in SAMPLE.values() for name in names.split()}
 
-every_model = pytest.mark.parametrize(
-    "zoo",
-    [
-        pytest.param(
-            model, id=name, marks=() if name in EVERY_TIME else pytest.mark.zoo_all
-        )
-        for name, model in ZOO.items()
-    ],
-)
+
+def every_model(group: str) -> pytest.MarkDecorator:
+    """One test for each model; every time for those of the sample that are recorded.
+
+    What is not recorded yet runs with `make zoo` only.
+    """
+    table = recorded()
+    needed = {o.name for o in OPERATIONS.values() if o.group == group}
+
+    def is_recorded(model: ZooModel) -> bool:
+        names = {name for name in needed if OPERATIONS[name].applies(model)}
+        return names <= set(table.get(model.name, ()))
+
+    return pytest.mark.parametrize(
+        "zoo",
+        [
+            pytest.param(
+                model,
+                id=name,
+                marks=()
+                if name in EVERY_TIME and is_recorded(model)
+                else pytest.mark.zoo_all,
+            )
+            for name, model in ZOO.items()
+        ],
+    )

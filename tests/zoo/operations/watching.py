@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_dnn import callbacks
 from keras_dnn.diagnostics import Report
 from tests.zoo.battery import operation, quiet
-from tests.zoo.subject import EPOCHS, Subject, optimizers_of
+from tests.zoo.subject import EPOCHS, Subject, assert_close, optimizers_of
 
 GROUP = "training"
 
@@ -73,6 +73,15 @@ CALLBACKS: dict[str, Callable[[Subject], Any]] = {
 
 WATCHERS = list(CALLBACKS)[1:]
 
+READING_GRADIENTS = ("callbacks.GradientNorms", "callbacks.Doctor")
+ROUNDED_OTHERWISE = ("sequential_with_batch_norm", "nested_in_and_out")
+"""Where TensorFlow multiplies in another order if a gradient is read twice.
+
+It reorders products such as `rate * (a * b)` only where nothing else reads `a * b`.
+With `arithmetic_optimization` off the weights are equal bit for bit here too.
+"""
+LAST_BIT = 1e-6
+
 
 def examples(subject: Subject) -> Any:
     """The training data, as callbacks take it."""
@@ -124,26 +133,34 @@ def plain(subject: Subject) -> Training:
 
 def together(subject: Subject) -> Training | None:
     """One `fit` with all watchers of which nothing but work is expected."""
-    names = [name for name in WATCHERS if quiet(name, subject)]
+    names = [name for name in WATCHERS if in_one_fit(name, subject)]
     try:
         return training(subject, names)
     except Exception:
         return None  # Each by itself will say why.
 
 
+def rounds_otherwise(name: str, subject: Subject) -> bool:
+    return name in READING_GRADIENTS and subject.zoo.name in ROUNDED_OTHERWISE
+
+
+def in_one_fit(name: str, subject: Subject) -> bool:
+    return quiet(name, subject) and not rounds_otherwise(name, subject)
+
+
 def watched(subject: Subject, name: str) -> Any:
     """The callback after a `fit`, which gave what plain `fit` gives."""
     found = None
-    if quiet(name, subject):
+    if in_one_fit(name, subject):
         found = subject.once("together", lambda: together(subject))
     if found is None:
         found = training(subject, [name])
     expected = plain(subject)
-    for a, b in zip(found.state, expected.state, strict=True):
-        np.testing.assert_array_equal(a, b, "training differs from plain fit")
+    tolerance = LAST_BIT if rounds_otherwise(name, subject) else 0.0
+    assert_close(found.state, expected.state, tolerance)
     for metric in set(expected.history) - {"learning_rate"}:
-        values = found.history[metric]
-        np.testing.assert_array_equal(values, expected.history[metric], metric)
+        values = found.history[metric], expected.history[metric]
+        np.testing.assert_allclose(*values, rtol=tolerance, err_msg=metric)
     return found.watchers[name]
 
 
