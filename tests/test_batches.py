@@ -353,3 +353,10 @@ def test_data_without_rows_are_refused(data):
     if not isinstance(data, list):
         with pytest.raises(ValueError, match="at least one row"):
             _batches.first_batch(data)
+
+
+def test_strings_that_a_tensor_gives_as_bytes_are_read():
+    words = tf.constant([["one"], ["größer"], ["three"]])
+    ((batch, total),) = batches(words.numpy(), 3)
+    assert total == 1
+    assert batch.numpy().tolist() == words.numpy().tolist()

@@ -126,6 +126,9 @@ def _array(x: Any, name: str) -> Any:
 def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
     if all(isinstance(item, str) for item in array.flat):
         return array.astype(str)
+    if all(isinstance(item, bytes) for item in array.flat):
+        # What `numpy()` makes of a tensor of strings.
+        return array.astype(bytes)
     try:
         # Columns of pandas with several types of numbers.
         return array.astype(keras.config.floatx())
