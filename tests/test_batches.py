@@ -357,6 +357,6 @@ def test_data_without_rows_are_refused(data):
 
 def test_strings_that_a_tensor_gives_as_bytes_are_read():
     words = tf.constant([["one"], ["größer"], ["three"]])
-    ((batch, total),) = batches(words.numpy(), 3)
+    ((batch, total),) = _batches.batches(words.numpy(), 3)
     assert total == 1
     assert batch.numpy().tolist() == words.numpy().tolist()
