@@ -10,7 +10,11 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._keras.optimizers import innermost, variables_of
 from keras_dnn._tensorflow import refuse_backend
-from keras_dnn.models._weighted_layers import containers, weighted_layers
+from keras_dnn.models._weighted_layers import (
+    containers,
+    set_trainable,
+    weighted_layers,
+)
 from keras_dnn.optimizers import Optimizer
 
 Group: TypeAlias = int | Literal["all"] | Sequence[str | keras.layers.Layer]
@@ -142,9 +146,9 @@ class GradualUnfreezing(keras.callbacks.Callback):
         self._training = self._unfrozen(epoch)
         # Layers count as frozen in a frozen model, and freezing it freezes them all.
         for container in containers(self.model):
-            container.trainable = True
+            set_trainable(container, True)
         for layer in self._layers:
-            layer.trainable = id(layer) in self._training
+            set_trainable(layer, id(layer) in self._training)
 
     def _unfrozen(self, epoch: int) -> set[int]:
         chosen: set[int] = set()

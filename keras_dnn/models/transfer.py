@@ -11,7 +11,11 @@ import keras
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import Graph, Node, required_graph
 from keras_dnn._keras.layers import own_weights, sublayers
-from keras_dnn.models._weighted_layers import containers, weighted_layers
+from keras_dnn.models._weighted_layers import (
+    containers,
+    set_trainable,
+    weighted_layers,
+)
 from keras_dnn.models.rebuild import rebuild
 
 Head: TypeAlias = keras.layers.Layer | Sequence[keras.layers.Layer]
@@ -127,10 +131,10 @@ def unfreeze(model: keras.Model, n: int) -> list[str]:
     # In a frozen model no layer trains, and unfreezing it unfreezes all its layers.
     models = list(containers(model))
     for container in models if unfrozen else ():
-        container.trainable = True
+        set_trainable(container, True)
     for layer, trainable in before:
         if not any(layer is container for container in models):
-            layer.trainable = trainable or id(layer) in training
+            set_trainable(layer, trainable or id(layer) in training)
     return [layer.name for layer in unfrozen]
 
 
@@ -141,7 +145,7 @@ def _topmost_frozen(model: keras.Model, n: int) -> list[keras.layers.Layer]:
             break
         if layer.trainable:
             continue
-        layer.trainable = True
+        set_trainable(layer, True)
         if any(v.trainable for x in _without_norms(layer) for v in own_weights(x)):
             found.append(layer)
     return found

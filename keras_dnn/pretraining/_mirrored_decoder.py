@@ -49,8 +49,8 @@ def chain(encoder: keras.Model) -> list[keras.layers.Layer]:
     )
     if not is_chain or len({id(layer) for layer in found}) < len(found):
         raise ValueError(
-            "encoder must be a chain of layers to be mirrored. Pass decoder= for this "
-            f"one. Received: encoder={encoder!r}"
+            "encoder must be a chain of layers to be mirrored. autoencoder and masking "
+            f"take decoder= for this one. Received: encoder={encoder!r}"
         )
     for layer in found:
         _check(layer)
@@ -78,8 +78,9 @@ def mirror(
     """
     if not any(type(layer) in WEIGHTED for layer in chained):
         raise ValueError(
-            "encoder must have a Dense or a convolution to be mirrored. Pass decoder= "
-            f"for this one. Received: layers {[layer.name for layer in chained]}"
+            "encoder must have a Dense or a convolution to be mirrored. autoencoder "
+            "and masking take decoder= for this one. "
+            f"Received: layers {[layer.name for layer in chained]}"
         )
     stack: list[Any] = [keras.Input(shapes[-1])]
     for i in reversed(range(len(chained))):
@@ -99,8 +100,8 @@ def shapes_of(chained: Sequence[Any], start: tuple[int, ...]) -> list[tuple[int,
         found.append(tuple(shape[1:]))
     if any(None in shape for shape in found):
         raise ValueError(
-            "encoder must have inputs of a known shape to be mirrored. Pass decoder= "
-            f"for this one. Received: inputs of shape {start}"
+            "encoder must have inputs of a known shape to be mirrored. autoencoder and "
+            f"masking take decoder= for this one. Received: inputs of shape {start}"
         )
     return found
 
@@ -122,8 +123,9 @@ def _check(layer: Any) -> None:
         reason = "has its channels first"
     if reason:
         raise ValueError(
-            f"encoder can't be mirrored, since its layer {layer.name!r} {reason}. Pass "
-            f"decoder= for this one. Received: a layer {type(layer).__name__}"
+            f"encoder can't be mirrored, since its layer {layer.name!r} {reason}. "
+            "autoencoder and masking take decoder= for this one. "
+            f"Received: a layer {type(layer).__name__}"
         )
 
 

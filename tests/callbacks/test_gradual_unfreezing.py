@@ -427,3 +427,24 @@ def test_batch_norms_inside_other_layers_are_frozen_and_train_like_any():
     model.fit(data, data[:, 0], epochs=3, verbose=0, callbacks=[unfreezing, Watch()])
     moved = [[bool((v != 1).any()) for v in epoch] for epoch in seen]
     assert moved == [[False] * 3, [False, False, True], [True] * 3]
+
+
+def test_kernels_below_low_rank_adapters_stay_frozen():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(4, name="low"),
+            keras.layers.Dense(1, name="top"),
+        ]
+    )
+    kernels = [layer.kernel for layer in model.layers]
+    for layer in model.layers:
+        layer.enable_lora(2)
+    before = [np.asarray(kernel) for kernel in kernels]
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    data = np.random.default_rng(0).normal(size=(16, 4))
+    unfreezing = GradualUnfreezing({0: 1, 1: "all"})
+    model.fit(data, data[:, 0], epochs=3, verbose=0, callbacks=[unfreezing])
+    for kernel, was in zip(kernels, before, strict=True):
+        np.testing.assert_array_equal(kernel, was)
+    assert all(np.any(layer.lora_kernel_b) for layer in model.layers)

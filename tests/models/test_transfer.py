@@ -310,3 +310,15 @@ def test_refuses_a_layer_of_the_donor_as_head():
 def test_refuses_a_count(n):
     with pytest.raises(ValueError, match=r"n must be .*Received: n="):
         unfreeze(donor(), n)
+
+
+def test_a_kernel_below_low_rank_adapters_stays_frozen():
+    model = donor()
+    layer = next(x for x in model.layers if isinstance(x, layers.Dense))
+    kernel = layer.kernel
+    layer.enable_lora(2)
+    layer.trainable = False
+    assert layer.name in unfreeze(model, len(model.layers))
+    assert not kernel.trainable
+    assert any("lora" in v.path for v in layer.trainable_variables)
+    assert all(v is not kernel for v in model.trainable_variables)
