@@ -80,8 +80,8 @@ def test_a_loss_that_needs_no_targets_is_evaluated():
 
 def test_where_results_hold_no_loss_it_is_that_of_compile():
     model = functional(OtherNames)
-    evaluation, history = evaluated(model, X, Y)
-    expected = np.mean((Y - model.predict(X, verbose=0)) ** 2)
+    evaluation, history = evaluated(model, X[:8], Y[:8])
+    expected = np.mean((Y[:8] - model.predict(X[:8], verbose=0)) ** 2)
     assert evaluation.losses[-1] == pytest.approx(expected, rel=1e-5)
     assert history["train_eval_n_loss"][-1] == pytest.approx(3 * expected, rel=1e-5)
 

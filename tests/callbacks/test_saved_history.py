@@ -54,6 +54,7 @@ def test_a_history_survives_json():
         "loss": 0,
         "layer": "model/a",
         "origin": "outputs",
+        "metric": None,
     }
     for name, value in vars(whole).items():
         if isinstance(value, np.ndarray):

@@ -62,7 +62,7 @@ def test_chunks_together_have_the_moments_of_all_samples(sizes, kind):
     assert bool(moments.proper) == (kind != "numbers")
 
 
-@pytest.mark.parametrize("wrong", [1.1, -0.1, np.nan])
+@pytest.mark.parametrize("wrong", [1.1, -0.1])
 def test_one_improper_sample_is_enough(wrong):
     y = samples_of("classes")
     y[7, 3, 0] = wrong

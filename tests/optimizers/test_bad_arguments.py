@@ -113,7 +113,7 @@ def test_unknown_argument_is_shown(name):
 
 @pytest.mark.parametrize(("name", "argument"), PAIRS)
 def test_variable_in_place_of_a_number_is_refused(name, argument):
-    with pytest.raises(ValueError, match=f"^{argument} must be .*: {argument}=<Var"):
+    with pytest.raises(ValueError, match=f"^{argument} must be .*: {argument}=Var"):
         RULES[name].ours(**{argument: keras.Variable(0.5)})
 
 
