@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from tests.zoo.all_models import ZOO
 from tests.zoo.battery import GROUPS, OPERATIONS, WORKS
 
+OPEN = "*not yet*"
+"""Where something of the group does not hold."""
+
 
 def rendered(table: Mapping[str, Mapping[str, str]]) -> str:
     """A row for each model, a column for each group; refusals as notes below."""
@@ -16,7 +19,7 @@ def rendered(table: Mapping[str, Mapping[str, str]]) -> str:
         f"|---|{'---|' * len(GROUPS)}",
     ]
     for model, said in table.items():
-        cells = [cell(group, said, notes) for group in GROUPS]
+        cells = [cell(group, model, said, notes) for group in GROUPS]
         lines.append(f"| `{model}`: {about(model)} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *notes.lines(), ""])
 
@@ -25,10 +28,15 @@ def about(model: str) -> str:
     return ZOO[model].about.rstrip(".")
 
 
-def cell(group: str, said: Mapping[str, str], notes: Notes) -> str:
-    tried = [o.name for o in OPERATIONS.values() if o.group == group and o.name in said]
+def cell(group: str, model: str, said: Mapping[str, str], notes: Notes) -> str:
+    applicable = [
+        o.name
+        for o in OPERATIONS.values()
+        if o.group == group and o.applies(ZOO[model])
+    ]
+    tried = [name for name in applicable if name in said]
     if not tried:
-        return ""
+        return OPEN if applicable else ""
     refused = [name for name in tried if said[name] != WORKS]
     marks = [
         f"`{name.rpartition('.')[2]}` {notes.mark(said[name])}" for name in refused
@@ -49,7 +57,3 @@ class Notes:
 
     def lines(self) -> list[str]:
         return [f"{number}. {said}" for said, number in self.numbers.items()]
-
-
-def short(name: str) -> str:
-    return name.rpartition(".")[2]
