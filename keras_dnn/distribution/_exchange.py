@@ -67,7 +67,9 @@ def copy_from_chief(strategy: Any, folder: Path, copy: Path) -> None:
     if not strategy.is_chief:
         received = np.concatenate(pieces).tobytes()
         with tarfile.open(fileobj=io.BytesIO(received)) as archive:
-            archive.extractall(copy, filter="data")
+            # Python before 3.11.4 knows no filter.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(copy)
 
 
 def _packed(folder: Path) -> bytes:

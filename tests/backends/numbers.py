@@ -269,7 +269,8 @@ def folded_over_padding() -> Any:
     ]
     model = filled(keras.Sequential([keras.Input((8, 8, 3)), *stack]))
     result = models.fold_batch_norm(model, IMAGES)
-    return [array(result.model(IMAGES)), array(model(IMAGES)), result.max_error < 1e-6]
+    # On PyTorch it is 2e-6, on TensorFlow 1e-7.
+    return [array(result.model(IMAGES)), array(model(IMAGES)), result.max_error < 1e-5]
 
 
 @numbers

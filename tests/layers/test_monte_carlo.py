@@ -18,6 +18,7 @@ from keras_dnn.layers import (
     MonteCarlo,
     RReLU,
 )
+from tests.keras_versions import needs_keras
 
 ALL = (
     lambda: MCDropout(0.4),
@@ -138,6 +139,7 @@ CALLS = {
 }
 
 
+@needs_keras(15, "connect tensors that a wrapper takes by keyword or in a list")
 @pytest.mark.parametrize(("make", "call"), CALLS.values(), ids=CALLS)
 def test_the_wrapper_is_called_as_its_layer_is(make, call):
     x, mask = keras.Input((5, 4)), keras.Input((5, 5), dtype="bool")

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn.models import fold_batch_norm, rebuild, to_monte_carlo
+from tests.keras_versions import needs_keras
 
 layers = keras.layers
 
@@ -84,6 +85,7 @@ def test_functions_are_carried_over_by_reference(function):
     assert to_monte_carlo(model).layers[1].activation is function
 
 
+@needs_keras(15, "take a function as a regularizer")
 def test_functions_in_cells_initializers_penalties_and_constraints():
     def ones(shape, dtype=None):
         return keras.ops.ones(shape, dtype)
