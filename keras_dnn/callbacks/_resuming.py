@@ -34,7 +34,7 @@ class Resumable(keras.callbacks.Callback):
         """Restores the state from a backup, if there is one, when training begins.
 
         A file that is torn, or that something else has written, is named in a warning,
-        and the callback begins anew.
+        and the callback starts from scratch.
 
         Returns:
             Whether a state was found and restored.
@@ -63,7 +63,7 @@ class Resumable(keras.callbacks.Callback):
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 warnings.warn(
                     f"{type(self).__name__} cannot read its state in {str(file)!r} and "
-                    f"begins anew, while the model continues ({reason}).",
+                    f"starts from scratch, while the model continues ({reason}).",
                     stacklevel=3,
                 )
         return False

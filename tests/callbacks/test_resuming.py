@@ -118,7 +118,9 @@ def resumed(model, folder):
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         interrupted(model, folder, found, 5)
-    return found, [str(w.message) for w in warned if "begins anew" in str(w.message)]
+    return found, [
+        str(w.message) for w in warned if "starts from scratch" in str(w.message)
+    ]
 
 
 def test_whole_files_are_continued(model, backup, tmp_path):
