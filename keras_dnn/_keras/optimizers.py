@@ -129,6 +129,11 @@ def override_learning_rate(optimizer: Any, value: Callable[[], Tensor] | None) -
         vars(optimizer)[CURRENT_LEARNING_RATE] = value
 
 
+def has_overridden_learning_rate(optimizer: Any) -> bool:
+    """Whether Keras's own optimizer reads its rate elsewhere for a while."""
+    return CURRENT_LEARNING_RATE in vars(optimizer)
+
+
 class KerasOptimizer(keras.optimizers.Optimizer):
     """Keras's optimizer, with a name of ours for each private one of Keras.
 

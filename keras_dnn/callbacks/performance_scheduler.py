@@ -156,8 +156,9 @@ class PerformanceScheduler(Resumable):
         ]
         # An exception in `fit` skips `on_train_end`.
         when_fit_ends(self.model, self._unwrap)
-        if any(rate.wrapped for rate in self._rates):
-            # A model fitted before has the bare schedule in its graph.
+        if any(rate.number is None for rate in self._rates):
+            # A model fitted before has the bare schedule in its graph, or the number
+            # over which a schedule was set.
             self.model.make_train_function(force=True)
         self._resume()
 

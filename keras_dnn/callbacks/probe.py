@@ -207,10 +207,11 @@ class Probe(keras.callbacks.Callback):
             weakref.finalize(caller, tap.detach, self).atexit = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Warns if `fit` does not call `train_step`, where the hooks are."""
+        """Warns if the hooks do not see what `fit` does, or what was set meanwhile."""
         tap = Tap.on(self.model)
-        if self in tap.probes and not tap.traces and not tap.updates_traced:
-            tap.warn([self._reported_as], unseen.no_step(self.model))
+        if self in tap.probes:
+            for reason in unseen.after_epoch(tap):
+                tap.warn([self._reported_as], reason)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None

@@ -8,8 +8,14 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn import optimizers as ours
-from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler, StepLogger
-from keras_dnn.optimizers.schedules import ExponentialDecay, OneCycle
+from keras_dnn._keras.multi_optimizer import multi_optimizer
+from keras_dnn.callbacks import (
+    GradientNorms,
+    OneCycleScheduler,
+    PerformanceScheduler,
+    StepLogger,
+)
+from keras_dnn.optimizers.schedules import ExponentialDecay, OneCycle, Scaled
 from keras_dnn.tuning import find_learning_rate
 from tests.callbacks.own_steps import Hiding, Single, data, fit, pair, single
 
@@ -135,3 +141,67 @@ def test_a_schedule_set_over_a_rate_that_is_compiled_warns_once():
         eager = ours.SGD(0.1)
         eager.apply([tf.constant(1.0)], [keras.Variable(1.0)])
         eager.learning_rate = schedule
+
+
+class SetSchedule(keras.callbacks.Callback):
+    """Sets a schedule of zeros over the learning rate, and compiles again or not."""
+
+    def __init__(self, compile_again=False):
+        super().__init__()
+        self.compile_again = compile_again
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            zero = ExponentialDecay(0.0, decay_steps=10)
+            for optimizer in getattr(
+                self.model.optimizer, "optimizers", [self.model.optimizer]
+            ):
+                optimizer.learning_rate = zero
+            if self.compile_again:
+                self.model.make_train_function(force=True)
+
+
+def stale_rates(caught):
+    return [str(w.message) for w in caught if "does not use the learning" in str(w)]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("compile_again", [False, True])
+def test_probes_report_a_schedule_that_the_compiled_step_of_keras_does_not_use(
+    several, compile_again
+):
+    optimizer = keras.optimizers.SGD(0.1)
+    if several:
+        optimizer = multi_optimizer(optimizer, {".*bias": keras.optimizers.Adam(0.1)})
+    x = np.ones((8, 2), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    log = StepLogger()
+    callbacks = [log, GradientNorms(), SetSchedule(compile_again)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(x, x[:, 0], epochs=3, verbose=0, callbacks=callbacks)
+    np.testing.assert_allclose(
+        log.learning_rates, [0.1, 0, 0] if compile_again else [0.1] * 3, rtol=1e-6
+    )
+    found = stale_rates(caught)
+    names = [] if compile_again else ["SGD", "Adam"][: 1 + several]
+    assert len(found) == len(names)
+    for text, name in zip(sorted(found, reverse=True), names, strict=True):
+        assert f"set on {name} during fit" in text
+        assert "model.make_train_function(force=True)" in text
+
+
+def test_performance_scheduling_uses_a_schedule_that_is_set_over_a_number():
+    x = np.ones((8, 2), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(x, x[:, 0], verbose=0)
+    # Its factor can be changed already, so nothing has to be put around it.
+    model.optimizer.learning_rate = Scaled(
+        ExponentialDecay(0.0, decay_steps=10), keras.Variable(1.0)
+    )
+    before = model.get_weights()
+    model.fit(x, x[:, 0], verbose=0, callbacks=[PerformanceScheduler("loss")])
+    for weight, was in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, was)

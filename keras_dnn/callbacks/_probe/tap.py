@@ -32,6 +32,7 @@ from keras_dnn.callbacks._probe import survey, unseen
 from keras_dnn.callbacks._probe.tapes import differentiated
 from keras_dnn.callbacks._probe.tapped_optimizer import (
     TappedOptimizer,
+    TappedPart,
     summed_over_replicas,
 )
 from keras_dnn.callbacks._probe.traced import Traced, hidden_in_function
@@ -162,6 +163,11 @@ class Tap:
             return numbers[0]
         return tf.add_n([tf.cast(number, tf.int64) for number in numbers])
 
+    @property
+    def parts(self) -> list[TappedPart]:
+        """The optimizers with one learning rate each, once they are known."""
+        return [part for optimizer in self.optimizers for part in optimizer.parts]
+
     # In place of the methods of the model ---------------------------------------------
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -169,6 +175,8 @@ class Tap:
         if not force:
             for probe in list(self.probes):
                 self.detach(probe)
+        for part in self.parts:
+            part.forget_learning_rate()
         return self._make_train_function(force=force)
 
     def train_step(self, data: Any) -> Any:

@@ -11,7 +11,9 @@ import keras
 from keras_dnn._keras.optimizers import (
     CLIP_GRADIENTS,
     calls_of,
+    has_overridden_learning_rate,
     innermost,
+    learning_rate_source,
     parts_of,
     variables_of,
 )
@@ -133,6 +135,8 @@ class TappedOptimizer:
         if not grads or not tap.begin_update(self, trained):
             self._apply(grads, trainable_variables)
             return
+        for part in self.parts:
+            part.note_learning_rate()
         updates = {part: part.updates() for part in self.parts}
         number = tap.number()
         owned = tap.indices_of(self.variables() or trained)
@@ -171,6 +175,7 @@ class TappedPart:
         self.tap = tap
         self.optimizer = optimizer
         self.variables = variables
+        self._compiled_rate: Any = None
         self._clip_gradients = getattr(optimizer, CLIP_GRADIENTS)
         vars(optimizer)[CLIP_GRADIENTS] = self.clip_gradients
 
@@ -181,6 +186,25 @@ class TappedPart:
     def updates(self) -> Tensor:
         """How many updates the optimizer has made."""
         return tf.convert_to_tensor(self.optimizer.iterations)
+
+    def note_learning_rate(self) -> None:
+        """Notes where the step that is being traced reads the learning rate."""
+        if self._compiled_rate is None:
+            self._compiled_rate = learning_rate_source(self.optimizer)
+
+    def forget_learning_rate(self) -> None:
+        """Forgets it, for a step that will be traced again."""
+        self._compiled_rate = None
+
+    @property
+    def has_stale_rate(self) -> bool:
+        """Whether the compiled step reads another learning rate than is set now."""
+        # Optimizers of this package warn by themselves, and at once.
+        if self._compiled_rate is None or isinstance(self.optimizer, Optimizer):
+            return False
+        if has_overridden_learning_rate(self.optimizer):
+            return False
+        return learning_rate_source(self.optimizer) is not self._compiled_rate
 
     def indices(
         self, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 
 if TYPE_CHECKING:
+    from keras_dnn.callbacks._probe.tap import Tap
     from keras_dnn.callbacks._probe.traced import Traced
 
 
@@ -47,12 +48,23 @@ def no_loss(model: keras.Model, traced: Traced) -> str | None:
     )
 
 
-def no_step(model: keras.Model) -> str:
-    """What to do where `fit` never called `train_step`."""
-    return (
-        f"no step: the make_train_function of {type(model).__name__} does not call "
-        "self.train_step. Remove it, or let it call that method."
-    )
+def after_epoch(tap: Tap) -> list[str]:
+    """What the epoch did without the hooks of probes, and what to do."""
+    if not tap.traces and not tap.updates_traced:
+        name = type(tap.model).__name__
+        reason = (
+            f"no step: the make_train_function of {name} does not call "
+            "self.train_step. Remove it, or let it call that method."
+        )
+        return [reason]
+    return [
+        "that the compiled training step does not use the learning_rate that was set "
+        f"on {type(part.optimizer).__name__} during fit. A schedule takes effect when "
+        "the step is compiled again: set it before fit, or call "
+        "model.make_train_function(force=True) after setting it."
+        for part in tap.parts
+        if part.has_stale_rate
+    ]
 
 
 def warn(names: list[str], reason: str) -> None:
