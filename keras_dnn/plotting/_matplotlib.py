@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from keras_dnn.plotting._log_labels import label_log_axes
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -36,9 +38,13 @@ def close(figure: Figure) -> None:
 
 
 def tidy(ax: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
-    """Labels the axes and removes lines that carry no information."""
+    """Labels the axes and removes lines that carry no information.
+
+    A scale must be set before: matplotlib forgets labels of ticks with it.
+    """
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if title:
         ax.set_title(title, loc="left", fontsize="medium")
     ax.spines[["top", "right"]].set_visible(False)
+    label_log_axes(ax)

@@ -84,12 +84,12 @@ def training_steps(
         height_ratios=[2.0] + [1.0] * (len(rows) - 1),
         layout="constrained",
     )
-    for ax, (label, values) in zip(axes, rows, strict=True):
-        ax.plot(steps, values, color=BLUE, linewidth=1)
-        tidy(ax, "step" if label == rows[-1][0] else "", label)
     finite = losses[np.isfinite(losses) & (losses > 0)]
     if finite.size and finite.max() > 20 * finite.min():
         axes[0].set_yscale("log")
+    for ax, (label, values) in zip(axes, rows, strict=True):
+        ax.plot(steps, values, color=BLUE, linewidth=1)
+        tidy(ax, "step" if label == rows[-1][0] else "", label)
     drawn: Figure = figure
     return drawn
 
