@@ -50,6 +50,18 @@ def total_loss(
     return model._compute_loss(x, y, y_pred, sample_weight, training=training)
 
 
+def data_loss(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
+    """The loss that a model was compiled with, without penalties.
+
+    Args:
+        model: a compiled model.
+        y: the targets.
+        y_pred: outputs, of this model or other ones.
+        sample_weight: of the examples, or `None`.
+    """
+    return model._compile_loss(y, y_pred, sample_weight)
+
+
 def call_of(model: keras.Model, x: Any, *, training: bool) -> Any:
     """The outputs for a batch; a `call` may know no `training`."""
     return model(x, training=training) if has_training_argument(model) else model(x)

@@ -38,6 +38,7 @@ class OutputLoss:
         layer: path of the output's layer; `None` if unknown.
         classes: the size of the output's last axis; `None` if unknown.
         ignored: the label that the loss ignores, its `ignore_class`.
+        label_smoothing: how much of each label it spreads over all classes.
     """
 
     name: str
@@ -46,6 +47,7 @@ class OutputLoss:
     layer: str | None
     classes: int | None
     ignored: int | None = None
+    label_smoothing: float = 0.0
 
     def labels_in(self, targets: np.ndarray) -> np.ndarray:
         """The targets that the loss does not ignore, in one row."""
@@ -69,6 +71,27 @@ def output_losses(model: keras.Model) -> list[OutputLoss]:
     return [_output_loss(loss, layer) for loss, layer in pairs]
 
 
+def in_order(model: keras.Model, parts: Any, count: int) -> list[Any] | None:
+    """One part of the targets, or of the weights, for each output in their order.
+
+    Args:
+        model: the model.
+        parts: a structure like that of the outputs, or one for all of them.
+        count: how many outputs there are.
+
+    Returns:
+        A list, whose entries may be `None`; `None` where the parts do not fit.
+    """
+    if isinstance(parts, dict):
+        names = getattr(model, "output_names", None) or sorted(parts)
+        found = [parts.get(name) for name in names]
+    elif isinstance(parts, list | tuple):
+        found = keras.tree.flatten(parts)
+    else:
+        found = [parts] * count
+    return found if len(found) == count else None
+
+
 def guess_loss(losses: list[OutputLoss]) -> float:
     """The loss of a classifier that guesses; NaN where that is unknown."""
     if len(losses) != 1 or losses[0].name not in CROSSENTROPIES:
@@ -89,6 +112,7 @@ def _output_loss(loss: Any, layer: keras.layers.Layer | None) -> OutputLoss:
         getattr(layer, "path", None) or getattr(layer, "name", None),
         _classes(layer),
         loss_options(loss).get("ignore_class"),
+        float(loss_options(loss).get("label_smoothing") or 0.0),
     )
 
 
