@@ -70,10 +70,22 @@ def _article(finding: Finding) -> str:
             f"<p>{escape(finding.message)}</p>",
             numbers if finding.evidence else "",
             f"<p><strong>{escape(finding.advice)}</strong></p>",
-            f'<p class="numbers">See {escape(finding.see)}</p>' if finding.see else "",
+            _explained(finding),
             "</article>",
         ]
     )
+
+
+def _explained(finding: Finding) -> str:
+    """Where the check is explained, and what is said there if it is at hand."""
+    if not finding.see:
+        return ""
+    text = finding.explain()
+    see = f"See <code>{escape(finding.see)}</code>"
+    if text == finding.see:
+        return f'<p class="numbers">{see}</p>'
+    paragraphs = "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n"))
+    return f"<details><summary>About this check</summary>{paragraphs}</details>"
 
 
 def plot_of(report: Report) -> str:

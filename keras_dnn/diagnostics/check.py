@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
 from keras_dnn._result import Result
+from keras_dnn.diagnostics._explanations import command
 from keras_dnn.diagnostics.finding import Finding, Severity
 
 When: TypeAlias = Literal["before", "during"]
@@ -18,9 +19,6 @@ Find: TypeAlias = Callable[[Any, "Check"], Iterator[Finding]]
 
 Needs: TypeAlias = Callable[[Any], Any]
 """Takes what is examined; says whether a check can be made on it."""
-
-GUIDE = "docs/guides/when_training_goes_wrong.md"
-"""The page that explains the checks of this package, under a heading for each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +117,7 @@ def built_in(
     blocking: bool = False,
     needs: Needs | None = None,
 ) -> Callable[[Find], Check]:
-    """Makes a check of a function; the guide explains it under a heading of its name.
+    """Makes a check of a function; `checks.md` explains it under a heading of its name.
 
     For the checks of this package; `register_check` is for those of users.
     """
@@ -134,7 +132,7 @@ def built_in(
             threshold,
             source,
             blocking,
-            see=f"{GUIDE}#{name}",
+            see=command(name),
             needs=needs,
         )
 

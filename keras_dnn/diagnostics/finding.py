@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from keras_dnn._result import Result
+from keras_dnn.diagnostics._explanations import command, explanations
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
@@ -27,7 +28,8 @@ class Finding(Result):
         message: one sentence that says what was measured.
         evidence: the numbers behind it, by name.
         advice: what to do about it.
-        see: where it is explained; may be empty.
+        see: where it is explained; may be empty. For the checks of this package it is a
+            command that prints what `explain` returns.
     """
 
     name: str
@@ -37,6 +39,16 @@ class Finding(Result):
     evidence: dict[str, Any]
     advice: str
     see: str
+
+    def explain(self) -> str:
+        """Explains the check: what it looks for, how it decides, and what helps.
+
+        Returns:
+            The section of the documentation on this check, which is installed with the
+            package; the text of `see` for a check of your own.
+        """
+        built_in = self.see == command(self.name)
+        return explanations().get(self.name, self.see) if built_in else self.see
 
     def __str__(self) -> str:
         place = f" in {self.layer}" if self.layer else ""
