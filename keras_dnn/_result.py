@@ -12,7 +12,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Base class of the frozen dataclasses that functions return."""
+    """Base class of the frozen dataclasses that functions return.
+
+    A result with a text of its own shows that text at the prompt and in a notebook too,
+    rather than all its arrays.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__str__ is not object.__str__:
+            # Set before the decorator runs, which then leaves it alone.
+            cls.__repr__ = cls.__str__  # type: ignore[method-assign]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain numbers, lists and strings, ready for JSON.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_dnn.plotting._log_labels import label_log_axes
 
@@ -28,6 +28,22 @@ def pyplot() -> ModuleType:
             "Plots need matplotlib. Install it with: pip install 'keras_dnn[plot]'"
         ) from error
     return plt
+
+
+def new_figure(**options: Any) -> Figure:
+    """A new figure of pyplot, which a notebook shows once.
+
+    Args:
+        **options: as for `matplotlib.pyplot.figure`.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    plt = pyplot()
+    from keras_dnn.plotting._notebook_figure import NotebookFigure
+
+    figure: Figure = plt.figure(FigureClass=NotebookFigure, **options)
+    return figure
 
 
 def close(figure: Figure) -> None:

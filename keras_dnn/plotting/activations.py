@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 from keras_dnn.plotting._names import without_model
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def activations(
         np.linspace(0, len(names) - 1, min(SHOWN, len(names))).astype(int)
     )
     rows = -(-len(shown) // 4)
-    plt = pyplot()
-    figure: Figure = plt.figure(figsize=(9, 4.6 + 1.5 * rows), layout="constrained")
+    figure = new_figure(figsize=(9, 4.6 + 1.5 * rows), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(4.6, 1.5 * rows))
     upper, lower = parts
     moments, units = upper.subplots(2, 1, sharex=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def reliability(
         >>> bins = np.array([0.3, 0.9]), np.array([0.4, 0.8]), np.array([10, 90])
         >>> figure = plotting.reliability({"model": bins})
     """
-    figure: Figure = pyplot().figure(figsize=(4.8, 5.6), layout="constrained")
+    figure = new_figure(figsize=(4.8, 5.6), layout="constrained")
     diagram, fractions = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     diagram.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="calibrated")
     colours = [BLUE, ORANGE, GREY]

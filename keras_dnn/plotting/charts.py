@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 from keras_dnn.plotting._names import without_model
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def charts(panels: Sequence[Panel]) -> Figure:
         ...     [("Loss", np.arange(2), "epoch", curves, False, None)]
         ... )
     """
-    figure: Figure = pyplot().figure(
-        figsize=(6.4, 2.8 * len(panels)), layout="constrained"
-    )
+    figure = new_figure(figsize=(6.4, 2.8 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for ax, (title, x, xlabel, curves, log, healthy) in zip(axes, panels, strict=True):
         named = len(x) > 0 and isinstance(x[0], str)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def paired_differences(
         >>> ax = plotting.paired_differences(differences, 0.2, (0.1, 0.3))
     """
     if ax is None:
-        _, ax = pyplot().subplots(figsize=(6, 3), layout="constrained")
+        ax = new_figure(figsize=(6, 3), layout="constrained").subplots()
     ax.axvline(0, color=GREY, linewidth=1)
     if np.isfinite(interval).all():
         ax.axvspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
@@ -76,7 +76,7 @@ def agreement(
         >>> ax = plotting.agreement(np.array([[80, 12], [3, 5]]))
     """
     if ax is None:
-        _, ax = pyplot().subplots(figsize=(6, 2.5), layout="constrained")
+        ax = new_figure(figsize=(6, 2.5), layout="constrained").subplots()
     (both, first), (second, neither) = table
     labels = ["both", f"only {names[0]}", f"only {names[1]}", "neither"]
     counts = [both, first, second, neither]

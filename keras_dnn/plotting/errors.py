@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def error_parts(
         >>> ax = plotting.error_parts(0.01, 0.08, 0.10)
     """
     if ax is None:
-        _, ax = pyplot().subplots(figsize=(6, 2.5), layout="constrained")
+        ax = new_figure(figsize=(6, 2.5), layout="constrained").subplots()
     rows = {
         "target": (0.0, target, GREY),
         "avoidable bias": (target, training - target, BLUE),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def training_gaps(
         >>> losses = np.array([1.0, 0.5])
         >>> figure = plotting.training_gaps(losses, losses / 2, losses / 4, losses / 3)
     """
-    figure: Figure = pyplot().figure(figsize=(8, 4), layout="constrained")
+    figure = new_figure(figsize=(8, 4), layout="constrained")
     ax = figure.subplots()
     epochs = np.arange(1, len(losses) + 1)
     training = losses + regularisation_gaps

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, ORANGE, new_figure, tidy
 from keras_dnn.plotting._names import without_model
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def gradient_norms(
         ... )
     """
     height = 0.22 * max(len(names), 4)
-    figure: Figure = pyplot().figure(figsize=(8, 2.6 + height), layout="constrained")
+    figure = new_figure(figsize=(8, 2.6 + height), layout="constrained")
     line, heat = figure.subplots(2, 1, height_ratios=(1.8, height), sharex=True)
     line.plot(steps, global_norms, color=BLUE, linewidth=0.8, label="gradient")
     if global_clipped_norms is not None and not np.array_equal(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import pyplot
+from keras_dnn.plotting._matplotlib import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,9 +52,7 @@ def uncertain_images(
     order = np.argsort(uncertainty, kind="stable")
     columns = min(count, len(order))
     height = 1.7 if captions is None else 1.95
-    figure: Figure = pyplot().figure(
-        figsize=(1.15 * columns, 2 * height), layout="constrained"
-    )
+    figure = new_figure(figsize=(1.15 * columns, 2 * height), layout="constrained")
     # The most uncertain image on the left of its row.
     parts: Any = figure.subfigures(2, 1)
     for part, name, chosen in zip(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def rejection(models: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
             "models must hold at least one model, each with at least one input. "
             f"Received: models={models!r}"
         )
-    figure: Figure = pyplot().figure(figsize=(6, 4), layout="constrained")
+    figure = new_figure(figsize=(6, 4), layout="constrained")
     ax = figure.subplots()
     lowest = 0.99
     colours = [BLUE, ORANGE, GREY]

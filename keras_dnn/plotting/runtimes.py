@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,9 +48,7 @@ def candidates(
         ...     names, [80, 15, 1.3], [0, 1e-6, 0.03], [True, True, False]
         ... )
     """
-    figure: Figure = pyplot().figure(
-        figsize=(8, 1.2 + 0.34 * len(names)), layout="constrained"
-    )
+    figure = new_figure(figsize=(8, 1.2 + 0.34 * len(names)), layout="constrained")
     times, errors = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     places = np.arange(len(names))
     colours = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def schedule(
         >>> ax = plotting.schedule(np.arange(3), np.array([0.1, 0.2, 0.1]))
     """
     if ax is None:
-        _, ax = pyplot().subplots(figsize=(6, 3.5), layout="constrained")
+        ax = new_figure(figsize=(6, 3.5), layout="constrained").subplots()
     ax.plot(steps, values, color=BLUE)
     tidy(ax, "step", label)
     return ax
@@ -77,21 +77,16 @@ def training_steps(
     rows = [("loss", losses), ("learning rate", learning_rates)]
     if not np.isnan(momenta).all():
         rows.append(("momentum", momenta))
-    figure, axes = pyplot().subplots(
-        len(rows),
-        sharex=True,
-        figsize=(6, 2 + 1.5 * len(rows)),
-        height_ratios=[2.0] + [1.0] * (len(rows) - 1),
-        layout="constrained",
-    )
+    figure = new_figure(figsize=(6, 2 + 1.5 * len(rows)), layout="constrained")
+    ratios = [2.0] + [1.0] * (len(rows) - 1)
+    axes = figure.subplots(len(rows), sharex=True, height_ratios=ratios)
     finite = losses[np.isfinite(losses) & (losses > 0)]
     if finite.size and finite.max() > 20 * finite.min():
         axes[0].set_yscale("log")
     for ax, (label, values) in zip(axes, rows, strict=True):
         ax.plot(steps, values, color=BLUE, linewidth=1)
         tidy(ax, "step" if label == rows[-1][0] else "", label)
-    drawn: Figure = figure
-    return drawn
+    return figure
 
 
 def range_test(
@@ -126,7 +121,7 @@ def range_test(
         >>> ax = plotting.range_test(rates, losses, losses, {"valley": 1e-2})
     """
     if ax is None:
-        _, ax = pyplot().subplots(figsize=(6.5, 3.8), layout="constrained")
+        ax = new_figure(figsize=(6.5, 3.8), layout="constrained").subplots()
     ax.plot(rates, losses, ".", color=GREY, markersize=3, alpha=0.6)
     ax.plot(rates, trend, color=BLUE)
     steps = np.diff(rates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def zero_weights(
     """
     if ax is None:
         height = 1.2 + 0.3 * len(fractions)
-        _, ax = pyplot().subplots(figsize=(6, height), layout="constrained")
+        ax = new_figure(figsize=(6, height), layout="constrained").subplots()
     zero = [100 * fraction for fraction in fractions.values()]
     ax.barh(list(fractions), zero, color=GREY, alpha=0.35, label="zero")
     others = [100 - percentage for percentage in zero]

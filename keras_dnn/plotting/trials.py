@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,15 +49,9 @@ def trials(
     """
     columns = min(max(len(values), 1), COLUMNS)
     rows = -(-max(len(values), 1) // columns)
-    figure: Figure
-    figure, grid = pyplot().subplots(
-        rows,
-        columns,
-        figsize=(3.2 * columns, 2.8 * rows),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (3.2 * columns, 2.8 * rows)
+    figure = new_figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     panels = grid.ravel()
     for ax, (name, tried) in zip(panels, values.items(), strict=False):
         if name in log:

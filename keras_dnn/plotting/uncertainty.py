@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, pyplot, tidy
+from keras_dnn.plotting._matplotlib import BLUE, GREY, ORANGE, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def predicted_classes(
         right = right.ravel()
         groups = {"right": right, "wrong": ~right}
 
-    figure: Figure = pyplot().figure(figsize=(9, 3.8), layout="constrained")
+    figure = new_figure(figsize=(9, 3.8), layout="constrained")
     histogram, parts = figure.subplots(1, 2)
     total = data + knowledge
     _histograms(histogram, {name: total[chosen] for name, chosen in groups.items()})
@@ -94,7 +94,7 @@ def uncertainties(
         >>> groups = {"known": np.array([0.1, 0.2]), "foreign": np.array([0.9])}
         >>> figure = plotting.uncertainties(groups)
     """
-    figure: Figure = pyplot().figure(figsize=(6, 3.8), layout="constrained")
+    figure = new_figure(figsize=(6, 3.8), layout="constrained")
     ax = figure.subplots()
     _histograms(ax, {name: np.ravel(values) for name, values in groups.items()})
     if groups:
@@ -145,7 +145,7 @@ def predicted_numbers(
     order = np.argsort(mean)
     mean, std, rank = mean[order], std[order], np.arange(mean.size)
 
-    figure: Figure = pyplot().figure(figsize=(7, 3.8), layout="constrained")
+    figure = new_figure(figsize=(7, 3.8), layout="constrained")
     ax = figure.subplots()
     ax.fill_between(
         rank,
