@@ -1,0 +1,11 @@
+"""Findings that say the same of a network: each set counts as one answer."""
+
+GUESS = ("guess", "plateau")
+"""It learns nothing that holds for other rows."""
+INPUTS = ("inputs",)
+LABELS = ("labels",)
+RANGE = ("output-range",)
+VALIDATION = ("validation-data",)
+WRONG_END = ("loss-and-activation", "output-range")
+BATCH_NORM = ("batch-norm",)
+ORDER = ("order",)
