@@ -134,7 +134,7 @@ def range_test(
     if interval is not None:
         ax.axvspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
     # The first is drawn last, on top of equal ones.
-    marked = list(zip(suggestions.items(), "osD^v", strict=False))
+    marked = list(zip(suggestions.items(), "o*sD^v", strict=False))
     for (name, rate), marker in reversed(marked):
         height = np.interp(rate, rates[known], trend[known]) if known.any() else 0
         colour = ORANGE if name == next(iter(suggestions)) else BLUE

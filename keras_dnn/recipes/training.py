@@ -167,8 +167,8 @@ def training(
         why = f"{rate:.3g}, as given."
     elif x is not None:
         range_test = _range_test(model, rule, loss, x, y, batch_size, seed)
-        suggestion = "slide" if schedule == "1-cycle" else "valley"
-        rate, why = _read(range_test, default, suggestion)
+        rule_of_rate = "peak" if schedule == "1-cycle" else "constant"
+        rate, why = _read(range_test, default, rule_of_rate)
     else:
         rate = default
         why = (
@@ -233,4 +233,5 @@ def _read(range_test: RangeTest, default: float, rule: str) -> tuple[float, str]
             f"{range_test.reason}."
         )
     rate = range_test.suggestions[rule]
-    return rate, f"{rate:.3g}, by the rule {rule!r} of a range test on these data."
+    kind = "for the peak of a cycle" if rule == "peak" else "for a rate that stays"
+    return rate, f"{rate:.3g}, suggested {kind} by a range test on these data."

@@ -1,19 +1,56 @@
-"""Suggestions for a learning rate, read from the losses of a range test.
+"""Advice on the learning rate, read from the losses of a range test.
 
-Scaling the loss or adding a constant to it changes none of them.
+A place on the curve moves with the number of steps, because a slower sweep has learnt
+more before it comes to a rate. The *sum* of the rates up to a place does not: it is the
+time of gradient flow that the descent takes. The advice is this time, multiplied by
+what `benchmarks/compare_rate_advice.py` measured, below a fraction of the last usable
+rate. Scaling the loss or adding a constant to it changes none of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-BANDWIDTH = 0.06
-"""Bandwidth of the trend as a fraction of the sweep: half a decade of eight."""
+BANDWIDTH = 0.04
+"""Bandwidth of the trend as a fraction of the sweep: a third of a decade of eight."""
 
-NOISE = 5.0
-"""Standard errors of the trend that a descent must exceed."""
+CONFIDENCE = 5.0
+"""Standard errors that the descent must exceed."""
+
+FIRST_HALF = 10
+"""The steps within which half of the descent means that the sweep began too high."""
+
+
+Kind: TypeAlias = Literal["plain", "adaptive"]
+"""Whether an update rule scales its steps by past gradients."""
+
+
+class Factors(NamedTuple):
+    """What the advice is: the lower of two products.
+
+    Attributes:
+        of_sum: times the sum of the rates in which half of the descent is done.
+        of_last: times the last usable rate.
+    """
+
+    of_sum: float
+    of_last: float
+
+
+CONSTANT: dict[Kind, Factors] = {
+    "plain": Factors(2.0, 1 / 10),
+    "adaptive": Factors(0.75, 1 / 20),
+}
+PEAK: dict[Kind, Factors] = {
+    "plain": Factors(4.0, 1 / 5),
+    "adaptive": Factors(1.2, 1 / 5),
+}
+
+SPREAD_OF_SUM, SPREAD_OF_LAST = 0.19, 0.42
+"""Standard deviations of both logarithms from one initialisation to another."""
 
 
 def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
@@ -25,41 +62,14 @@ def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
     return np.array(averages)
 
 
-class Trend:
-    """The curve of the losses, smoothed without the lag of a running average.
-
-    At each rate a parabola is fitted to the losses around it, weighted by their
-    distance; for the slope a straight line, since a parabola estimates slopes badly at
-    the ends. Both are linear in the losses, so values and slopes are matrix products.
-
-    Args:
-        positions: increasing positions of the losses: the logarithms of the rates, or
-            the rates of a linear sweep.
-    """
-
-    def __init__(self, positions: np.ndarray) -> None:
-        span = max(positions[-1] - positions[0], 1e-300)
-        offsets = (positions[None, :] - positions[:, None]) / span
-        width = max(BANDWIDTH, 3 / len(positions))
-        weights = np.exp(-0.5 * (offsets / width) ** 2)
-        self.values_of = _fit(offsets, weights, degree=2)[:, 0]
-        self.slopes_of = _fit(offsets, weights, degree=1)[:, 1]
-
-    def noise(self, losses: np.ndarray) -> float:
-        """The standard error of the trend."""
-        n = len(losses)
-        freedom = max(n - np.trace(self.values_of), 1.0)
-        deviation = np.sqrt(np.sum((losses - self.values_of @ losses) ** 2) / freedom)
-        return float(deviation * np.linalg.norm(self.values_of, axis=1).max())
+def first_loss(losses: np.ndarray) -> float:
+    """The median of the first tenth of the losses, and at least five."""
+    return float(np.median(losses[: max(5, len(losses) // 10)]))
 
 
-def _fit(offsets: np.ndarray, weights: np.ndarray, degree: int) -> np.ndarray:
-    """Matrices from losses to the coefficients of a polynomial around each point."""
-    powers = offsets[..., None] ** np.arange(degree + 1)
-    normal = np.einsum("ij,ijk,ijl->ikl", weights, powers, powers)
-    right = np.einsum("ij,ijk->ikj", weights, powers)
-    coefficients: np.ndarray = np.linalg.solve(normal, right)
-    return coefficients
+def noise_of_one(losses: np.ndarray) -> float:
+    """The standard deviation of a loss around its neighbours, for normal noise."""
+    return float(1.05 * np.median(np.abs(np.diff(losses))))
 
 
 def usable(losses: np.ndarray) -> int:
@@ -70,12 +80,169 @@ def usable(losses: np.ndarray) -> int:
         return end
     padded = np.pad(losses[:end], 2, mode="edge")
     medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
-    changes = np.abs(np.diff(losses[:end]))
-    noise = 1.05 * np.median(changes)  # The standard deviation, for normal noise.
-    first = np.median(losses[: max(5, end // 10)])
     lowest = int(np.argmin(medians))
-    above = np.flatnonzero(medians[lowest:] > first + 3 * noise)
+    limit = first_loss(losses[:end]) + 3 * noise_of_one(losses[:end])
+    above = np.flatnonzero(medians[lowest:] > limit)
     return lowest + int(above[0]) if above.size else end
+
+
+class Trend:
+    """The curve of the losses, smoothed without the lag of a running average.
+
+    At each rate a straight line is fitted to the losses around it, weighted by their
+    distance. Values and slopes are linear in the losses: matrix products.
+
+    Args:
+        positions: increasing positions of the losses: the logarithms of the rates, or
+            the rates of a linear sweep.
+    """
+
+    def __init__(self, positions: np.ndarray) -> None:
+        distance = max(positions[-1] - positions[0], 1e-300)
+        offsets = (positions[None, :] - positions[:, None]) / distance
+        width = max(BANDWIDTH, 3 / len(positions))
+        weights = np.exp(-0.5 * (offsets / width) ** 2)
+        s0, s1, s2 = (
+            np.sum(weights * offsets**k, axis=1, keepdims=True) for k in range(3)
+        )
+        determinant = s0 * s2 - s1**2
+        self.values_of = (s2 - s1 * offsets) * weights / determinant
+        self.slopes_of = (s0 * offsets - s1) * weights / determinant
+
+
+class Curve:
+    """A descent without what lies above its start: there a loss says only "above".
+
+    Args:
+        rates: the rates of the usable losses.
+        losses: the usable losses, at least five.
+        exponential: whether the logarithms of the rates are equally far apart.
+    """
+
+    def __init__(
+        self, rates: np.ndarray, losses: np.ndarray, exponential: bool = True
+    ) -> None:
+        self.rates = rates
+        self.first = first_loss(losses)
+        self.losses = np.minimum(losses, self.first + noise_of_one(losses))
+        self.trend = Trend(np.log(rates) if exponential else rates)
+        self.values = self.trend.values_of @ self.losses
+        self.lowest = int(np.argmin(self.values))
+        self.fall = self.first - self.values[self.lowest]
+
+    def half(self) -> int:
+        """The step at which half of the descent is done."""
+        return half_of_descent(self.values, self.first)
+
+    def certainty(self) -> float:
+        """The descent in standard errors: of the first losses, and of the lowest."""
+        scale = self.noise()
+        first = 1.25 * scale[0] / np.sqrt(max(5, len(self.losses) // 10))
+        weights = self.trend.values_of[self.lowest]
+        lowest = scale[self.lowest] * np.linalg.norm(weights)
+        error = np.hypot(first, lowest) + 1e-9 * np.abs(self.losses).max()
+        return float(self.fall / error) if error > 0 else 0.0
+
+    def noise(self) -> np.ndarray:
+        """The standard deviation of the losses around each place of the curve."""
+        until = max(30, self.lowest + 1)
+        return local_scale(self.residuals()[:until], len(self.losses))
+
+    def residuals(self) -> np.ndarray:
+        """What the trend leaves, enlarged by what it took of each loss."""
+        leverage = np.clip(np.diag(self.trend.values_of), 0, 0.99)
+        residuals: np.ndarray = (self.losses - self.values) / np.sqrt(1 - leverage)
+        return residuals
+
+
+def half_of_descent(values: np.ndarray, first: float) -> int:
+    """Where a trend is first halfway from this loss to its lowest value."""
+    return int(np.argmax(values <= (first + values.min()) / 2))
+
+
+def local_scale(residuals: np.ndarray, count: int, around: int = 15) -> np.ndarray:
+    """The size of the residuals around each of `count` places, held past their end.
+
+    It is the scaled median of the nearest ones, and at least that of all. Losses that
+    are rounded coarsely have a median of zero: there it is the standard deviation of
+    all.
+    """
+    sizes = np.abs(residuals)
+    overall = 1.4826 * float(np.median(sizes))
+    if overall == 0:
+        return np.full(count, float(np.std(residuals)))
+    if len(sizes) <= around:
+        return np.full(count, overall)
+    padded = np.pad(sizes, around // 2, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, around)
+    scale = np.maximum(1.4826 * np.median(windows, axis=1), overall)
+    return np.pad(scale, (0, count - len(scale)), mode="edge")
+
+
+# Advice -------------------------------------------------------------------------------
+
+
+class Advice(NamedTuple):
+    """What a curve advises.
+
+    Attributes:
+        suggestion: for a rate that stays.
+        max_learning_rate: for the peak of a rate that comes down.
+    """
+
+    suggestion: float
+    max_learning_rate: float
+
+
+def advice(curve: Curve, kind: Kind) -> Advice:
+    """The rates that a curve advises to a `"plain"` or an `"adaptive"` rule."""
+    walked = curve.rates[: curve.half() + 1].sum()
+    return Advice(*products(walked, curve.rates[-1], kind))
+
+
+def products(walked: float, last: float, kind: Kind) -> tuple[float, float]:
+    """Both rates from the sum of the rates to half of the descent and the last one."""
+    constant, peak = (
+        min(factors.of_sum * walked, factors.of_last * last)
+        for factors in (CONSTANT[kind], PEAK[kind])
+    )
+    return float(constant), float(peak)
+
+
+def interval(curve: Curve, kind: Kind, seed: int | None) -> tuple[float, float]:
+    """The interval of 90% of the suggestions for other noise and initial weights."""
+    rng = np.random.default_rng(seed)
+    scale = curve.noise()
+    standard = curve.residuals()[: curve.lowest + 1] / np.maximum(
+        scale[: curve.lowest + 1], 1e-300
+    )
+    found = []
+    for _ in range(200):
+        drawn = curve.values + scale * rng.choice(standard, len(scale))
+        half = half_of_descent(curve.trend.values_of @ drawn, first_loss(drawn))
+        walked = curve.rates[: half + 1].sum() * np.exp(rng.normal(0, SPREAD_OF_SUM))
+        last = curve.rates[-1] * np.exp(rng.normal(0, SPREAD_OF_LAST))
+        found.append(products(walked, last, kind)[0])
+    low, high = np.quantile(found, (0.05, 0.95))
+    return float(low), float(high)
+
+
+def reason_against(curve: Curve) -> str:
+    """Why the curve permits no advice; empty if it permits some."""
+    if curve.certainty() > CONFIDENCE:
+        if curve.half() >= FIRST_HALF:
+            return ""
+        return (
+            f"half of the descent is over by step {curve.half()}, so the sweep began "
+            "too high: try a lower min_rate"
+        )
+    rise = curve.values.max() - curve.values[0]
+    if curve.lowest < len(curve.values) // 10 and rise > 3 * curve.noise().max():
+        return "the loss rises from the start: try a lower min_rate"
+    return "the curve is flat: the loss falls by less than its noise"
+
+
+# Places on the curve, which move with the number of steps -----------------------------
 
 
 def valley(values: np.ndarray, slopes: np.ndarray) -> int:
@@ -108,50 +275,19 @@ def slide(values: np.ndarray, slopes: np.ndarray) -> int:
     return int(np.flatnonzero(before <= before.min() / 2)[-1])
 
 
-RULES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], int], float]] = {
+PLACES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], int], float]] = {
     "valley": (valley, 1.0),
     "steepest": (steepest, 1.0),
     "minimum": (minimum, 0.1),
     "slide": (slide, 1.0),
 }
-"""Each rule with the factor that it applies to the rate it finds."""
+"""Each place with the factor that is applied to its rate."""
 
 
-def suggestions(
-    rates: np.ndarray, losses: np.ndarray, trend: Trend
-) -> dict[str, float]:
-    """The suggestion of each rule."""
-    values, slopes = trend.values_of @ losses, trend.slopes_of @ losses
+def places(curve: Curve) -> dict[str, float]:
+    """The rate by each of the rules that read a place."""
+    slopes = curve.trend.slopes_of @ curve.losses
     return {
-        name: float(rates[rule(values, slopes)] * factor)
-        for name, (rule, factor) in RULES.items()
+        name: float(curve.rates[place(curve.values, slopes)] * factor)
+        for name, (place, factor) in PLACES.items()
     }
-
-
-def interval(
-    rule: str, rates: np.ndarray, losses: np.ndarray, trend: Trend, seed: int | None
-) -> tuple[float, float]:
-    """The interval of 90% of the suggestions when the noise is drawn again."""
-    rng = np.random.default_rng(seed)
-    values = trend.values_of @ losses
-    residuals = losses - values
-    found = []
-    for _ in range(200):
-        drawn = values + rng.choice(residuals, len(losses))
-        found.append(suggestions(rates, drawn, trend)[rule])
-    low, high = np.quantile(found, (0.05, 0.95))
-    return float(low), float(high)
-
-
-def reason_against(losses: np.ndarray, trend: Trend) -> str:
-    """Why the curve permits no suggestion; empty if it permits one."""
-    values = trend.values_of @ losses
-    lowest = int(np.argmin(values))
-    fall = values[: lowest + 1].max() - values[lowest]
-    rise = values.max() - values[0]
-    enough = NOISE * trend.noise(losses) + 1e-9 * np.abs(values).max()
-    if fall > enough:
-        return ""
-    if lowest < len(values) // 10 and rise > enough:
-        return "the loss rises from the start: try a lower min_rate"
-    return "the curve is flat: the loss falls by less than its noise"

@@ -75,7 +75,11 @@ class SweepRecorder(StepLogger):
             return False
         if not np.isfinite(losses).all():
             return True
-        averages = rules.smoothed(losses, self.smoothing)
+        # The average of the first few losses is as noisy as they are.
+        warm = max(5, self.length // 10)
+        averages = rules.smoothed(losses, self.smoothing)[warm:]
+        if not len(averages):
+            return False
         # Near zero, a multiple of the loss means nothing.
         size = max(abs(averages.min()), abs(averages[0]) / 10)
         limit = averages.min() + (self.stop_factor - 1) * size

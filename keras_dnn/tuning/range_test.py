@@ -22,6 +22,7 @@ from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_training
+from keras_dnn.optimizers import SGD, Momentum, Nesterov
 from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning._sweep_recorder import SweepRecorder
 from keras_dnn.tuning._swept_model import build, following, optimizers_of
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Sweep: TypeAlias = Literal["exponential", "linear"]
+
+PLAIN = (keras.optimizers.SGD, SGD, Momentum, Nesterov)
+"""Optimizers whose steps are as long as the gradients; the rest count as adaptive."""
 
 FEWEST = 10
 """The least number of losses that make a curve."""
@@ -46,14 +50,19 @@ class RangeTest(Result):
         trend: the curve that the suggestions are read from: local parabolas, which do
             not lag behind as an average does. NaN from where the loss has risen clearly
             above its first values.
-        suggestions: the rate by each rule. `"valley"` is halfway down the deepest
-            descent, `"steepest"` where the loss falls fastest per decade, `"minimum"` a
-            tenth of the rate with the lowest loss, `"slide"` the last rate before the
-            minimum at which the loss falls at least half as fast as at the steepest.
-        suggestion: the valley, or `None` if the curve permits no suggestion.
-        interval: contains 90% of the suggestions when the noise of the losses is drawn
-            again; `None` without a suggestion.
+        suggestions: the rate by each rule: `"constant"` and `"peak"` are the advice
+            below. The others are places on the curve, which move when `steps` does:
+            `"valley"` is halfway down the deepest descent, `"steepest"` where the loss
+            falls fastest per decade, `"minimum"` a tenth of the rate with the lowest
+            loss, `"slide"` the last rate before the minimum at which the loss falls at
+            least half as fast as at the steepest.
+        suggestion: for a rate that stays, or `None` if the curve permits no suggestion.
+        max_learning_rate: for the peak of a rate that comes down, as in
+            `OneCycleScheduler` or `CosineDecay`; `None` without a suggestion.
+        interval: contains 90% of the suggestions for other noise of the losses and
+            other initial weights; `None` without a suggestion.
         reason: why there is no suggestion, else empty.
+        note: what limits the advice, else empty.
     """
 
     rates: np.ndarray
@@ -62,8 +71,10 @@ class RangeTest(Result):
     trend: np.ndarray
     suggestions: dict[str, float]
     suggestion: float | None
+    max_learning_rate: float | None
     interval: tuple[float, float] | None
     reason: str
+    note: str
 
     def __str__(self) -> str:
         tried = f"{len(self.rates)} steps"
@@ -72,11 +83,13 @@ class RangeTest(Result):
         if self.suggestion is None or self.interval is None:
             return f"Learning rate: no suggestion, {self.reason} ({tried})"
         low, high = self.interval
-        rules = ", ".join(f"{k} {v:.2g}" for k, v in self.suggestions.items())
-        return (
-            f"Learning rate: {self.suggestion:.2g} [{low:.2g}, {high:.2g}] ({tried})\n"
-            f"By rule: {rules}"
+        places = {k: v for k, v in self.suggestions.items() if k in rules.PLACES}
+        by_place = ", ".join(f"{k} {v:.2g}" for k, v in places.items())
+        advice = (
+            f"Learning rate: {self.suggestion:.2g} [{low:.2g}, {high:.2g}] for a rate "
+            f"that stays, {self.max_learning_rate:.2g} for a peak ({tried})"
         )
+        return "\n".join(filter(None, (advice, f"By place: {by_place}", self.note)))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draws the losses over the rates, with the suggestions.
@@ -104,7 +117,7 @@ def find_learning_rate(
     *,
     min_rate: float = 1e-7,
     max_rate: float = 10.0,
-    steps: int = 100,
+    steps: int = 200,
     batch_size: int = 32,
     sweep: Sweep = "exponential",
     smoothing: float = 0.98,
@@ -114,7 +127,20 @@ def find_learning_rate(
     seed: int | None = None,
     verbose: Verbose = "auto",
 ) -> RangeTest:
-    """Sweeps the learning rate over a few steps and suggests one from the losses.
+    r"""Sweeps the learning rate over some steps and advises one from the losses.
+
+    With the rate :math:`\eta_t` of step :math:`t`, let :math:`S = \sum_t \eta_t` up to
+    the step at which half of the descent of the loss is done, and :math:`E` the last
+    usable rate, at which the loss has risen above its start, is not finite, or the
+    sweep ends. :math:`S` hardly depends on the number of steps, as places on the curve
+    do. Where the descent is certain, the advice is
+
+    ======================  =============================  =============================
+    rule                    a rate that stays              a peak
+    ======================  =============================  =============================
+    SGD, momentum           :math:`\min(2 S, E / 10)`      :math:`\min(4 S, E / 5)`
+    others (Adam, ...)      :math:`\min(0.75 S, E / 20)`   :math:`\min(1.2 S, E / 5)`
+    ======================  =============================  =============================
 
     The rate rises inside the compiled step, and each loss is that of its own batch, not
     the mean of the epoch so far. The model is left unchanged, bit for bit: weights,
@@ -210,11 +236,26 @@ def find_learning_rate(
                 # An exception in `fit` skips `on_train_end`.
                 recorder.detach()
                 recorder.progress.stop()
-    return _result(recorder, sweep, smoothing, seed)
+    return _result(
+        recorder,
+        sweep,
+        smoothing,
+        seed,
+        steps=steps,
+        adaptive=not isinstance(recorder.optimizer, PLAIN),
+        nonfinite_data=_nonfinite_data(x=x, y=y, sample_weight=sample_weight),
+    )
 
 
 def _result(
-    recorder: SweepRecorder, sweep: Sweep, smoothing: float, seed: int
+    recorder: SweepRecorder,
+    sweep: Sweep,
+    smoothing: float,
+    seed: int,
+    *,
+    steps: int,
+    adaptive: bool,
+    nonfinite_data: str = "",
 ) -> RangeTest:
     """What the losses of a finished sweep say."""
     rates, losses = recorder.updates()
@@ -226,26 +267,64 @@ def _result(
         trend=np.full(len(losses), math.nan),
         suggestions={},
         suggestion=None,
+        max_learning_rate=None,
         interval=None,
         reason="",
+        note="",
     )
-    if end < FEWEST:
-        reason = (
-            f"{end} losses are too few to read a curve: try more steps"
-            if end == len(losses)
-            else f"the loss diverges after {end} steps: try a lower min_rate"
-        )
+    if nonfinite_data and not np.isfinite(losses).all():
+        reason = f"the loss is not finite, since {nonfinite_data}"
         return dataclasses.replace(undecided, reason=reason)
-    used, curve = rates[:end], losses[:end]
-    trend = rules.Trend(np.log(used) if sweep == "exponential" else used)
-    undecided.trend[:end] = trend.values_of @ curve
-    reason = rules.reason_against(curve, trend)
+    if end < FEWEST:
+        return dataclasses.replace(undecided, reason=_why_so_short(losses, end))
+    curve = rules.Curve(rates[:end], losses[:end], sweep == "exponential")
+    undecided.trend[:end] = curve.values
+    reason = rules.reason_against(curve)
     if reason:
         return dataclasses.replace(undecided, reason=reason)
-    suggestions = rules.suggestions(used, curve, trend)
+    kind: rules.Kind = "adaptive" if adaptive else "plain"
+    suggestion, peak = rules.advice(curve, kind)
     return dataclasses.replace(
         undecided,
-        suggestions=suggestions,
-        suggestion=suggestions["valley"],
-        interval=rules.interval("valley", used, curve, trend, seed),
+        suggestions={"constant": suggestion, "peak": peak, **rules.places(curve)},
+        suggestion=suggestion,
+        max_learning_rate=peak,
+        interval=rules.interval(curve, kind, seed),
+        note=_how_it_ended(losses, end, steps),
     )
+
+
+def _why_so_short(losses: np.ndarray, end: int) -> str:
+    if end == len(losses):
+        return f"{end} losses are too few to read a curve: try more steps"
+    if end == 0 and not np.isfinite(losses[0]):
+        return (
+            "the loss is not finite before the first update: call preflight to see why"
+        )
+    return f"the loss diverges after {end} steps: try a lower min_rate"
+
+
+def _how_it_ended(losses: np.ndarray, end: int, steps: int) -> str:
+    """What limits the advice, if the rise of the loss does not."""
+    if end < len(losses) and not np.isfinite(losses[end]):
+        return (
+            f"The sweep ended at step {end}, whose loss is not finite though none had "
+            "risen before: if the data hold NaN, remove it and test again"
+        )
+    if end == len(losses) == steps:
+        return (
+            "The sweep ended before the loss rose, so the advice may be too low: "
+            "try a higher max_rate"
+        )
+    return ""
+
+
+def _nonfinite_data(**arrays: Any) -> str:
+    """Which row of which argument holds NaN or Inf, if they are arrays."""
+    for name, value in arrays.items():
+        for array in keras.tree.flatten(value):
+            if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+                finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+                if not finite.all():
+                    return f"{name} holds NaN or Inf in row {int(np.argmin(finite))}"
+    return ""

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn import optimizers
+from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning import find_learning_rate
 
 rng = np.random.default_rng(0)
@@ -175,9 +176,9 @@ def test_the_sweep_begins_at_its_first_rate_also_between_updates():
         np.testing.assert_allclose(result.rates, GEOMETRIC, rtol=2e-7)
 
 
-def test_default_rates_span_eight_decades_in_a_hundred_steps():
+def test_default_rates_span_eight_decades_in_two_hundred_steps():
     result = find_learning_rate(encoded(), RAMP, np.linspace(2, 1, 200)[:, None])
-    np.testing.assert_allclose(result.rates, np.geomspace(1e-7, 10, 100), rtol=2e-7)
+    np.testing.assert_allclose(result.rates, np.geomspace(1e-7, 10, 200), rtol=2e-7)
 
 
 @pytest.mark.parametrize("make", [optimizers.SGD, keras.optimizers.SGD])
@@ -194,22 +195,22 @@ def test_updates_that_overflow_do_not_shorten_the_sweep(make):
 RAMP = np.arange(200.0)[:, None]
 
 
-def encoded(**compile_arguments):
+def encoded(optimizer="sgd", **compile_arguments):
     """A model whose loss is the mean of its targets."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(
-        "sgd",
+        optimizer,
         lambda y, out: keras.ops.mean(y, axis=-1) + 0.0 * keras.ops.mean(out, -1),
         **compile_arguments,
     )
     return model
 
 
-def swept(targets, *, compiled=None, **arguments):
+def swept(targets, *, compiled=None, optimizer="sgd", **arguments):
     given = {"batch_size": 1, "steps": len(targets), "shuffle": False, "max_rate": 1e-3}
     targets = np.asarray(targets, "float32")[:, None]
     x = np.zeros_like(targets)
-    model = encoded(**(compiled or {}))
+    model = encoded(optimizer, **(compiled or {}))
     return find_learning_rate(model, x, targets, **{**given, **arguments})
 
 
@@ -222,6 +223,7 @@ def test_the_sweep_stops_where_the_smoothed_loss_is_too_high(smoothing, stop_fac
     ]
     lowest = np.minimum.accumulate(averages)
     stop = int(np.argmax(averages > stop_factor * lowest))
+    assert stop > 20
     result = swept(losses, smoothing=smoothing, stop_factor=stop_factor)
     np.testing.assert_allclose(result.losses, losses[: stop + 1], rtol=1e-6)
     np.testing.assert_allclose(result.smoothed, averages[: stop + 1], rtol=1e-6)
@@ -235,7 +237,38 @@ def test_the_sweep_stops_at_a_loss_that_is_not_finite(bad, steps_per_execution):
     result = swept(losses, compiled={"steps_per_execution": steps_per_execution})
     assert 26 <= len(result.losses) < 26 + steps_per_execution
     np.testing.assert_allclose(result.losses[:26], losses[:26], rtol=1e-6)
-    assert result.rates[0] < result.suggestion < result.rates[24]
+    assert result.suggestion is None
+    assert "y holds NaN or Inf in row 25" in result.reason
+
+
+def test_a_first_loss_that_is_low_by_chance_does_not_stop_the_sweep():
+    """The smoothed loss counts after a tenth of the steps."""
+    losses = np.full(60, 10.0)
+    losses[0] = 0.1
+    assert len(swept(losses, smoothing=0.5).rates) == 60
+
+
+def test_the_kind_of_rule_decides(monkeypatch):
+    """Adam's steps are scaled by past gradients, those of momentum are not."""
+    seen = {}
+
+    def advice(curve, kind):
+        seen[kind] = True
+        return rules.Advice(1.0, 2.0)
+
+    monkeypatch.setattr(rules, "advice", advice)
+    for make, kind in (
+        (keras.optimizers.SGD, "plain"),
+        (optimizers.SGD, "plain"),
+        (optimizers.Momentum, "plain"),
+        (optimizers.Nesterov, "plain"),
+        (keras.optimizers.Adam, "adaptive"),
+        (optimizers.RMSProp, "adaptive"),
+    ):
+        seen.clear()
+        losses = np.linspace(2, 1, 60)
+        assert swept(losses, optimizer=make()).max_learning_rate == 2.0
+        assert list(seen) == [kind]
 
 
 def test_negative_losses_do_not_stop_the_sweep():
@@ -247,7 +280,7 @@ def test_the_result_is_read_from_the_recorded_losses():
     u = np.linspace(-7, -1, 60)
     losses = 2.3 - 1.5 / (1 + np.exp(-(u + 3.5) / 0.25))
     result = swept(losses, max_rate=0.1, seed=4)
-    assert np.log10(result.suggestion) == pytest.approx(-3.5, abs=0.1)
+    assert np.log10(result.suggestions["valley"]) == pytest.approx(-3.5, abs=0.1)
     assert result.interval[0] <= result.suggestion <= result.interval[1]
 
 
