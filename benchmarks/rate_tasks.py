@@ -366,9 +366,9 @@ TASKS: dict[str, Task] = {
     "cnn, batch norm": Task(
         p(images, 8_000, flat=False), p(cnn, norm=True), "Momentum", 64, 5
     ),
-    "residual": Task(p(images, 5_000, flat=False), resnet, "Nesterov", 64, 5),
-    "convnext": Task(p(images, 4_000, flat=False), convnext, "AdamW", 64, 6),
-    "vit": Task(p(images, 4_000, flat=False), vit, "AdamW", 64, 6),
+    "residual": Task(p(images, 4_000, flat=False), resnet, "Nesterov", 64, 4),
+    "convnext": Task(p(images, 3_000, flat=False), convnext, "AdamW", 64, 5),
+    "vit": Task(p(images, 3_000, flat=False), vit, "AdamW", 64, 5),
     "fine-tuned cnn": Task(
         p(images, 1_500, flat=False, classes=range(5, 10)),
         p(fine_tuned, "cnn"),

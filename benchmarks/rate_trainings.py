@@ -156,9 +156,9 @@ def schedule(shape: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scores_by_rate(trainer: Trainer, shape: str, start: int) -> list[dict[str, Any]]:
-    """The scores at each quarter of a decade between rates that are clearly too far.
+    """The scores at each quarter of a decade around the best.
 
-    Rates that come within three points of the best are trained with three seeds, the
+    Rates that come within two points of the best are trained with three seeds, the
     others with one.
 
     Args:
@@ -186,11 +186,11 @@ def scores_by_rate(trainer: Trainer, shape: str, start: int) -> list[dict[str, A
             k += sign * STEP
             run(k, 1)
     for k in sorted(scores)[:-1]:
-        if max(mean(k), mean(k + STEP)) > best() - 10:
+        if max(mean(k), mean(k + STEP)) > best() - 5:
             run(k + STEP // 2, 1)
     for seed in SEEDS[1:]:
         for k in sorted(scores):
-            if mean(k) > best() - 3:
+            if mean(k) > best() - 2:
                 run(k, seed)
     return [
         {"rate": float(f"{10 ** (k / 8):.5g}"), "scores": list(scores[k].values())}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_dnn._keras.optimizers import innermost
 from keras_dnn._progress import Progress
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.callbacks._probe import unseen
@@ -14,7 +15,11 @@ from keras_dnn.tuning import _range_test_rules as rules
 
 
 class SweepRecorder(StepLogger):
-    """Records rates and losses and ends the sweep."""
+    """Records rates and losses and ends the sweep.
+
+    Attributes:
+        optimizer: the optimizer that the step applies; `None` before the first step.
+    """
 
     def __init__(
         self,
@@ -30,6 +35,7 @@ class SweepRecorder(StepLogger):
         self.smoothing = smoothing
         self.stop_factor = stop_factor
         self.progress = progress
+        self.optimizer: Any = None
 
     def _after_trace(self, traced: Traced) -> list[str]:
         """Ends the sweep of a step that cannot be read, or that has several rates."""
@@ -47,6 +53,7 @@ class SweepRecorder(StepLogger):
                 f"Received: the train_step of {type(self.model).__name__}, which "
                 f"applies {', '.join(map(str, optimizers))}"
             )
+        self.optimizer = innermost(optimizers[0].optimizer)
         return []
 
     def on_train_batch_end(
