@@ -101,7 +101,7 @@ def draws(again=True):
     return np.asarray(initial).tolist(), np.asarray(keras.random.normal((3,))).tolist()
 
 
-def test_rate_is_the_slide_or_the_valley_of_a_range_test():
+def test_rate_is_what_a_range_test_advises_for_a_peak_or_a_constant():
     model = network()
     before = model.get_weights()
     expected = draws()
@@ -113,10 +113,10 @@ def test_rate_is_the_slide_or_the_valley_of_a_range_test():
     assert not model.compiled
     model.compile(type(t.optimizer)(), LOSS)
     test = find_learning_rate(model, x, y, seed=1, verbose=0)
-    assert t.learning_rate == pytest.approx(test.suggestions["slide"], rel=1e-6)
+    assert t.learning_rate == pytest.approx(test.max_learning_rate, rel=1e-6)
     assert f"{t.learning_rate:.3g}" in t.reasons["learning rate"]
     flat = training(model, x, y, loss=LOSS, seed=1, schedule="performance")
-    assert flat.learning_rate == pytest.approx(test.suggestions["valley"], rel=1e-6)
+    assert flat.learning_rate == pytest.approx(test.suggestion, rel=1e-6)
 
 
 def test_after_a_flat_range_test_the_rate_is_the_default():
