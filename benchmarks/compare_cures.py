@@ -5,7 +5,11 @@ findings in `docs/_data/cures`, the numbers in `docs/_data/cures.json`, the figu
 `docs/_images`. All train on Fashion-MNIST with one seed, and nothing is averaged: other
 seeds give other numbers.
 
+The table of what the advice of each finding brings is made of small networks with that
+disease (`diagnosed`), with three seeds: `docs/_data/gains.json`.
+
     python benchmarks/compare_cures.py              about three minutes on one core
+    python benchmarks/compare_cures.py --gains      only the table, five minutes
     python benchmarks/compare_cures.py --quick      a quick try in `runs/`
     python benchmarks/compare_cures.py --only slow  one of them again; the rest stays
     python benchmarks/compare_cures.py --draw       only the figures, from the numbers
@@ -16,15 +20,18 @@ import json
 import math
 import os
 import runpy
+import sys
 import textwrap
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from diagnosed import gains
 from keras import layers
 from recording import ROOT, versions, write
 
@@ -397,9 +404,17 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a quick try in runs/")
     parser.add_argument("--only", nargs="+", choices=CASES, help="the others stay")
     parser.add_argument("--draw", action="store_true", help="only draw the figures")
+    parser.add_argument("--gains", action="store_true", help="only the table")
     given = parser.parse_args()
     folder = ROOT / ("runs/compare_cures" if given.quick else "docs")
     file = folder / "_data" / "cures.json"
+    if given.gains:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = list(gains.measured())
+        write({"versions": versions(), "cures": found}, file.with_name("gains.json"))
+        file.with_name("gains.txt").write_text(gains.table(found), "utf-8")
+        return
     if not given.draw:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -17,7 +17,7 @@ from diagnosed.parts import adam, from_logits, functional, sequential, sgd
 def logits_with_momentum(rng):
     """Logits, gradient descent with momentum."""
     body = [layers.Dense(48, "relu"), layers.Dense(48, "relu"), layers.Dense(3)]
-    model = sequential((10,), *body, optimizer=sgd(0.05, 0.9), loss=from_logits())
+    model = sequential((10,), *body, optimizer=sgd(0.01, 0.9), loss=from_logits())
     return task(model, *data.columns(rng))
 
 

@@ -29,7 +29,7 @@ def text_transformer(rng):
     h = layers.Dropout(0.1)(layers.GlobalAveragePooling1D()(h))
     h = layers.Dropout(0.1)(layers.Dense(20, "relu")(h))
     model = functional(x, layers.Dense(2, "softmax")(h))
-    return task(model, *data.reviews(rng))
+    return task(model, *data.reviews(rng), epochs=3)
 
 
 @healthy("transformer")
@@ -40,7 +40,7 @@ def masked_transformer(rng):
     h = TransformerBlock(24, 2, 48)(TransformerBlock(24, 2, 48)(h))
     h = layers.GlobalAveragePooling1D()(h)
     model = functional(x, layers.Dense(4, "softmax")(h), adam(0.002))
-    return task(model, *data.reviews(rng, classes=4))
+    return task(model, *data.reviews(rng, classes=4), epochs=3)
 
 
 @healthy("transformer")
