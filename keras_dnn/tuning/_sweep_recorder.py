@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_dnn._keras.optimizers import innermost
 from keras_dnn._progress import Progress
+from keras_dnn._tensorflow import tf
+from keras_dnn._typing import Tensor
 from keras_dnn.callbacks import StepLogger
 from keras_dnn.callbacks._probe import unseen
 from keras_dnn.callbacks._probe.traced import Traced
@@ -36,6 +40,21 @@ class SweepRecorder(StepLogger):
         self.stop_factor = stop_factor
         self.progress = progress
         self.optimizer: Any = None
+        self._weights: list[keras.Variable] = []
+
+    def create(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the buffer that steps write to."""
+        super().create(variables)
+        self._weights = list(variables)
+
+    def _on_loss(self, loss: Tensor, optimizer: Any) -> None:
+        """Writes the row of this loss: NaN where a weight is not finite.
+
+        An activation or a loss may hide that, as one that clips its inputs does.
+        """
+        finite = [tf.reduce_all(tf.math.is_finite(v.value)) for v in self._weights]
+        hidden = tf.where(tf.reduce_all(finite), tf.zeros_like(loss), np.nan)
+        super()._on_loss(loss + hidden, optimizer)
 
     def _after_trace(self, traced: Traced) -> list[str]:
         """Ends the sweep of a step that cannot be read, or that has several rates."""

@@ -24,6 +24,7 @@ from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_training
 from keras_dnn.optimizers import SGD, Momentum, Nesterov
 from keras_dnn.tuning import _range_test_rules as rules
+from keras_dnn.tuning import _sweep_reasons as reasons
 from keras_dnn.tuning._sweep_recorder import SweepRecorder
 from keras_dnn.tuning._swept_model import build, following, optimizers_of
 
@@ -45,7 +46,8 @@ class RangeTest(Result):
 
     Attributes:
         rates: the learning rate of each step.
-        losses: the loss of each step, on its own batch.
+        losses: the loss of each step, on its own batch; NaN from where a weight is not
+            finite, even if the loss still is.
         smoothed: their exponentially weighted averages, with bias correction.
         trend: the curve that the suggestions are read from: local parabolas, which do
             not lag behind as an average does. NaN from where the loss has risen clearly
@@ -124,6 +126,7 @@ def find_learning_rate(
     stop_factor: float = 4.0,
     shuffle: bool = True,
     sample_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
     seed: int | None = None,
     verbose: Verbose = "auto",
 ) -> RangeTest:
@@ -168,6 +171,7 @@ def find_learning_rate(
         stop_factor: how far the loss may rise, more than 1.
         shuffle: whether arrays are shuffled first.
         sample_weight: as for `fit`.
+        class_weight: as for `fit`.
         seed: seed of the shuffling and the interval; without one,
             `keras.utils.set_random_seed` governs.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
@@ -215,6 +219,7 @@ def find_learning_rate(
         count=steps * every,
         shuffle=shuffle,
         seed=seed,
+        class_weight=class_weight,
     )
     build(model, fit["x"])
     recorder = SweepRecorder(steps, every, smoothing, stop_factor, Progress(verbose))
@@ -243,7 +248,7 @@ def find_learning_rate(
         seed,
         steps=steps,
         adaptive=not isinstance(recorder.optimizer, PLAIN),
-        nonfinite_data=_nonfinite_data(x=x, y=y, sample_weight=sample_weight),
+        nonfinite_data=reasons.nonfinite_data(x=x, y=y, sample_weight=sample_weight),
     )
 
 
@@ -276,7 +281,7 @@ def _result(
         reason = f"the loss is not finite, since {nonfinite_data}"
         return dataclasses.replace(undecided, reason=reason)
     if end < FEWEST:
-        return dataclasses.replace(undecided, reason=_why_so_short(losses, end))
+        return dataclasses.replace(undecided, reason=reasons.why_so_short(rates, losses, end))
     curve = rules.Curve(rates[:end], losses[:end], sweep == "exponential")
     undecided.trend[:end] = curve.values
     reason = rules.reason_against(curve)
@@ -290,41 +295,5 @@ def _result(
         suggestion=suggestion,
         max_learning_rate=peak,
         interval=rules.interval(curve, kind, seed),
-        note=_how_it_ended(losses, end, steps),
+        note=reasons.how_it_ended(losses, end, steps),
     )
-
-
-def _why_so_short(losses: np.ndarray, end: int) -> str:
-    if end == len(losses):
-        return f"{end} losses are too few to read a curve: try more steps"
-    if end == 0 and not np.isfinite(losses[0]):
-        return (
-            "the loss is not finite before the first update: call preflight to see why"
-        )
-    return f"the loss diverges after {end} steps: try a lower min_rate"
-
-
-def _how_it_ended(losses: np.ndarray, end: int, steps: int) -> str:
-    """What limits the advice, if the rise of the loss does not."""
-    if end < len(losses) and not np.isfinite(losses[end]):
-        return (
-            f"The sweep ended at step {end}, whose loss is not finite though none had "
-            "risen before: if the data hold NaN, remove it and test again"
-        )
-    if end == len(losses) == steps:
-        return (
-            "The sweep ended before the loss rose, so the advice may be too low: "
-            "try a higher max_rate"
-        )
-    return ""
-
-
-def _nonfinite_data(**arrays: Any) -> str:
-    """Which row of which argument holds NaN or Inf, if they are arrays."""
-    for name, value in arrays.items():
-        for array in keras.tree.flatten(value):
-            if isinstance(array, np.ndarray) and array.dtype.kind == "f":
-                finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-                if not finite.all():
-                    return f"{name} holds NaN or Inf in row {int(np.argmin(finite))}"
-    return ""

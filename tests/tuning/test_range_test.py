@@ -132,6 +132,20 @@ def test_data_of_every_kind_are_repeated(data, expected):
     np.testing.assert_allclose(result.losses, expected(), rtol=1e-6)
 
 
+def test_class_weight_weighs_each_row_by_its_class():
+    labels = (Y > 0).astype("int32")
+    losses = [
+        find_learning_rate(
+            linear_model(optimizers.SGD()), X, labels, **weighted, **SWEEP
+        ).losses
+        for weighted in (
+            {"class_weight": {0: 0.5, 1: 2.0}},
+            {"sample_weight": np.where(labels, 2.0, 0.5)[:, 0]},
+        )
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
 def test_several_inputs_and_outputs_add_up():
     inputs = {name: keras.Input((2,), name=name, dtype="float64") for name in "ab"}
     joined = keras.layers.Concatenate(dtype="float64")(list(inputs.values()))
@@ -239,6 +253,22 @@ def test_the_sweep_stops_at_a_loss_that_is_not_finite(bad, steps_per_execution):
     np.testing.assert_allclose(result.losses[:26], losses[:26], rtol=1e-6)
     assert result.suggestion is None
     assert "y holds NaN or Inf in row 25" in result.reason
+
+
+def test_weights_that_are_not_finite_end_a_sweep_whose_loss_hides_them():
+    x = np.where(np.arange(48) == 27, np.nan, X[:, 0])[:, None]
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+
+    def hidden(y, y_pred):
+        return keras.ops.where(keras.ops.isfinite(y_pred), 1 + y_pred**2, 1.0)
+
+    model.compile("sgd", hidden)
+    data = tf.data.Dataset.from_tensor_slices((x, Y)).batch(8)
+    result = find_learning_rate(model, data, steps=40)
+    # The batch of that row is the fourth one; the weights are NaN from its update on.
+    assert np.isfinite(result.losses[:4]).all() and np.isnan(result.losses[4])
+    assert len(result.losses) == 5
+    assert "a weight is not finite after 4 updates" in result.reason
 
 
 def test_a_first_loss_that_is_low_by_chance_does_not_stop_the_sweep():

@@ -245,7 +245,7 @@ def test_nan_before_any_rise_is_said():
     losses[-1] = np.nan
     result = read(losses)
     assert result.suggestion == pytest.approx(RATES[74] / 10)
-    assert "ended at step 75, whose loss is not finite" in result.note
+    assert "ended at step 75, where the loss or a weight is not finite" in result.note
 
 
 def test_data_that_are_not_finite_explain_a_loss_that_is_not():
@@ -382,6 +382,7 @@ def test_a_loss_that_rises_from_the_start_needs_a_lower_rate(sigma):
 def test_divergence_from_the_start_is_reported():
     assert_no_suggestion([2.3, 40.0, 5e3, 2e7, np.nan], "diverges")
     assert_no_suggestion([np.nan], "not finite before the first update")
+    assert_no_suggestion([2.3, 2.2, np.nan], "not finite after 2 updates, at a rate of")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 9])
