@@ -438,3 +438,16 @@ TASKS: dict[str, Task] = {
         MSE,
     ),
 }
+
+DRAW = 19
+"""The seed of the halves."""
+
+
+def choosing() -> list[str]:
+    """The names of the tasks on which the rules were chosen: half of each kind."""
+    rng = np.random.default_rng(DRAW)
+    chosen = []
+    for adaptive in (False, True):
+        names = sorted(n for n, task in TASKS.items() if task.adaptive == adaptive)
+        chosen += list(rng.permutation(names)[: len(names) // 2])
+    return sorted(map(str, chosen))

@@ -23,7 +23,7 @@ from keras_dnn._batches.inputs import (
     first_batches,
     symbolic_inputs,
 )
-from keras_dnn._batches.kinds import first_of, is_batched
+from keras_dnn._batches.kinds import first_of, is_batched, is_generator
 from keras_dnn._batches.parts import as_tensors, first_rows, sample_of
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "first_of",
     "first_rows",
     "is_batched",
+    "is_generator",
     "joined",
     "require_alone",
     "require_rows",

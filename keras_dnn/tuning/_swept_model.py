@@ -14,7 +14,9 @@ from keras_dnn._keras.layers import is_complete
 from keras_dnn._keras.losses import own_step
 from keras_dnn._keras.optimizers import innermost, optimizers_within, parts_of
 from keras_dnn._typing import Tensor
+from keras_dnn._unchanged import unchanged_by_training
 from keras_dnn.optimizers._override import override, put_back, updates_of
+from keras_dnn.tuning._sweep_recorder import SweepRecorder
 
 
 def optimizers_of(model: keras.Model) -> list[Any]:
@@ -76,3 +78,29 @@ def following(
         with interrupts_held():
             for optimizer in optimizers:
                 put_back(optimizer, "learning_rate")
+
+
+def train(
+    model: keras.Model,
+    optimizers: list[Any],
+    fit: dict[str, Any],
+    recorder: SweepRecorder,
+    rate_after: Callable[[Tensor], Tensor],
+) -> None:
+    """Trains a model until the recorder ends it, and puts everything back.
+
+    Args:
+        model: a compiled model that is built.
+        optimizers: the optimizers that its step may apply.
+        fit: the arguments of `fit`.
+        recorder: records the losses.
+        rate_after: the rate, by how many updates there were since the beginning.
+    """
+    with unchanged_by_training(model), following(optimizers, rate_after):
+        try:
+            model.fit(**fit, callbacks=[recorder], verbose=0, shuffle=False)
+        finally:
+            with interrupts_held():
+                # An exception in `fit` skips `on_train_end`.
+                recorder.detach()
+                recorder.progress.stop()

@@ -6,110 +6,26 @@ few steps while the rate rises from far too low to far too high, and read the lo
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import keras
-import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._batches import endless
-from keras_dnn._interrupts import interrupts_held
+from keras_dnn._batches import endless, is_generator
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._progress import Progress, Verbose
-from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
-from keras_dnn._unchanged import unchanged_by_training
 from keras_dnn.optimizers import SGD, Momentum, Nesterov
-from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning import _sweep_reasons as reasons
+from keras_dnn.tuning._range_test_result import RangeTest, Sweep, read
+from keras_dnn.tuning._short_trainings import ShortTraining, rates_around, refined
 from keras_dnn.tuning._sweep_recorder import SweepRecorder
-from keras_dnn.tuning._swept_model import build, following, optimizers_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-Sweep: TypeAlias = Literal["exponential", "linear"]
+from keras_dnn.tuning._swept_model import build, optimizers_of, train
 
 PLAIN = (keras.optimizers.SGD, SGD, Momentum, Nesterov)
 """Optimizers whose steps are as long as the gradients; the rest count as adaptive."""
-
-FEWEST = 10
-"""The least number of losses that make a curve."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RangeTest(Result):
-    """What `find_learning_rate` found; `print` it, or `plot()` it.
-
-    Attributes:
-        rates: the learning rate of each step.
-        losses: the loss of each step, on its own batch; NaN from where a weight is not
-            finite, even if the loss still is.
-        smoothed: their exponentially weighted averages, with bias correction.
-        trend: the curve that the suggestions are read from: local parabolas, which do
-            not lag behind as an average does. NaN from where the loss has risen clearly
-            above its first values.
-        suggestions: the rate by each rule: `"constant"` and `"peak"` are the advice
-            below. The others are places on the curve, which move when `steps` does:
-            `"valley"` is halfway down the deepest descent, `"steepest"` where the loss
-            falls fastest per decade, `"minimum"` a tenth of the rate with the lowest
-            loss, `"slide"` the last rate before the minimum at which the loss falls at
-            least half as fast as at the steepest.
-        suggestion: for a rate that stays, or `None` if the curve permits no suggestion.
-        max_learning_rate: for the peak of a rate that comes down, as in
-            `OneCycleScheduler` or `CosineDecay`; `None` without a suggestion.
-        interval: contains 90% of the suggestions for other noise of the losses and
-            other initial weights; `None` without a suggestion.
-        reason: why there is no suggestion, else empty.
-        note: what limits the advice, else empty.
-    """
-
-    rates: np.ndarray
-    losses: np.ndarray
-    smoothed: np.ndarray
-    trend: np.ndarray
-    suggestions: dict[str, float]
-    suggestion: float | None
-    max_learning_rate: float | None
-    interval: tuple[float, float] | None
-    reason: str
-    note: str
-
-    def __str__(self) -> str:
-        tried = f"{len(self.rates)} steps"
-        if len(self.rates):
-            tried += f" from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
-        if self.suggestion is None or self.interval is None:
-            return f"Learning rate: no suggestion, {self.reason} ({tried})"
-        low, high = self.interval
-        places = {k: v for k, v in self.suggestions.items() if k in rules.PLACES}
-        by_place = ", ".join(f"{k} {v:.2g}" for k, v in places.items())
-        advice = (
-            f"Learning rate: {self.suggestion:.2g} [{low:.2g}, {high:.2g}] for a rate "
-            f"that stays, {self.max_learning_rate:.2g} for a peak ({tried})"
-        )
-        return "\n".join(filter(None, (advice, f"By place: {by_place}", self.note)))
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draws the losses over the rates, with the suggestions.
-
-        Args:
-            ax: where to draw; a new figure if `None`.
-
-        Returns:
-            The axes drawn on.
-
-        Raises:
-            ImportError: if matplotlib is not installed.
-        """
-        from keras_dnn import plotting
-
-        return plotting.range_test(
-            self.rates, self.losses, self.trend, self.suggestions, self.interval, ax
-        )
 
 
 def find_learning_rate(
@@ -127,6 +43,7 @@ def find_learning_rate(
     shuffle: bool = True,
     sample_weight: Any = None,
     class_weight: dict[int, float] | None = None,
+    trials: int = 0,
     seed: int | None = None,
     verbose: Verbose = "auto",
 ) -> RangeTest:
@@ -172,6 +89,8 @@ def find_learning_rate(
         shuffle: whether arrays are shuffled first.
         sample_weight: as for `fit`.
         class_weight: as for `fit`.
+        trials: how many short trainings refine the advice, each as long as the sweep,
+            at rates half a decade apart around it; 3 or 5 are worth their cost.
         seed: seed of the shuffling and the interval; without one,
             `keras.utils.set_random_seed` governs.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
@@ -208,21 +127,29 @@ def find_learning_rate(
     sweep = _arguments.choice("sweep", sweep, get_args(Sweep))
     steps = _arguments.count("steps", steps, least=2)
     shuffle = _arguments.switch("shuffle", shuffle)
+    trials = _arguments.count("trials", trials, least=0)
+    if trials and is_generator(x):
+        raise ValueError(
+            "x must be data that can be read again, such as a tf.data.Dataset, for "
+            f"trials. Received: x={x}, trials={trials}"
+        )
     optimizers = optimizers_of(model)
     seed = drawn_seed() if seed is None else _arguments.count("seed", seed, least=0)
     every = max(optimizer.gradient_accumulation_steps or 1 for optimizer in optimizers)
-    fit = endless(
-        x,
-        y,
-        sample_weight,
-        batch_size=batch_size,
-        count=steps * every,
-        shuffle=shuffle,
-        seed=seed,
-        class_weight=class_weight,
-    )
-    build(model, fit["x"])
-    recorder = SweepRecorder(steps, every, smoothing, stop_factor, Progress(verbose))
+
+    def run(recorder: SweepRecorder, rate_after: Callable[[Tensor], Tensor]) -> None:
+        fit = endless(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            count=steps * every,
+            shuffle=shuffle,
+            seed=seed,
+            class_weight=class_weight,
+        )
+        build(model, fit["x"])
+        train(model, optimizers, fit, recorder, rate_after)
 
     def rate_after(updates: Tensor) -> Tensor:
         done = tf.cast(updates, tf.float64) / (steps - 1)
@@ -233,15 +160,13 @@ def find_learning_rate(
             rate = min_rate * (max_rate / min_rate) ** done
         return tf.cast(rate, keras.config.floatx())
 
-    with unchanged_by_training(model), following(optimizers, rate_after):
-        try:
-            model.fit(**fit, callbacks=[recorder], verbose=0, shuffle=False)
-        finally:
-            with interrupts_held():
-                # An exception in `fit` skips `on_train_end`.
-                recorder.detach()
-                recorder.progress.stop()
-    return _result(
+    def constant_at(rate: float) -> Callable[[Tensor], Tensor]:
+        return lambda updates: tf.constant(rate, keras.config.floatx())
+
+    settings = steps, every, smoothing, stop_factor
+    recorder = SweepRecorder(*settings, Progress(verbose))
+    run(recorder, rate_after)
+    found = read(
         recorder,
         sweep,
         smoothing,
@@ -250,50 +175,14 @@ def find_learning_rate(
         adaptive=not isinstance(recorder.optimizer, PLAIN),
         nonfinite_data=reasons.nonfinite_data(x=x, y=y, sample_weight=sample_weight),
     )
-
-
-def _result(
-    recorder: SweepRecorder,
-    sweep: Sweep,
-    smoothing: float,
-    seed: int,
-    *,
-    steps: int,
-    adaptive: bool,
-    nonfinite_data: str = "",
-) -> RangeTest:
-    """What the losses of a finished sweep say."""
-    rates, losses = recorder.updates()
-    end = rules.usable(losses)
-    undecided = RangeTest(
-        rates=rates,
-        losses=losses,
-        smoothed=rules.smoothed(losses, smoothing),
-        trend=np.full(len(losses), math.nan),
-        suggestions={},
-        suggestion=None,
-        max_learning_rate=None,
-        interval=None,
-        reason="",
-        note="",
-    )
-    if nonfinite_data and not np.isfinite(losses).all():
-        reason = f"the loss is not finite, since {nonfinite_data}"
-        return dataclasses.replace(undecided, reason=reason)
-    if end < FEWEST:
-        return dataclasses.replace(undecided, reason=reasons.why_so_short(rates, losses, end))
-    curve = rules.Curve(rates[:end], losses[:end], sweep == "exponential")
-    undecided.trend[:end] = curve.values
-    reason = rules.reason_against(curve)
-    if reason:
-        return dataclasses.replace(undecided, reason=reason)
-    kind: rules.Kind = "adaptive" if adaptive else "plain"
-    suggestion, peak = rules.advice(curve, kind)
-    return dataclasses.replace(
-        undecided,
-        suggestions={"constant": suggestion, "peak": peak, **rules.places(curve)},
-        suggestion=suggestion,
-        max_learning_rate=peak,
-        interval=rules.interval(curve, kind, seed),
-        note=reasons.how_it_ended(losses, end, steps),
-    )
+    if not trials or found.suggestion is None:
+        return found
+    losses = {}
+    for rate in rates_around(found.suggestion, trials):
+        training = ShortTraining(*settings, Progress(verbose))
+        run(
+            training,
+            lambda updates, rate=rate: tf.constant(rate, keras.config.floatx()),
+        )
+        losses[rate] = training.loss()
+    return refined(found, losses)

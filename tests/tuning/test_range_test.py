@@ -8,14 +8,15 @@ import tensorflow as tf
 from keras_dnn import optimizers
 from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning import find_learning_rate
-
-rng = np.random.default_rng(0)
-# Eighths are exact in float32, in which Keras feeds its data.
-X = np.round(8 * rng.normal(size=(48, 4))) / 8
-Y = X @ [[1.0], [-2.0], [0.5], [3.0]] + np.round(8 * rng.normal(size=(48, 1))) / 8
-WEIGHTS = np.round(8 * rng.uniform(0.5, 2, size=48)) / 8
-LOSS = keras.losses.MeanSquaredError(dtype="float64")
-BATCH = 8
+from tests.tuning.sweeping import (
+    BATCH,
+    LOSS,
+    WEIGHTS,
+    X,
+    Y,
+    linear_model,
+    replayed,
+)
 
 
 def label(arguments):
@@ -31,40 +32,6 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = slice(index * BATCH, (index + 1) * BATCH)
         return X[rows], Y[rows]
-
-
-# The sweep in NumPy. Keras sums up losses in float32.
-
-
-def linear_model(optimizer, **compile_arguments):
-    """Linear regression from zero."""
-    inputs = keras.Input((4,), dtype="float64")
-    dense = keras.layers.Dense(
-        1, use_bias=False, kernel_initializer="zeros", dtype="float64"
-    )
-    model = keras.Model(inputs, dense(inputs))
-    model.compile(optimizer, LOSS, **compile_arguments)
-    return model
-
-
-def replayed(rates, every=1, batch=BATCH, weights=None):
-    """The losses of gradient descent in NumPy with these rates, one an update."""
-    kernel = np.zeros((4, 1))
-    weights = np.ones(len(X)) if weights is None else weights
-    starts = range(0, len(X), batch)
-    losses, step = [], 0
-    for rate in np.float32(rates).astype("float64"):
-        gradients, values = [], []
-        for _ in range(every):
-            rows = slice(starts[step % len(starts)], starts[step % len(starts)] + batch)
-            x, w = X[rows], weights[rows, None]
-            residual = x @ kernel - Y[rows]
-            values.append(np.mean(w * residual**2))
-            gradients.append(2 / len(x) * x.T @ (w * residual))
-            step += 1
-        losses.append(np.mean(values))
-        kernel = kernel - rate * np.mean(gradients, axis=0)
-    return np.array(losses)
 
 
 SWEEP = {"min_rate": 1e-3, "max_rate": 0.3, "steps": 20, "shuffle": False}
@@ -266,7 +233,8 @@ def test_weights_that_are_not_finite_end_a_sweep_whose_loss_hides_them():
     data = tf.data.Dataset.from_tensor_slices((x, Y)).batch(8)
     result = find_learning_rate(model, data, steps=40)
     # The batch of that row is the fourth one; the weights are NaN from its update on.
-    assert np.isfinite(result.losses[:4]).all() and np.isnan(result.losses[4])
+    assert np.isfinite(result.losses[:4]).all()
+    assert np.isnan(result.losses[4])
     assert len(result.losses) == 5
     assert "a weight is not finite after 4 updates" in result.reason
 

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from keras_dnn.tuning import RangeTest, range_test
+from keras_dnn.tuning import RangeTest, _range_test_result
 from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning._range_test_rules import SPREAD_OF_LAST, SPREAD_OF_SUM
 
@@ -22,7 +22,7 @@ def read(losses, rates=RATES, sweep="exponential", smoothing=0.98, seed=0, **opt
     losses = np.asarray(losses, "float64")
     recorder = SimpleNamespace(updates=lambda: (rates[: len(losses)], losses))
     options = {"steps": len(rates), "adaptive": False} | options
-    return range_test._result(recorder, sweep, smoothing, seed, **options)
+    return _range_test_result.read(recorder, sweep, smoothing, seed, **options)
 
 
 def logistic(z):
