@@ -18,3 +18,17 @@ def mask_of(tensor: Tensor) -> Tensor | None:
 def attach_mask(tensor: Tensor, mask: Any) -> None:
     """Attaches a mask to a tensor, for the next layer to find."""
     keras.src.backend.common.masking.set_keras_mask(tensor, mask)
+
+
+def with_mask_of(tensor: Tensor, copy: Tensor, rows: slice | None = None) -> Tensor:
+    """A copy of a tensor with the mask that it had.
+
+    Args:
+        tensor: which may carry a mask.
+        copy: what was made of it.
+        rows: those of the tensor that the copy holds; `None` for all.
+    """
+    mask = mask_of(tensor)
+    if mask is not None:
+        attach_mask(copy, mask if rows is None else mask[rows])
+    return copy

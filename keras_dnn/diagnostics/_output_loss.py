@@ -9,8 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._keras.graph import output_layers
+from keras_dnn._keras.graph import output_layers, source_of
 from keras_dnn._keras.losses import loss_options
+from keras_dnn._layer_kinds import IDENTITIES, REARRANGEMENTS
+
+layers = keras.layers
+
+TRANSPARENT = (*IDENTITIES, *REARRANGEMENTS)
+"""Layers that leave each number as it is."""
 
 CROSSENTROPIES = {
     "sparse_categorical_crossentropy": "softmax",
@@ -25,6 +31,13 @@ DISTANCES = (
     "huber",
     "log_cosh",
 )
+
+ERRORS = (
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+)
+"""Other losses that compare outputs with targets, number by number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +61,21 @@ class OutputLoss:
     classes: int | None
     ignored: int | None = None
     label_smoothing: float = 0.0
+
+    @property
+    def uninformed(self) -> float:
+        """The crossentropy of equal probabilities for one label; 0 for other losses."""
+        wanted = CROSSENTROPIES.get(self.name)
+        if wanted is None:
+            return 0.0
+        return math.log(max(2, self.classes or 2) if wanted == "softmax" else 2)
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the targets are what the outputs should be."""
+        return self.name in (*DISTANCES, *ERRORS, "binary_crossentropy") and (
+            not self.from_logits
+        )
 
     def labels_in(self, targets: np.ndarray) -> np.ndarray:
         """The targets that the loss does not ignore, in one row."""
@@ -116,11 +144,28 @@ def _output_loss(loss: Any, layer: keras.layers.Layer | None) -> OutputLoss:
     )
 
 
-def _activation(layer: keras.layers.Layer | None) -> str | None:
-    if isinstance(layer, keras.layers.Softmax):
+def _activation(layer: Any) -> str | None:
+    """The name of what is applied last, before layers that copy or rearrange."""
+    for _ in range(20):
+        is_linear = (
+            isinstance(layer, layers.Activation)
+            and layer.activation is keras.activations.linear
+        )
+        before = source_of(layer) if is_linear or type(layer) in TRANSPARENT else None
+        if before is None:
+            break
+        layer = before
+    if isinstance(layer, layers.Softmax):
         return "softmax"
-    activation = getattr(layer, "activation", None)
-    return getattr(activation, "__name__", None)
+    if isinstance(layer, layers.ReLU):
+        plain = layer.max_value is None and not layer.negative_slope
+        return "relu" if plain and not layer.threshold else None
+    if isinstance(layer, layers.Layer):
+        activation = getattr(layer, "activation", None)
+        return getattr(activation, "__name__", None)
+    # An operation, such as keras.ops.softmax(x).
+    name = type(layer).__name__.lower()
+    return name if name in ("softmax", "sigmoid", "tanh", "relu", "softplus") else None
 
 
 def _classes(layer: Any) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,12 +26,28 @@ LARGE = 5_000_000
 
 
 class Memorised(NamedTuple):
-    """How far the loss on the examples fell."""
+    """How far the loss on the examples fell.
+
+    Attributes:
+        first: the loss before.
+        best: the lowest loss.
+        least: that of the perfect answer.
+        guess: that of the best constant answer, NaN where it is unknown.
+        steps: how many there were.
+        examples: how many there are.
+    """
 
     first: float
     best: float
     steps: int
     examples: int
+    least: float = 0.0
+    guess: float = math.nan
+
+    @property
+    def left(self) -> float:
+        """The fraction that is left of the loss that could be removed."""
+        return (self.best - self.least) / (self.first - self.least)
 
 
 def memorise(examination: Examination, enough: float) -> Memorised | None:
@@ -40,7 +57,7 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
 
     Args:
         examination: the model and the data.
-        enough: the fraction of the first loss at which to stop.
+        enough: the fraction at which to stop of the loss that can be removed.
 
     Returns:
         How far it came; `None` where there is nothing to learn.
@@ -54,6 +71,9 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
     batch = rows_of(
         (examination.x, examination.y, examination.sample_weight), slice(examples)
     )
+    rows = rows_in(keras.tree.flatten(examination.x)[0])
+    known = examination.yardstick_of(min(examples, rows))
+    least = known.least
     with model.distribute_strategy.scope():
         optimizer = Adam()
         optimizer.build(weights)
@@ -71,7 +91,7 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
 
     # Tracing a large network takes longer than its few steps.
     call = step if is_large else tf.function(step)
-    first, best, done = 0.0, np.inf, 0
+    first, best, goal, done = 0.0, np.inf, 0.0, 0
     with unchanged_by_calls(model), without_noise(model), _unconstrained(weights):
         for rate in LEARNING_RATES:
             with restored([*model.variables, *optimizer.variables]):
@@ -81,17 +101,21 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
                     done += 1
                     if i == 0:
                         first = loss
+                        # A loss of the user's own may be lowest for other answers.
+                        if not least < first:
+                            least = 0.0
+                        goal = least + enough * (first - least)
                     if not np.isfinite(loss):
                         break
                     best = min(best, loss)
-                    if best <= enough * first:
+                    if best <= goal:
                         break
-            if best <= enough * first:
+            if best <= goal:
                 break
-    if not first > 0:
+    if not first > least:
         return None
-    rows = rows_in(keras.tree.flatten(examination.x)[0])
-    return Memorised(first, float(best), done, min(examples, rows))
+    examples = min(examples, rows)
+    return Memorised(first, float(best), done, examples, least, known.guess)
 
 
 @contextlib.contextmanager

@@ -9,14 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dnn._batches import as_arrays
+from keras_dnn._batches import as_arrays, rows_of
 from keras_dnn._keras.graph import output_layers
 from keras_dnn._keras.losses import call_of, total_loss
+from keras_dnn._keras.masks import with_mask_of
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_calls
+from keras_dnn.diagnostics._guess import Yardstick, yardstick
+from keras_dnn.diagnostics._input_numbers import numbers_in
 from keras_dnn.diagnostics._nonfinite import Cause, bad_weights, failing
-from keras_dnn.diagnostics._output_loss import OutputLoss, output_losses
+from keras_dnn.diagnostics._output_loss import OutputLoss, in_order, output_losses
 from keras_dnn.diagnostics._without_noise import without_noise
 from keras_dnn.diagnostics.layer_signal import (
     LayerSignal,
@@ -36,7 +39,7 @@ class _Pass:
 
     loss: float
     penalty: float
-    outputs: list[np.ndarray]
+    answered: Any
     layers: tuple[LayerSignal, ...]
     gradients: tuple[float | None, ...]
     entering: list[np.ndarray]
@@ -59,6 +62,9 @@ class Examination:
         loss: the loss of the batch in training mode, without penalties.
         loss_without_noise: the same with dropout and noise off.
         penalty: what regularisation adds to the loss.
+        yardstick: what to compare the loss with: that of the best constant answer (its
+            `guess`), of equal probabilities for all classes (`uniform`) and of the
+            perfect answer (`least`), on the same batch; NaN where it is unknown.
         outputs: of the model, a list of arrays.
         layers: a tuple of `LayerSignal` in the order in which layers are called.
         weighted: those of them that have a kernel and are no output.
@@ -112,10 +118,11 @@ class Examination:
     @functools.cached_property
     def targets(self) -> list[np.ndarray]:
         """All targets, a flat list of arrays."""
+        y = self.given[1]
+        parts = in_order(self.model, y, len(self.losses)) or keras.tree.flatten(y)
         # An output without a loss may have none.
         return [
-            np.empty(0) if part is None else np.asarray(_dense(part))
-            for part in keras.tree.flatten(self.given[1])
+            np.empty(0) if part is None else np.asarray(_dense(part)) for part in parts
         ]
 
     @property
@@ -137,10 +144,27 @@ class Examination:
         """What regularisation adds to the loss."""
         return self._pass.penalty
 
-    @property
+    @functools.cached_property
+    def yardstick(self) -> Yardstick:
+        """The losses that the batch would have with answers that need no network."""
+        return yardstick(
+            self.model, self.losses, self.y, self.sample_weight, self._pass.answered
+        )
+
+    def yardstick_of(self, count: int) -> Yardstick:
+        """The same for the first examples alone, as far as formulas give it."""
+        rows = slice(count)
+        y, weight = rows_of((self.y, self.sample_weight), rows)
+        outputs = keras.tree.map_structure(
+            lambda output: with_mask_of(output, output[rows], rows),
+            self._pass.answered,
+        )
+        return yardstick(self.model, self.losses, y, weight, outputs, search=False)
+
+    @functools.cached_property
     def outputs(self) -> list[np.ndarray]:
         """The outputs of the model, a list of arrays."""
-        return self._pass.outputs
+        return [_as_float32(part) for part in keras.tree.flatten(self._pass.answered)]
 
     @property
     def layers(self) -> tuple[LayerSignal, ...]:
@@ -208,7 +232,7 @@ class Examination:
         return _Pass(
             float(loss),
             float(penalty),
-            [_as_float32(output) for output in keras.tree.flatten(outputs)],
+            outputs,
             tuple(
                 signal_of(layer, output, gradient, id(layer) in final)
                 for (layer, output), gradient in zip(
@@ -232,8 +256,7 @@ class Examination:
             return []
         if first and len(self.inputs) == 1:
             return [_as_float32(in_order[first - 1][1])]
-        inputs = _arrays(self.x, "x")
-        return [part for part in inputs if part.dtype.kind == "f"]
+        return numbers_in(self.model, _arrays(self.x, "x"))
 
 
 def _arrays(data: Any, name: str) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ from keras_dnn import _arguments
 from keras_dnn.diagnostics._checks import (
     data,
     learning,
+    outputs,
     signal,
     structure,
     training_layers,
@@ -26,7 +27,8 @@ BUILT_IN = (
     data.inputs_not_standardised,
     data.targets_not_standardised,
     structure.nothing_trainable,
-    structure.loss_and_activation,
+    outputs.loss_and_activation,
+    outputs.out_of_reach,
     structure.symmetric_weights,
     structure.useless_bias,
     structure.self_normalisation,

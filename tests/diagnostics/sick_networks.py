@@ -65,6 +65,14 @@ def rooted(kind):
     return model
 
 
+def rearranged(kind):
+    """Keras finds the logits of a softmax only if nothing comes after it."""
+    model = network(kind)
+    model = keras.Sequential([*model.layers, layers.Reshape((CLASSES,))])
+    model.compile("adam", from_logits())
+    return model
+
+
 def learner(kind):
     """Its units are not zero for any example."""
     return network(kind, 2, "elu")
@@ -151,12 +159,17 @@ def problems():
             (
                 "loss-and-activation",
                 "softmax as logits",
-                lambda k: network(k, loss=from_logits()),
+                rearranged,
             ),
             (
                 "loss-and-activation",
                 "logits as softmax",
                 lambda k: network(k, output=None),
+            ),
+            (
+                "loss-and-activation",
+                "sigmoid for exclusive classes",
+                lambda k: network(k, output="sigmoid"),
             ),
             (
                 "regularisation",
@@ -212,5 +225,13 @@ def problems():
             yield kind, name, word, network, spoiled(kind, word)
         for word in ("two images", "one image"):
             yield kind, "tiny-batch", word, learner, spoiled(kind, word)
+        for end in ("tanh", "relu"):
+            yield (
+                kind,
+                "outputs-out-of-reach",
+                end,
+                lambda k, end=end: network(k, 2, output=end, loss="mse"),
+                spoiled(kind, "around 0"),
+            )
         for word in ("around 30", "around 500"):
             yield kind, "targets-not-standardised", word, linear, spoiled(kind, word)

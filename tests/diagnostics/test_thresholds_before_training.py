@@ -10,6 +10,7 @@ import pytest
 
 from keras_dnn import initializers
 from keras_dnn.diagnostics import LayerSignal, registered_checks
+from keras_dnn.diagnostics._guess import Yardstick
 from keras_dnn.diagnostics._nonfinite import Cause
 from keras_dnn.diagnostics._output_loss import OutputLoss
 
@@ -58,7 +59,10 @@ def gradients(*numbers):
 
 def crossentropy(classes, loss, **options):
     name = options.pop("name", "sparse_categorical_crossentropy")
+    uniform = math.log(max(classes, 2))
+    guess = options.pop("guess", uniform)
     return {
+        "yardstick": Yardstick(guess, uniform, options.pop("least", 0.0)),
         "losses": [OutputLoss(name, False, "softmax", "model/out", classes)],
         "loss": loss,
         "loss_without_noise": options.pop("without_noise", loss),
@@ -196,6 +200,16 @@ EDGES = {
         crossentropy(3, 0.2501 * math.log(3)),
         crossentropy(3, 0.2499 * math.log(3)),
     ),
+    "initial loss, low for rare classes": (
+        "initial-loss",
+        crossentropy(3, 0.02501, guess=0.1),
+        crossentropy(3, 0.02499, guess=0.1),
+    ),
+    "initial loss, low for soft labels": (
+        "initial-loss",
+        crossentropy(3, 0.6251, guess=1.0, least=0.5),
+        crossentropy(3, 0.6249, guess=1.0, least=0.5),
+    ),
 }
 
 
@@ -215,6 +229,30 @@ def test_how_much_is_memorised(monkeypatch, best, severity):
     from keras_dnn.diagnostics._checks import learning
 
     outcome = _tiny_batch.Memorised(first=1.0, best=best, steps=9, examples=8)
+    monkeypatch.setattr(learning, "memorise", lambda examination, enough: outcome)
+    findings = found("tiny-batch")
+    assert [f.severity for f in findings] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(
+    ("best", "least", "guess", "severity"),
+    [
+        # What cannot be removed does not count.
+        (0.64, 0.6, math.nan, None),
+        (0.7, 0.6, math.nan, "note"),
+        (0.801, 0.6, math.nan, "warning"),
+        # A constant answer is nothing learnt, however high the loss began.
+        (0.2, 0.0, 0.211, "note"),
+        (0.2, 0.0, 0.21, "warning"),
+    ],
+)
+def test_a_few_examples_are_memorised_down_to_the_least_loss(
+    monkeypatch, best, least, guess, severity
+):
+    from keras_dnn.diagnostics import _tiny_batch
+    from keras_dnn.diagnostics._checks import learning
+
+    outcome = _tiny_batch.Memorised(1.0, best, 9, 8, least, guess)
     monkeypatch.setattr(learning, "memorise", lambda examination, enough: outcome)
     findings = found("tiny-batch")
     assert [f.severity for f in findings] == ([severity] if severity else [])

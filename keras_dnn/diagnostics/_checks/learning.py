@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_dnn.diagnostics._output_loss import guess_loss
 from keras_dnn.diagnostics._tiny_batch import memorise
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
@@ -45,7 +44,7 @@ def regularisation(examination: Examination, check: Check) -> Iterator[Finding]:
 @built_in(
     "initial-loss",
     when="before",
-    looks_for="a first loss far from that of a guess",
+    looks_for="a first loss far from that of equal probabilities",
     threshold=2.0,
     source="CS231n: a new classifier of C classes has a loss of ln C",
     advice="Use smaller initial weights in the last layer, standardise its inputs, "
@@ -53,28 +52,33 @@ def regularisation(examination: Examination, check: Check) -> Iterator[Finding]:
 )
 def initial_loss(examination: Examination, check: Check) -> Iterator[Finding]:
     """A new classifier knows nothing, so it should not be sure of anything."""
-    guess = guess_loss(examination.losses)
-    if not np.isfinite([guess, examination.loss]).all():
+    known = examination.yardstick
+    guess, uniform = known.guess, known.uniform
+    if not np.isfinite([guess, uniform, examination.loss]).all():
         return
     layer = examination.losses[0].layer
     # Logits of a He-initialised last layer have a standard deviation of 1 to 1.5,
     # which costs about half of its square.
-    limit = max(check.threshold * guess, guess + check.threshold)
+    of_one = uniform / sum(loss.uninformed for loss in examination.losses)
+    limit = uniform + max((check.threshold - 1) * uniform, check.threshold * of_one)
     # Dropout raises the loss, which is no fault of the weights.
     too_high = examination.loss > limit
     first = examination.loss_without_noise if too_high else examination.loss
     if first > limit:
         yield check.finding(
             "warning",
-            f"The first loss is {first:.3g}; guessing would give {guess:.3g}.",
+            f"The first loss is {first:.3g}; equal probabilities would give "
+            f"{uniform:.3g}.",
             layer,
             loss=first,
+            uniform=uniform,
             guess=guess,
         )
-    elif first < guess / 4:
+    elif first - known.least < (guess - known.least) / 4:
         yield check.finding(
             "note",
-            f"The first loss is {first:.3g}, far below the {guess:.3g} of a guess.",
+            f"The first loss is {first:.3g}, far below the {guess:.3g} of the best "
+            "constant answer.",
             layer,
             advice="This is fine for a model that is already trained; otherwise the "
             "inputs may contain the answer.",
@@ -84,7 +88,7 @@ def initial_loss(examination: Examination, check: Check) -> Iterator[Finding]:
 
 
 MEMORISED = 0.1
-"""Fraction of the first loss that counts as memorised; training stops there."""
+"""What may be left of the loss that can be removed; training stops there."""
 
 
 @built_in(
@@ -99,9 +103,11 @@ MEMORISED = 0.1
 def tiny_batch(examination: Examination, check: Check) -> Iterator[Finding]:
     """What cannot learn eight examples will not learn sixty thousand."""
     outcome = memorise(examination, MEMORISED)
-    if outcome is None or outcome.best <= MEMORISED * outcome.first:
+    if outcome is None or outcome.left <= MEMORISED:
         return
-    stuck = not outcome.best <= check.threshold * outcome.first
+    # However high the loss began, a constant answer is nothing learnt.
+    guessed = outcome.best > 0.95 * outcome.guess + 0.05 * outcome.least
+    stuck = guessed or not outcome.left <= check.threshold
     yield check.finding(
         "warning" if stuck else "note",
         f"The loss on {outcome.examples} examples fell only from "
@@ -112,5 +118,7 @@ def tiny_batch(examination: Examination, check: Check) -> Iterator[Finding]:
         "otherwise check that labels and inputs belong together.",
         first=outcome.first,
         best=outcome.best,
+        least=outcome.least,
+        guess=outcome.guess,
         steps=outcome.steps,
     )

@@ -11,7 +11,6 @@ import numpy as np
 from keras_dnn._keras.graph import Graph, graph_of
 from keras_dnn._keras.layers import own_weights, sublayers
 from keras_dnn._layer_kinds import DROPOUTS
-from keras_dnn.diagnostics._output_loss import CROSSENTROPIES
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
@@ -36,43 +35,6 @@ def nothing_trainable(examination: Examination, check: Check) -> Iterator[Findin
             "error",
             "No weight is trainable.",
             weights=len(examination.model.variables),
-        )
-
-
-@built_in(
-    "loss-and-activation",
-    when="before",
-    looks_for="an output that is not what the loss takes",
-    advice="Either end with softmax or sigmoid and use from_logits=False, or end "
-    "without an activation and use from_logits=True.",
-)
-def loss_and_activation(examination: Examination, check: Check) -> Iterator[Finding]:
-    """Keras does not compare the two, and training goes on, badly."""
-    for loss in examination.losses:
-        wanted, found = CROSSENTROPIES.get(loss.name), loss.activation
-        # A sigmoid where softmax is usual is right for independent classes.
-        probabilities = found in ("softmax", "sigmoid", "hard_sigmoid")
-        if wanted is None or found is None:
-            continue
-        if loss.from_logits and probabilities:
-            message = f"The loss expects logits, but the output activation is {found}."
-        elif not loss.from_logits and not probabilities:
-            message = (
-                f"The loss expects probabilities, but the output activation is {found}."
-            )
-        elif found == "softmax" and loss.classes == 1:
-            message = "A softmax over one unit always outputs 1."
-        elif loss.name == "sparse_categorical_crossentropy" and loss.classes == 1:
-            message = "One unit cannot separate classes: use binary_crossentropy."
-        else:
-            continue
-        yield check.finding(
-            "error",
-            message,
-            loss.layer,
-            loss=loss.name,
-            from_logits=loss.from_logits,
-            activation=found,
         )
 
 
