@@ -1,9 +1,9 @@
 """Findings that say the same of a network: each set counts as one answer."""
 
-GUESS = ("guess", "plateau")
+GUESS = ("no-better-than-a-guess", "plateau")
 """It learns nothing that holds for other rows."""
-INPUTS = ("inputs",)
-LABELS = ("labels",)
+INPUTS = ("inputs-not-standardised",)
+LABELS = ("labels", "no-better-than-a-guess")
 RANGE = ("output-range",)
 VALIDATION = ("validation-data",)
 WRONG_END = ("loss-and-activation", "output-range")

@@ -28,7 +28,7 @@ BUILT_IN = (
     data.targets_not_standardised,
     structure.nothing_trainable,
     outputs.loss_and_activation,
-    outputs.out_of_reach,
+    outputs.output_range,
     structure.symmetric_weights,
     structure.useless_bias,
     structure.self_normalisation,

@@ -102,8 +102,9 @@ def spoiled(kind, how):
         x = 1e-4 * x
     elif how == "one image":
         x = np.repeat(x[:1], len(x), axis=0)
-    elif how == "two images":
-        x = x[np.random.default_rng(7).integers(0, 2, len(x))]
+    elif how in ("two images", "three images"):
+        images = 2 if how == "two images" else 3
+        x = x[np.random.default_rng(7).integers(0, images, len(x))]
     elif how.startswith("around"):
         y = float(how.split()[1]) + x.reshape(len(x), -1)[:, :CLASSES]
     return x, y

@@ -221,14 +221,15 @@ def problems():
             ("inputs-not-standardised", "bytes"),
             ("inputs-not-standardised", "huge"),
             ("inputs-not-standardised", "tiny"),
+            ("inputs-not-standardised", "one image"),
         ):
             yield kind, name, word, network, spoiled(kind, word)
-        for word in ("two images", "one image"):
+        for word in ("two images", "three images"):
             yield kind, "tiny-batch", word, learner, spoiled(kind, word)
         for end in ("tanh", "relu"):
             yield (
                 kind,
-                "outputs-out-of-reach",
+                "output-range",
                 end,
                 lambda k, end=end: network(k, 2, output=end, loss="mse"),
                 spoiled(kind, "around 0"),

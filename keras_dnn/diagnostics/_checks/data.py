@@ -123,7 +123,7 @@ def nonfinite_values(examination: Examination, check: Check) -> Iterator[Finding
 @built_in(
     "inputs-not-standardised",
     when="before",
-    looks_for="inputs far from mean 0 and standard deviation 1",
+    looks_for="inputs far from mean 0 and standard deviation 1, or all the same",
     threshold=10.0,
     source="LeCun et al., Efficient BackProp, 1998: inputs of mean 0 and like variance",
     advice="Subtract the mean and divide by the standard deviation, for instance with "
@@ -134,6 +134,16 @@ def inputs_not_standardised(
 ) -> Iterator[Finding]:
     """Initial weights keep a signal of size 1 at its size; they do not create it."""
     limit = check.threshold
+    entering = [part for part in examination.entering if len(part) > 1]
+    if entering and not any(np.ptp(part, axis=0).any() for part in entering):
+        yield check.finding(
+            "error",
+            "What enters the first layer with weights is the same for every example.",
+            advice="Look at the inputs as they are given to fit, and at the layers in "
+            "front, such as a cropping or a division.",
+            value=float(entering[0].flat[0]),
+        )
+        return
     for array in examination.entering:
         values = np.asarray(array, "float64").reshape(len(array), -1)
         if not np.isfinite(values).all() or not values.size:

@@ -76,7 +76,7 @@ def _mismatch(examination: Examination, index: int, loss: OutputLoss) -> str | N
             return (
                 "The probabilities of one example should sum to 1, as after softmax, "
                 f"but the output activation is {found}."
-                if found
+                if found not in (None, "softmax")
                 else "The probabilities of one example should sum to 1, but sum to "
                 f"{sums.min():.3g} to {sums.max():.3g}."
             )
@@ -100,7 +100,7 @@ def _is_within(output: np.ndarray, activation: str) -> bool:
 
 
 @built_in(
-    "outputs-out-of-reach",
+    "output-range",
     when="before",
     looks_for="targets that the last activation can never output",
     threshold=0.01,
@@ -108,7 +108,7 @@ def _is_within(output: np.ndarray, activation: str) -> bool:
     advice="End with an activation that reaches all targets (none at all for numbers "
     "of any size), or scale the targets into its range.",
 )
-def out_of_reach(examination: Examination, check: Check) -> Iterator[Finding]:
+def output_range(examination: Examination, check: Check) -> Iterator[Finding]:
     """Such a network learns to output a bound, where its gradient vanishes."""
     for loss, target, output in zip(
         examination.losses, examination.targets, examination.outputs, strict=False
