@@ -70,7 +70,7 @@ def crossentropy(classes, loss, **options):
 
 
 def rows(value):
-    return np.full((10, 2), value)
+    return value * np.resize([1.0, -1.0], (10, 1)) * np.ones(2)
 
 
 def uneven(largest):
@@ -86,6 +86,20 @@ def regression(*targets):
     }
 
 
+def reached(activation, *targets):
+    """Targets of a regression, and outputs that the activation may give."""
+    loss = OutputLoss("mean_squared_error", False, activation, None, 1)
+    y = np.array(targets)
+    outputs = np.linspace(0, 1, y.size).reshape(y.shape)
+    return {"losses": [loss], "targets": [y], "outputs": [outputs]}
+
+
+def ending(activation, *outputs, from_logits=False):
+    name = "categorical_crossentropy"
+    loss = OutputLoss(name, from_logits, activation, None, 2)
+    return {"losses": [loss], "outputs": [np.array(outputs)]}
+
+
 EDGES = {
     "inputs, large": (
         "inputs-not-standardised",
@@ -96,6 +110,11 @@ EDGES = {
         "inputs-not-standardised",
         {"entering": [rows(0.01001)]},
         {"entering": [rows(0.00999)]},
+    ),
+    "inputs, all the same": (
+        "inputs-not-standardised",
+        {"entering": [np.ones((10, 2)), rows(1.0)]},
+        {"entering": [np.ones((10, 2)), np.zeros((10, 1))]},
     ),
     "inputs, uneven": (
         "inputs-not-standardised",
@@ -116,6 +135,31 @@ EDGES = {
         "targets-not-standardised",
         regression(-0.01001, 0.01001),
         regression(-0.00999, 0.00999),
+    ),
+    "output range": (
+        "output-range",
+        reached("tanh", -1.1110, 1.1110),
+        reached("tanh", -1.1113, 1.1113),
+    ),
+    "output range, a sum": (
+        "output-range",
+        reached("softmax", [0.45, 0.451], [0.45, 0.649]),
+        reached("softmax", [0.45, 0.449], [0.45, 0.651]),
+    ),
+    "loss and activation": (
+        "loss-and-activation",
+        ending("softmax", [0.5, 0.5], [0.25, 0.759]),
+        ending("softmax", [0.5, 0.5], [0.25, 0.761]),
+    ),
+    "loss and activation, logits": (
+        "loss-and-activation",
+        ending("leaky_relu", [0.5, 0.5], [0.0, 1.0], from_logits=True),
+        ending("relu", [0.5, 0.5], [0.0, 1.0], from_logits=True),
+    ),
+    "loss and activation, a layer of the user's own": (
+        "loss-and-activation",
+        ending(None, [0.0, 1.0], [1.009, 0.0]),
+        ending(None, [0.0, 1.0], [1.011, 0.0]),
     ),
     "dead": (
         "dead-units",
