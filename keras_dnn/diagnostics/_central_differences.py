@@ -1,7 +1,10 @@
-"""Slopes of a loss by central differences; kinks are not taken for errors."""
+"""Slopes of a loss by central differences, with the error that rounding may make."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -16,6 +19,12 @@ EPSILON = float(np.finfo("float64").eps)
 STEP = EPSILON ** (1 / 3)
 """The step at which rounding, eps / h, and truncation, h**2, are equally small."""
 
+SHRINKS = (1.0, 0.1, 0.01, 0.001)
+"""Smaller steps where slopes disagree: a kink or a bend may lie between the ends."""
+
+NEARBY = 0.01
+"""How far a point nearby is, relative to the weights of a variable."""
+
 
 class LossOfWeights:
     """The loss as a function of the weights; data, masks and statistics stay fixed."""
@@ -27,11 +36,21 @@ class LossOfWeights:
         moving = [*moving_variables(model), *model.metrics_variables]
         self._fixed = [(v, np.asarray(v.value)) for v in moving]
         self._call = tf.function(self._value)
+        self._taped = tf.function(self._gradients)
 
     def _value(self) -> Tensor:
         x, y, weight = self.batch
         outputs = call_of(self.model, x, training=self.training)
         return total_loss(self.model, x, y, outputs, weight, training=self.training)
+
+    def _gradients(self) -> list[Tensor]:
+        with tf.GradientTape() as tape:
+            loss = self._value()
+        gradients = tape.gradient(loss, self.weights)
+        return [
+            tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
+            for w, g in zip(self.weights, gradients, strict=True)
+        ]
 
     def value(self) -> float:
         """The loss with the weights as they are."""
@@ -41,89 +60,176 @@ class LossOfWeights:
     def gradients(self) -> list[np.ndarray]:
         """Automatic gradients, a flat array for each variable."""
         self.fix()
-
-        def taped() -> list[Tensor]:
-            with tf.GradientTape() as tape:
-                loss = self._value()
-            return [
-                tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
-                for w, g in zip(
-                    self.weights, tape.gradient(loss, self.weights), strict=True
-                )
-            ]
-
-        return [np.asarray(g).ravel() for g in tf.function(taped)()]
+        return [np.asarray(g).ravel() for g in self._taped()]
 
     def fix(self) -> None:
         """Puts statistics and the seeds of masks where they were at first."""
         for variable, value in self._fixed:
             variable.assign(value)
 
-    def at(self, weight: Any, index: int, offset: float) -> float:
-        """The loss with one coordinate moved."""
-        # Of a scalar `numpy()` gives a number, whose copy has no entries to set.
-        before = np.array(weight.numpy())
-        moved = before.copy()
-        moved.flat[index] += offset
-        weight.assign(moved)
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[list[np.ndarray]]:
+        """Puts the weights back at the end; gives their values."""
+        # Of a scalar `numpy()` gives a number, not an array.
+        before = [np.array(weight.numpy()) for weight in self.weights]
         try:
-            return self.value()
+            yield before
         finally:
-            weight.assign(before)
+            self.move_to(before)
+
+    def move_to(self, values: list[np.ndarray]) -> None:
+        """Gives the weights these values."""
+        for weight, value in zip(self.weights, values, strict=True):
+            weight.assign(value)
+
+    @contextlib.contextmanager
+    def nearby(self, rng: np.random.Generator) -> Iterator[None]:
+        """Moves each weight a little, so that no kink that it is on stays.
+
+        Where a kink is a matter of chance, as where a bias of zero meets inputs of
+        zero, the weights move off it. Where it is one for all weights, as between
+        equal pixels of a border, both sides have the same slope.
+        """
+        with self.unchanged() as before:
+            here = self.value()
+            ways = [_away(rng, value) for value in before]
+            for shrink in (1.0, 0.1, 0.01):
+                steps = zip(before, ways, strict=True)
+                self.move_to([value + shrink * way for value, way in steps])
+                # Where the loss is steep, it is another loss already.
+                if abs(self.value() - here) <= 0.1 * abs(here):
+                    break
+            yield
+
+    def noise(self, rng: np.random.Generator) -> float:
+        """How large the rounding errors of the loss are.
+
+        By the differences of high order of its values on a line: they remove what is
+        smooth and keep what is not.
+
+        Reference:
+            J. Moré, S. Wild, "Estimating Computational Noise", 2011.
+        """
+        with self.unchanged() as before:
+            ways = [_away(rng, value) for value in before]
+            values = []
+            for k in range(7):
+                steps = zip(before, ways, strict=True)
+                self.move_to([value + k * 1e-8 * way for value, way in steps])
+                values.append(self.value())
+        if not np.isfinite(values).all():
+            return 0.0
+        found = [EPSILON * abs(values[0])]
+        for order in (4, 5, 6):
+            expected = math.comb(2 * order, order)
+            found.append(np.sqrt(np.mean(np.diff(values, order) ** 2) / expected))
+        return float(max(found))
+
+
+class Line(NamedTuple):
+    """A line through the weights: of one entry of a variable, or of all of them.
+
+    Attributes:
+        variable: the index of the variable.
+        entry: the index of the entry, `None` for all.
+        signs: the directions in which all of them move.
+    """
+
+    variable: int
+    entry: int | None = None
+    signs: np.ndarray | None = None
+
+    def slope(self, gradients: list[np.ndarray]) -> float:
+        """The slope along the line by the gradient."""
+        gradient = gradients[self.variable]
+        if self.signs is None:
+            return float(gradient[self.entry])
+        # Infinite entries of both signs add up to NaN, which is right.
+        with np.errstate(invalid="ignore"):
+            return float(gradient @ self.signs)
+
+    def moved(self, value: np.ndarray, step: float) -> np.ndarray:
+        """The values of the variable after a step along the line."""
+        if self.signs is not None:
+            return value + step * self.signs.reshape(value.shape)
+        moved = value.copy()
+        moved.flat[self.entry] += step
+        return moved
+
+    def step(self, value: np.ndarray) -> float:
+        """The step that suits the size of what moves."""
+        size = value if self.signs is not None else value.flat[self.entry]
+        return STEP * max(1.0, float(np.sqrt(np.mean(np.square(size)))))
 
 
 class Slope(NamedTuple):
-    """A central difference, and whether the coordinate lies on a kink."""
+    """A slope along a line, by the gradient and by a central difference.
 
+    Attributes:
+        automatic: that of the gradient.
+        numeric: the central difference.
+        noise: how far rounding alone may move the central difference.
+        agrees: whether the two agree for one of the steps.
+    """
+
+    automatic: float
     numeric: float
-    kink: bool
+    noise: float
+    agrees: bool
 
 
 def slope_of(
     loss: LossOfWeights,
-    weight: Any,
-    index: int,
-    g: float,
-    here: float,
+    line: Line,
+    automatic: float,
+    noise: float,
     tolerance: float,
+    shrinks: tuple[float, ...] = SHRINKS,
 ) -> Slope:
-    """The slope at one coordinate; with smaller steps where it differs from `g`."""
-    widest = STEP * max(1.0, abs(float(np.array(weight.numpy()).flat[index])))
-    gaps, is_between, numeric = [], [], 0.0
-    for shrink in (1.0, 0.1, 0.01):
-        h = shrink * widest
-        up, down = loss.at(weight, index, h), loss.at(weight, index, -h)
-        found = (up - down) / (2 * h)
-        noise = rounding(here, h)
-        if shrink == 1.0:
-            numeric = found
-        if not np.isfinite([found, g]).all():
-            return Slope(numeric, False)
-        if abs(found - g) <= tolerance * (abs(found) + abs(g)) + noise:
-            return Slope(found, False)
-        right, left = (up - here) / h, (here - down) / h
-        gaps.append(abs(right - left))
-        low, high = min(left, right), max(left, right)
-        is_between.append(low - noise <= g <= high + noise)
-    # On a kink the gap stays; where the loss is smooth it shrinks as h does.
-    kink = all(is_between) and gaps[-1] > 0.5 * gaps[0] > 0
-    return Slope(numeric, kink)
+    """The slope along a line; with smaller steps where it is not the automatic one."""
+    weight = loss.weights[line.variable]
+    before = np.array(weight.numpy())
+    first = None
+    try:
+        for shrink in shrinks:
+            h = shrink * line.step(before)
+            weight.assign(line.moved(before, h))
+            up = loss.value()
+            weight.assign(line.moved(before, -h))
+            numeric = (up - loss.value()) / (2 * h)
+            # Fourteen standard deviations.
+            unsure = 10 * noise / h
+            allowed = tolerance * (abs(numeric) + abs(automatic)) + unsure
+            agrees = bool(abs(numeric - automatic) <= allowed)
+            found = Slope(automatic, numeric, unsure, agrees)
+            if agrees:
+                return found
+            first = first or found
+    finally:
+        weight.assign(before)
+    assert first is not None
+    return first
 
 
-def rounding(loss: float, step: float) -> float:
-    """How large a central difference may be by rounding alone, with a slope of zero."""
-    return 10 * EPSILON * max(abs(loss), 1.0) / step
-
-
-def relative_difference(g: np.ndarray, numeric: np.ndarray, noise: float) -> float:
+def relative_difference(slopes: list[Slope], tolerance: float) -> float:
     """The relative difference of two gradients, 0 where both are rounding noise.
 
     NaN if a number is not finite: no two gradients of that kind agree.
     """
-    if not (np.isfinite(g).all() and np.isfinite(numeric).all()):
+    automatic = np.array([slope.automatic for slope in slopes])
+    numeric = np.array([slope.numeric for slope in slopes])
+    if not (np.isfinite(automatic).all() and np.isfinite(numeric).all()):
         return float("nan")
-    size = float(np.linalg.norm(g) + np.linalg.norm(numeric))
-    gap = float(np.linalg.norm(g - numeric))
-    if gap <= noise * np.sqrt(max(g.size, 1)) and size <= 1e4 * noise:
-        return 0.0
+    size = float(np.linalg.norm(automatic) + np.linalg.norm(numeric))
+    gap = float(np.linalg.norm(automatic - numeric))
+    noise = float(np.linalg.norm([slope.noise for slope in slopes]))
+    if tolerance * size <= noise:
+        gap = max(0.0, gap - noise)
     return gap / size if size > 0 else 0.0
+
+
+def _away(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
+    """A random move of each entry, none of them close to zero."""
+    size = float(np.sqrt(np.mean(np.square(value)))) if value.size else 0.0
+    signs = rng.choice([-1.0, 1.0], value.shape)
+    return NEARBY * (size or 0.1) * signs * rng.uniform(0.5, 1.0, value.shape)

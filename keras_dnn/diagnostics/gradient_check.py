@@ -16,14 +16,13 @@ from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.diagnostics._central_differences import (
-    STEP,
     LossOfWeights,
+    Slope,
     relative_difference,
-    rounding,
-    slope_of,
 )
 from keras_dnn.diagnostics._examples import examples, require_labels
 from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
+from keras_dnn.diagnostics._gradient_lines import compared, drawn, lines_of
 from keras_dnn.diagnostics._nonfinite import all_finite, bad_weights, failing
 
 if TYPE_CHECKING:
@@ -221,44 +220,47 @@ def _checked(
     rng = np.random.default_rng(seed)
     gradients = loss.gradients()
     here = loss.value()
-    chosen = [
-        np.sort(rng.choice(g.size, min(count, g.size), replace=False))
-        for g in gradients
-    ]
-    progress, total = Progress(verbose), sum(map(len, chosen))
-    automatic, numeric, kinks = [], [], []
-    for weight, gradient, indices in zip(loss.weights, gradients, chosen, strict=True):
-        slopes = []
-        for index in indices:
-            slope = slope_of(loss, weight, int(index), gradient[index], here, tolerance)
-            slopes.append(progress.after(slope, total))
-        automatic.append(gradient[indices])
-        numeric.append(np.array([slope.numeric for slope in slopes]))
-        kinks.append(np.array([slope.kink for slope in slopes], bool))
-    noise = rounding(here, STEP)
-    nonfinite = _nonfinite(loss, here, gradients)
-    smooth = [~k for k in kinks]
-    differences = np.array(
-        [
-            relative_difference(a[s], n[s], noise) if np.isfinite(g).all() else np.nan
-            for a, n, s, g in zip(automatic, numeric, smooth, gradients, strict=True)
-        ]
+    chosen = [drawn(rng, gradient, count) for gradient in gradients]
+    lines = lines_of(rng, chosen, gradients)
+    progress = Progress(verbose)
+    slopes, kinks = compared(
+        loss,
+        lines,
+        gradients,
+        rng,
+        tolerance,
+        lambda slope: progress.after(slope, len(lines)),
     )
+    entries: list[list[int]] = [[] for _ in gradients]
+    directions: list[list[Slope]] = [[] for _ in gradients]
+    for i, line in enumerate(lines):
+        if line.entry is None:
+            directions[line.variable].append(slopes[i])
+        else:
+            entries[line.variable].append(i)
+    along = [[slopes[i] for i in part] for part in entries]
+    nonfinite = _nonfinite(loss, here, gradients)
+    differences = [
+        max(relative_difference(part, tolerance) for part in (of_entries, of_all))
+        if np.isfinite(gradient).all()
+        else np.nan
+        for of_entries, of_all, gradient in zip(
+            along, directions, gradients, strict=True
+        )
+    ]
     return GradientCheck(
         names=tuple(v.path for v in loss.model.trainable_variables),
-        differences=differences,
+        differences=np.array(differences),
         difference=np.nan
         if nonfinite
         else relative_difference(
-            np.concatenate([a[s] for a, s in zip(automatic, smooth, strict=True)]),
-            np.concatenate([n[s] for n, s in zip(numeric, smooth, strict=True)]),
-            noise,
+            [slope for part in along for slope in part], tolerance
         ),
         tolerance=tolerance,
-        kinks=np.array([int(k.sum()) for k in kinks]),
+        kinks=np.array([sum(kinks[i] for i in part) for part in entries], int),
         coordinates=tuple(chosen),
-        automatic=tuple(automatic),
-        numeric=tuple(numeric),
+        automatic=tuple(np.array([s.automatic for s in part]) for part in along),
+        numeric=tuple(np.array([s.numeric for s in part]) for part in along),
         seed=seed,
         nonfinite=nonfinite,
     )
