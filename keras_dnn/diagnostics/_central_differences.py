@@ -32,11 +32,14 @@ class LossOfWeights:
     def __init__(self, model: keras.Model, batch: Any, training: bool) -> None:
         self.model, self.batch, self.training = model, batch, training
         self.weights = [v.value for v in model.trainable_variables]
-        # A pass would move statistics and the seeds of masks.
-        moving = [*moving_variables(model), *model.metrics_variables]
-        self._fixed = [(v, np.asarray(v.value)) for v in moving]
-        self._call = tf.function(self._value)
-        self._taped = tf.function(self._gradients)
+        # Statistics and the seeds of masks, which a pass may move.
+        moving = [variable.value for variable in moving_variables(model)]
+        self._fixed = [(variable, tf.identity(variable)) for variable in moving]
+        self._call = tf.function(self._value).get_concrete_function()
+        self._taped = tf.function(self._gradients).get_concrete_function()
+        self._call()
+        self._fixed = [pair for pair in self._fixed if not _same(*pair)]
+        self.fix()
 
     def _value(self) -> Tensor:
         x, y, weight = self.batch
@@ -199,8 +202,10 @@ def slope_of(
             numeric = (up - loss.value()) / (2 * h)
             # Fourteen standard deviations.
             unsure = 10 * noise / h
-            allowed = tolerance * (abs(numeric) + abs(automatic)) + unsure
-            agrees = bool(abs(numeric - automatic) <= allowed)
+            size = abs(numeric) + abs(automatic)
+            agrees = bool(abs(numeric - automatic) <= tolerance * size + unsure)
+            # With small steps noise may hide what the first step has shown.
+            agrees = agrees and (first is None or unsure <= 1e-3 * size)
             found = Slope(automatic, numeric, unsure, agrees)
             if agrees:
                 return found
@@ -226,6 +231,10 @@ def relative_difference(slopes: list[Slope], tolerance: float) -> float:
     if tolerance * size <= noise:
         gap = max(0.0, gap - noise)
     return gap / size if size > 0 else 0.0
+
+
+def _same(variable: Any, value: Tensor) -> bool:
+    return np.array_equal(variable.numpy(), value.numpy())
 
 
 def _away(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:

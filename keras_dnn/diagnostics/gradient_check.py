@@ -35,11 +35,13 @@ class GradientCheck(Result):
 
     Attributes:
         names: paths of the trainable variables.
-        differences: the relative difference for each variable, between 0 (equal) and 1.
+        differences: the relative difference for each variable, between 0 (equal) and 1:
+            of its coordinates, or of the slope when all of its entries move together if
+            that differs more.
         difference: the same for all coordinates together.
         tolerance: how large a difference may be.
         kinks: how many coordinates of each variable lie on a kink, where there is no
-            derivative to compare with; they are left out.
+            derivative to compare with; they are compared at weights nearby.
         coordinates: flat indices of the coordinates of each variable.
         automatic: automatic gradients at these coordinates, one array per variable.
         numeric: central differences at the same coordinates.
@@ -124,7 +126,8 @@ def check_gradients(
     r"""Compares automatic gradients with central differences, in float64.
 
     For coordinates $\theta_i$ of each trainable variable, drawn at random where there
-    are more than `coordinates`, it computes
+    are more than `coordinates` (half of them where the gradient is not zero), it
+    computes
 
     $$
     \hat g_i = \frac{L(\theta_i + h) - L(\theta_i - h)}{2h}, \qquad
@@ -134,13 +137,20 @@ def check_gradients(
     with the loss $L$, penalties included, of a copy of the model in float64, and
     reports $\lVert g - \hat g \rVert_2 / (\lVert g \rVert_2 + \lVert \hat g \rVert_2)$
     for each variable and for all together. Correct gradients give about 1e-9; a factor
-    that is wrong by 5% gives 0.024.
+    that is wrong by 1% gives 0.005. Of a variable with more entries than `coordinates`
+    it also compares the slope along one random direction that moves all of them.
 
-    Where the two disagree, $h$ is made 10 and 100 times smaller, so that a kink of a
-    ReLU between $\theta_i \pm h$ no longer matters. Where the slopes on both sides stay
-    different for every $h$, and the automatic gradient lies between them, the
-    coordinate is on a kink and is left out. A wrong gradient is not excused by this:
-    where the loss is smooth, the two slopes converge to one that differs from it.
+    Where the two disagree, $h$ is made up to 1,000 times smaller, so that a kink of a
+    ReLU between $\theta_i \pm h$ no longer matters. Where they still disagree, the
+    weights themselves may be on a kink, as biases of zero are where inputs are zero:
+    there is no derivative then, and an automatic gradient is one choice of several.
+    All weights are moved by 1% or less, which leaves the kink, and the two are compared
+    there, at up to five such points. A right gradient agrees at nearly all points; a
+    wrong one at none, for its code is the same. Variables whose gradient is zero, as
+    below a last layer that begins at zero, are compared there too.
+
+    How large rounding errors are is measured on the loss itself; differences that they
+    explain count as zero.
 
     The model, its optimizer and the random state are left unchanged.
 
@@ -176,7 +186,8 @@ def check_gradients(
         True
 
     Reference:
-        A. Karpathy, "CS231n: Neural Networks Part 3", on gradient checks.
+        A. Karpathy, "CS231n: Neural Networks Part 3", on gradient checks. J. Moré and
+        S. Wild, "Estimating Computational Noise", 2011.
     """
     require_tensorflow("keras_dnn.diagnostics.check_gradients")
     count = _arguments.count("coordinates", coordinates)

@@ -8,9 +8,13 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn.diagnostics import check_gradients, preflight
-from tests.diagnostics import networks
+from keras_dnn.diagnostics._gradient_lines import drawn
+from tests.diagnostics import networks, random_networks
 
 layers = keras.layers
+
+SEEDS = (0, 2, 4, 7, 8, 9, 11, 13)
+"""Of small networks of several kinds."""
 
 
 class Scaled(layers.Layer):
@@ -129,6 +133,143 @@ def test_a_kink_within_the_step_does_not_matter():
 def test_a_wrong_gradient_is_not_excused_by_kinks():
     model = dense(Scaled(1.05), activation="relu")
     assert not check_gradients(model, *networks.digits()).passed
+
+
+class Kinks(layers.Layer):
+    """Has kinks at zero that bend, add up or cancel."""
+
+    def call(self, x):
+        relu = keras.ops.relu
+        cancelling = relu(x) - relu(-x)  # The identity; its automatic slope is 0.
+        bent = relu(x) * keras.ops.exp(3 * x) - relu(-x) * (1 - 5 * x)
+        tied = keras.ops.max(keras.ops.stack([x, 2 * x, -x]), axis=0)
+        return keras.ops.concatenate([cancelling, bent, tied], axis=-1)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_many_kinks_on_one_coordinate(factor):
+    """Rows of zeros put both biases on the kinks of all units at once."""
+    keras.utils.set_random_seed(0)
+    parts = [layers.Dense(3), Kinks(), Scaled(factor), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((2,)), *parts])
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    x[:3] = 0.0
+    found = check_gradients(model, x, x + 1, loss="mse", verbose=0)
+    assert found.passed is (factor == 1.0), str(found)
+    if found.passed:
+        assert found.kinks.tolist() == [0, 3, 0, 0]
+        assert (found.differences < 1e-6).all()
+    else:
+        assert found.kinks.tolist() == [0, 0, 0, 0]
+        np.testing.assert_allclose(found.differences[0], 0.01 / 2.01, rtol=1e-2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pictures_with_black_borders(seed):
+    """A bias of zero that black pixels meet is on as many kinks as there are."""
+    keras.utils.set_random_seed(seed)
+    pictures = np.zeros((4, 12, 12, 1))
+    pictures[:, 4:8, 4:8] = np.random.default_rng(0).random((4, 4, 4, 1))
+    parts = [
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.Flatten(),
+        layers.Dense(2, "softmax"),
+    ]
+    model = keras.Sequential([keras.Input((12, 12, 1)), *parts])
+    found = check_gradients(
+        model,
+        pictures,
+        np.array([0, 1, 0, 1]),
+        loss="sparse_categorical_crossentropy",
+        coordinates=4,
+        verbose=0,
+    )
+    assert found.passed, str(found)
+    assert found.kinks[1] > 0
+
+
+# Where a wrong gradient hides ---------------------------------------------------------
+
+
+def test_a_wrong_gradient_below_a_layer_of_zeros_is_found():
+    """At the weights themselves it is zero, as the right one is."""
+    keras.utils.set_random_seed(0)
+    parts = [layers.Dense(3), Scaled(1.01), layers.Dense(2, kernel_initializer="zeros")]
+    model = keras.Sequential([keras.Input((2,)), *parts])
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    found = check_gradients(model, x, x, loss="mse", verbose=0)
+    wrong = found.differences > found.tolerance
+    assert wrong.tolist() == [True, True, False, False]
+    np.testing.assert_allclose(found.differences[:2], 0.01 / 2.01, rtol=1e-2)
+    assert all((w.numpy() == 0).all() for w in model.layers[-1].trainable_variables)
+
+
+class Table(layers.Layer):
+    """Adds up all entries of a table; the slopes of some of them are wrong."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(500,), name="table")
+
+    def call(self, x):
+        @tf.custom_gradient
+        def total(entries):
+            mask = np.arange(500) >= 3
+            return tf.reduce_sum(entries), lambda upstream: upstream * mask
+
+        return x + total(tf.convert_to_tensor(self.table))
+
+
+def test_a_few_wrong_entries_among_many_are_found():
+    """No coordinate that is drawn shows them, but all entries together do."""
+    model = keras.Sequential([keras.Input((2,)), Table()])
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    found = check_gradients(model, x, 2 * x, loss="mse", coordinates=4, verbose=0)
+    assert found.coordinates[0].min() >= 3
+    np.testing.assert_allclose(found.automatic[0], found.numeric[0], rtol=1e-6)
+    assert not found.passed
+
+
+def test_coordinates_are_drawn_where_the_gradient_is_not_zero():
+    """Of an embedding most rows are in no example."""
+    gradient = np.zeros(1000)
+    gradient[[3, 500, 501]] = 1.0
+    entries = drawn(np.random.default_rng(0), gradient, 8)
+    assert {3, 500, 501} <= set(entries.tolist())
+    assert len(np.unique(entries)) == 8
+    assert (np.diff(entries) > 0).all()
+    gradient[:] = 1.0
+    assert len(drawn(np.random.default_rng(0), gradient, 8)) == 8
+    assert drawn(np.random.default_rng(0), gradient[:3], 8).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_scale_of_the_loss_does_not_matter(scale):
+    keras.utils.set_random_seed(0)
+    parts = [layers.Dense(3, "tanh"), Scaled(1.01), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((2,)), *parts])
+    x = np.random.default_rng(0).normal(size=(4, 2))
+
+    def loss(target, output):
+        return scale * keras.losses.mean_squared_error(target, output)
+
+    found = check_gradients(model, x, x, loss=loss, coordinates=2, verbose=0)
+    wrong = found.differences > found.tolerance
+    assert wrong.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_networks(seed):
+    """benchmarks/compare_gradient_checks.py has two hundred."""
+    model, x, y, training = random_networks.network(seed)
+    options = {"training": training, "coordinates": 4, "verbose": 0}
+    right = check_gradients(model, x, y, **options)
+    assert right.passed, str(right)
+    wrong = random_networks.some_weight(right, seed)
+    model, x, y, _ = random_networks.network(seed, wrong)
+    found = check_gradients(model, x, y, **options)
+    assert not found.differences[wrong] <= found.tolerance, str(found)
 
 
 # What stays fixed ---------------------------------------------------------------------
