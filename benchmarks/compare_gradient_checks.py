@@ -24,7 +24,7 @@ from recording import record, versions
 
 from keras_dnn._keras.patched import patched
 from keras_dnn.diagnostics import check_gradients, gradient_check
-from keras_dnn.diagnostics._central_differences import Line, LossOfWeights
+from keras_dnn.diagnostics._central_differences import LossOfWeights
 from tests.diagnostics.random_networks import network, some_weight
 
 NETWORKS, FIRST_SEED = 200, 10_000
@@ -41,38 +41,38 @@ RULES = {
 """The rules, and how far a gradient g may be from a numeric n."""
 
 
-def by_tensorflow(loss, line, result):
-    """Both slopes of the chosen coordinates of one variable, by TensorFlow's check."""
-    entries = result.coordinates[line]
-    gradient = loss.gradients()[line][entries]
-    weight = loss.weights[line]
+def restricted(loss, variable, entries):
+    """The loss as a function of some entries of a variable, and their values."""
+    weight = loss.weights[variable]
+    before = np.array(weight.numpy())
+
+    def value(entries_moved):
+        moved = before.copy()
+        moved.flat[entries] = entries_moved
+        weight.assign(moved)
+        try:
+            return loss.value()
+        finally:
+            weight.assign(before)
+
+    return value, before.ravel()[entries]
+
+
+def by_tensorflow(value, start, gradient):
+    """Both slopes, by TensorFlow's check."""
 
     @tf.custom_gradient
-    def function(values):
-        with loss.unchanged() as before:
-            moved = before[line].copy()
-            moved.flat[entries] = values
-            weight.assign(moved)
-            return tf.constant(loss.value()), lambda up: up * gradient
+    def function(entries):
+        return tf.constant(value(entries)), lambda upstream: upstream * gradient
 
-    start = np.array(weight.numpy()).ravel()[entries]
-    return tf.test.compute_gradient(function, [start])
+    (theory,), (numeric,) = tf.test.compute_gradient(function, [start])
+    return theory, numeric
 
 
-def by_step(loss, variable, result, step):
-    """Central differences of the chosen coordinates of one variable."""
-    with loss.unchanged() as before:
-        slopes = []
-        for entry in result.coordinates[variable]:
-            line = Line(variable, int(entry))
-            values = []
-            for sign in (1, -1):
-                moved = line.moved(before[variable], sign * step)
-                loss.weights[variable].assign(moved)
-                values.append(loss.value())
-            slopes.append((values[0] - values[1]) / (2 * step))
-            loss.weights[variable].assign(before[variable])
-    return np.array(slopes)
+def by_step(value, start, step):
+    """Central differences."""
+    ways = step * np.eye(len(start))
+    return np.array([(value(start + d) - value(start - d)) / (2 * step) for d in ways])
 
 
 def verdicts(model, x, y, training):
@@ -95,47 +95,58 @@ def verdicts(model, x, y, training):
         if not len(entries):
             continue
         g = gradients[variable][entries]
-        (theory,), (numeric,) = by_tensorflow(loss, variable, result)
+        value, start = restricted(loss, variable, entries)
+        theory, numeric = by_tensorflow(value, start, g)
         passed[strict] &= np.allclose(theory, numeric, rtol=1e-6, atol=1e-6)
         passed[loose] &= bool(np.abs(theory - numeric).max() < 1e-4)
-        n = by_step(loss, variable, result, 1e-6)
+        n = by_step(value, start, 1e-6)
         passed[torch] &= np.allclose(g, n, rtol=1e-3, atol=1e-5)
-        n = by_step(loss, variable, result, 1e-5)
+        n = by_step(value, start, 1e-5)
         size = np.maximum(np.abs(g), np.abs(n))
         passed[relative] &= bool((np.abs(g - n) <= 1e-4 * size).all())
     return passed, result
 
 
-def compare(quick):
-    seeds = range(8) if quick else range(FIRST_SEED, FIRST_SEED + NETWORKS)
-    alarms, missed = ({rule: [] for rule in RULES} for _ in range(2))
-    kinks = coordinates = with_kinks = named = 0
-    for seed in seeds:
-        model, x, y, training = network(seed)
-        passed, right = verdicts(model, x, y, training)
-        for rule in RULES:
-            alarms[rule] += [] if passed[rule] else [seed]
-        kinks += int(right.kinks.sum())
-        with_kinks += bool(right.kinks.any())
-        coordinates += sum(map(len, right.coordinates))
-        wrong = some_weight(right, seed)
-        model, x, y, training = network(seed, wrong)
-        passed, found = verdicts(model, x, y, training)
-        for rule in RULES:
-            missed[rule] += [seed] if passed[rule] else []
-        bad = np.flatnonzero(~(found.differences <= found.tolerance))
-        named += bad.tolist() == [wrong]
-        print(seed, right.passed, not found.passed, flush=True)
+def checked(seed):
+    """What each rule says of a network, and of its twin with one wrong gradient."""
+    model, x, y, training = network(seed)
+    right_passes, right = verdicts(model, x, y, training)
+    wrong = some_weight(right, seed)
+    model, x, y, training = network(seed, wrong)
+    wrong_passes, found = verdicts(model, x, y, training)
+    bad = np.flatnonzero(~(found.differences <= found.tolerance))
+    return {
+        "seed": seed,
+        "coordinates": sum(map(len, right.coordinates)),
+        "on_kinks": int(right.kinks.sum()),
+        "named_it_alone": bad.tolist() == [wrong],
+        "false_alarms": [rule for rule, passed in right_passes.items() if not passed],
+        "missed": [rule for rule, passed in wrong_passes.items() if passed],
+    }
+
+
+def summary(rows):
     return {
         "versions": versions(),
-        "networks": len(seeds),
-        "coordinates": coordinates,
-        "on_kinks": kinks,
-        "networks_with_kinks": with_kinks,
-        "named_the_variable_and_no_other": named,
-        "false_alarms": alarms,
-        "missed": missed,
+        "networks": len(rows),
+        "networks_with_kinks": sum(row["on_kinks"] > 0 for row in rows),
+        **{
+            name: sum(row[name] for row in rows)
+            for name in ("coordinates", "on_kinks", "named_it_alone")
+        },
+        **{
+            key: {
+                rule: [row["seed"] for row in rows if rule in row[key]]
+                for rule in RULES
+            }
+            for key in ("false_alarms", "missed")
+        },
     }
+
+
+def compare(quick):
+    seeds = range(8) if quick else range(FIRST_SEED, FIRST_SEED + NETWORKS)
+    return summary([checked(seed) for seed in seeds])
 
 
 def write_table(results, folder):
