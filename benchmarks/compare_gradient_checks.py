@@ -63,7 +63,11 @@ def by_tensorflow(value, start, gradient):
 
     @tf.custom_gradient
     def function(entries):
-        return tf.constant(value(entries)), lambda upstream: upstream * gradient
+        def slopes(upstream, variables):
+            # TensorFlow sees the weights, which only `value` moves.
+            return upstream * gradient, [None for _ in variables]
+
+        return tf.constant(value(entries), tf.float64), slopes
 
     (theory,), (numeric,) = tf.test.compute_gradient(function, [start])
     return theory, numeric
