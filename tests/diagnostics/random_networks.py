@@ -285,17 +285,18 @@ def network(seed, wrong=None):
 
 
 def some_weight(found, seed):
-    """The index of a variable whose gradient is not zero by mathematics.
+    """The index of a variable with a gradient; `None` if nothing flows back at all.
 
     Args:
         found: the gradient check of the right network.
         seed: draws the variable.
     """
     sizes = np.array([np.linalg.norm(part) for part in found.automatic])
+    # Rounding makes very small numbers of gradients that are zero by mathematics.
     possible = [
         i
-        for i in np.flatnonzero(sizes > 1e-10 * sizes.max())
-        # That of a bias of keys is; layers with several kernels are not wrapped.
+        for i in np.flatnonzero(sizes > 1e-10 * max(sizes.max(), 1e-3))
+        # Attention has several kernels, and is not wrapped.
         if "attention" not in found.names[i]
     ]
-    return int(np.random.default_rng(seed).choice(possible))
+    return int(np.random.default_rng(seed).choice(possible)) if possible else None
