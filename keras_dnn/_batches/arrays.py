@@ -16,13 +16,22 @@ def as_arrays(value: Any, name: str = "x") -> Any:
     """The same structure with what can be cut into rows, floats in Keras's type.
 
     Takes what `fit` takes: arrays of NumPy, JAX and PyTorch, frames and series of
-    pandas, sparse matrices of SciPy, and tensors, also ragged and sparse ones.
+    pandas, sparse matrices of SciPy, and tensors, also ragged and sparse ones. Also
+    lists of strings, which a model's own `fit` may take.
 
     Args:
         value: an array, or a structure of arrays.
         name: of the argument, for errors.
     """
+    value = keras.tree.traverse(_of_strings, value)
     return keras.tree.map_structure(lambda leaf: _array(leaf, name), value)
+
+
+def _of_strings(value: Any) -> np.ndarray | None:
+    """A list of strings as an array, for it can't be a list of inputs."""
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return np.array(value)
+    return None
 
 
 def rows_of(data: Any, rows: slice) -> Any:

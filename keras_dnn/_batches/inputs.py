@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -52,18 +52,34 @@ def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, int | None]]:
             yield as_tensors(rows_of(x, slice(start, start + batch_size))), total
 
 
-def first_batch(data: Any, name: str = "data") -> Any:
+def first_batch(
+    data: Any,
+    name: str = "data",
+    *,
+    rows_at_once: int | None = None,
+    prepare: Callable[[Any], Any] = lambda inputs: inputs,
+) -> Any:
     """The inputs of the first batch, or all inputs where the data are not batched.
 
     Args:
         data: as for `fit`; arrays in a tuple are `(x, y)`, those in a list inputs.
         name: of the argument, for errors.
+        rows_at_once: how many rows to take of data that are not batched.
+        prepare: what is done with the inputs before. It may make batches of them.
     """
-    return _input_tensors(first_of(data, name), name)
+    inputs = _inputs(first_of(data, name))
+    if rows_at_once is not None and not is_batched(data):
+        inputs = rows_of(as_arrays(inputs, name), slice(rows_at_once))
+    return _prepared(inputs, prepare, name)
 
 
 def first_batches(
-    data: Any, limit: int, batch_size: int, name: str = "data"
+    data: Any,
+    limit: int,
+    batch_size: int,
+    name: str = "data",
+    *,
+    prepare: Callable[[Any], Any] = lambda inputs: inputs,
 ) -> Iterator[Any]:
     """The inputs of no more than `limit` batches.
 
@@ -72,18 +88,23 @@ def first_batches(
         limit: the most batches to give.
         batch_size: of the batches that arrays are divided into.
         name: of the argument, for errors.
+        prepare: what is done with the inputs of each batch. It may make batches of
+            them, of which the first is given.
     """
     data = read(data, name)
     if is_dataset(data):
-        yield from (_input_tensors(batch, name) for batch in data.take(limit))
+        for batch in data.take(limit):
+            yield _prepared(_inputs(batch), prepare, name)
     elif isinstance(data, keras.utils.PyDataset):
         count = limit if data.num_batches is None else min(limit, data.num_batches)
-        yield from (_input_tensors(batch_of(data, i), name) for i in range(count))
+        for i in range(count):
+            yield _prepared(_inputs(batch_of(data, i)), prepare, name)
     else:
         x = as_arrays(_inputs(data), name)
         rows = min(count_of_rows(**{name: x}), limit * batch_size)
         for start in range(0, rows, batch_size):
-            yield as_tensors(rows_of(x, slice(start, min(start + batch_size, rows))))
+            some = rows_of(x, slice(start, min(start + batch_size, rows)))
+            yield _prepared(some, prepare, name)
 
 
 def symbolic_inputs(x: Any) -> Any:
@@ -124,8 +145,12 @@ def _inputs(batch: Any) -> Any:
     return keras.utils.unpack_x_y_sample_weight(batch)[0]
 
 
-def _input_tensors(batch: Any, name: str) -> Any:
-    inputs = as_tensors(_inputs(batch), name)
+def _prepared(inputs: Any, prepare: Callable[[Any], Any], name: str) -> Any:
+    """The inputs as tensors; of batches that are made of them, the first."""
+    inputs = prepare(inputs)
+    if is_batched(inputs):
+        inputs = _inputs(first_of(inputs, name))
+    inputs = as_tensors(inputs, name)
     if not keras.tree.flatten(inputs):
         raise ValueError(no_rows(name))
     count_of_rows(**{name: inputs})

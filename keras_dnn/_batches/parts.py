@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from keras_dnn._batches.arrays import (
     rows_of,
     taken,
 )
-from keras_dnn._batches.kinds import batch_of, first_of, is_dataset, read
+from keras_dnn._batches.kinds import batch_of, first_of, is_batched, is_dataset, read
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 
@@ -31,7 +32,14 @@ def first_rows(data: Any, count: int) -> Any:
 
 
 def sample_of(
-    data: Any, samples: int, batch_size: int, seed: int, name: str = "data"
+    data: Any,
+    samples: int,
+    batch_size: int,
+    seed: int,
+    name: str = "data",
+    *,
+    rows_at_once: int | None = None,
+    prepare: Callable[[Any], Any] = lambda data: data,
 ) -> tf.data.Dataset:
     """Batches of some examples of the data, the same in every pass.
 
@@ -43,7 +51,12 @@ def sample_of(
         batch_size: of the batches that arrays are divided into.
         seed: of the draw.
         name: of the argument, for errors.
+        rows_at_once: the size that arrays must be divided into, whatever `batch_size`.
+        prepare: what is done with the data before; with arrays, with the examples
+            drawn. It may make batches of them.
     """
+    if is_batched(data):
+        data = prepare(data)
     data = read(data, name)
     if is_dataset(data):
         rows = rows_in(keras.tree.flatten(first_of(data, name))[0], name)
@@ -59,8 +72,26 @@ def sample_of(
         return _dataset(joined(parts), rows)
     arrays = as_arrays(data, name)
     rows = _common_length(arrays, name)
-    chosen = np.sort(rng.choice(rows, min(samples, rows), replace=False))
-    return _dataset(taken(arrays, chosen), batch_size)
+    count = min(samples, rows)
+    if rows_at_once is not None:
+        batch_size = rows_at_once
+        count = _whole_batches(max(samples, batch_size), rows, batch_size, name)
+    chosen = np.sort(rng.choice(rows, count, replace=False))
+    prepared = prepare(taken(arrays, chosen))
+    if is_batched(prepared):
+        return read(prepared, name).cache()
+    return _dataset(as_arrays(prepared, name), batch_size)
+
+
+def _whole_batches(samples: int, rows: int, size: int, name: str) -> int:
+    """How many rows to take where a model takes batches of one size only."""
+    if rows < size:
+        raise ValueError(
+            f"{name} must hold at least {size} rows, for the model is stateful and "
+            f"takes {size} at once. Received: {rows} rows"
+        )
+    count = min(samples, rows)
+    return count - count % size
 
 
 def as_tensors(data: Any, name: str = "x") -> Any:

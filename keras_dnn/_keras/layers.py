@@ -75,6 +75,25 @@ def _collect_states(value: Any, found: dict[int, Any], depth: int) -> None:
         found[id(value.state)] = value.state
 
 
+def is_stateful(layer: Any) -> bool:
+    """Whether a layer begins each call where the last one ended."""
+    return isinstance(layer, keras.layers.RNN) and bool(layer.stateful)
+
+
+def rows_of_states(model: keras.Model) -> int | None:
+    """The number of rows that a model's stateful recurrent layers hold states of.
+
+    It takes so many rows at once and no others; without such layers, `None`, any.
+    """
+    found = (
+        state
+        for layer in sublayers(model)
+        if is_stateful(layer)
+        for state in keras.tree.flatten(getattr(layer, "states", None) or [])
+    )
+    return next((int(state.shape[0]) for state in found), None)
+
+
 def _held_by_models(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers of a model and of the models that are among these."""
     for layer in model._layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -9,12 +10,13 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import first_batch
-from keras_dnn._keras.layers import is_complete, require_call
+from keras_dnn._keras.layers import is_complete, require_call, rows_of_states
+from keras_dnn._keras.prediction import batch_for_keras
 from keras_dnn._kernel_axes import channel_axis
 from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Every, Tensor
-from keras_dnn._unchanged import moving_variables, restored
+from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._probe.histogram import SIZE, counts_and_edges, histogram
 from keras_dnn.diagnostics._units import dead_fraction, saturated_fraction
@@ -44,7 +46,7 @@ class ActivationStatistics(keras.callbacks.Callback):
     Args:
         data: the batch: what the model takes as `x`, a tuple `(x, y)`, whose `y` is
             not used, or a `tf.data.Dataset` or `keras.utils.PyDataset`, whose first
-            batch is taken.
+            batch is taken. A stateful model gets as many rows as it takes at once.
         every: `"epoch"`, or the number of batches between two snapshots. A block of
             `steps_per_execution` batches is never interrupted.
 
@@ -100,7 +102,11 @@ class ActivationStatistics(keras.callbacks.Callback):
         if self._recorded_model is not self.model:
             self._recorded_model = self.model
             self._begin_record()
-        self._x = first_batch(self.data)
+        self._x = first_batch(
+            self.data,
+            rows_at_once=rows_of_states(self.model),
+            prepare=functools.partial(batch_for_keras, self.model),
+        )
         self._measure = tf.function(self._statistics)
         self._before_epoch = self._batches
         if is_complete(self.model):
@@ -138,7 +144,7 @@ class ActivationStatistics(keras.callbacks.Callback):
         if self._snapshots and self._snapshots[-1].step == self._batches:
             self._snapshots.pop()  # The weights may have been set since.
         # A layer that is random in inference too would advance its random state.
-        with restored(moving_variables(self.model)):
+        with same_randomness(), restored(moving_variables(self.model)):
             measured = [np.asarray(value) for value in self._measure(self._x)]
         self._snapshots.append(_Snapshot(self._batches, *measured))
 

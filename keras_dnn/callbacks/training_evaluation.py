@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -9,7 +10,12 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import sample_of
-from keras_dnn._keras.layers import has_call, require_call, sublayers
+from keras_dnn._keras.layers import (
+    has_call,
+    require_call,
+    rows_of_states,
+    sublayers,
+)
 from keras_dnn._keras.losses import (
     call_of,
     loss_is_in_step,
@@ -18,10 +24,11 @@ from keras_dnn._keras.losses import (
     require_loss_outside_step,
     total_loss,
 )
+from keras_dnn._keras.prediction import data_for_keras
 from keras_dnn._result import require_recorded
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn._typing import Tensor
-from keras_dnn._unchanged import moving_variables, restored
+from keras_dnn._unchanged import moving_variables, restored, same_randomness
 from keras_dnn.callbacks._evaluation import evaluated, has_targets
 from keras_dnn.callbacks._metrics import warn_of_missing
 from keras_dnn.callbacks._only_once import require_once
@@ -126,6 +133,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
         )
         self._recorded_model: keras.Model | None = None
         self._sample: Any = None
+        self._warns = True
         self._rows: list[_Row] = []
 
     # What fit calls -------------------------------------------------------------------
@@ -151,19 +159,25 @@ class TrainingEvaluation(keras.callbacks.Callback):
             if isinstance(data, tuple):
                 # As `fit` hands inputs alone to a step: without a tuple around them.
                 data = keras.utils.pack_x_y_sample_weight(*data)
-            self._sample = sample_of(data, self.samples, self.batch_size, self.seed)
-        self._warned = False
+            self._sample = sample_of(
+                data,
+                self.samples,
+                self.batch_size,
+                self.seed,
+                rows_at_once=rows_of_states(self.model),
+                prepare=functools.partial(data_for_keras, self.model),
+            )
         self._batch_loss = tf.function(self._loss, autograph=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates, and adds loss, metrics and gaps to the logs."""
         logs = {} if logs is None else logs
-        results = evaluated(self.model, self._sample)
+        results = evaluated(self.model, self._sample, prepared=True)
         known = has_call(self.model) and not loss_is_in_step(self.model)
         if results.get("loss") is None:
             # A `test_step` of the user's own may report other names.
-            if not self._warned and not known:
-                self._warned = True
+            if self._warns and not known:
+                self._warns = False
                 warn_of_missing("TrainingEvaluation", "loss", results, "test_step")
             results["loss"] = self._mean_loss(training=False) if known else np.nan
         for metric, value in results.items():
@@ -188,7 +202,7 @@ class TrainingEvaluation(keras.callbacks.Callback):
         """The mean over the sample; leaves the model as it is."""
         total, rows = 0.0, 0
         moving = [*self.model.metrics_variables, *moving_variables(self.model)]
-        with restored(moving):
+        with same_randomness(), restored(moving):
             for batch in self._sample:
                 parts = keras.tree.flatten(batch)
                 size = next(int(part.shape[0]) for part in parts if part is not None)

@@ -13,8 +13,30 @@ from keras_dnn._batches import (
     first_of,
     is_batched,
     require_alone,
+    rows_of,
 )
+from keras_dnn._keras.layers import rows_of_states
+from keras_dnn._keras.prediction import data_for_keras
 from keras_dnn.diagnostics._output_loss import output_losses
+
+
+def for_keras(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any
+) -> tuple[Any, Any, Any]:
+    """The examples as the model's `fit` hands them to Keras's own.
+
+    Of a stateful model, as many as it takes at once.
+    """
+    given = (x, y, sample_weight)
+    if is_batched(x):
+        require_alone(x, y=y, sample_weight=sample_weight)
+        given = x
+    elif (rows := rows_of_states(model)) is not None:
+        given = rows_of(given, slice(rows))
+    found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(
+        data_for_keras(model, given)
+    )
+    return found
 
 
 def examples(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:

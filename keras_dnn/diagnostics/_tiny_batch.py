@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_dnn._batches import rows_in, rows_of
+from keras_dnn._keras.layers import rows_of_states
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import restored, unchanged_by_calls
@@ -68,6 +69,8 @@ def memorise(examination: Examination, enough: float) -> Memorised | None:
         return None
     is_large = sum(int(np.prod(v.shape)) for v in weights) > LARGE
     examples, steps = (EXAMPLES // 2, STEPS // 3) if is_large else (EXAMPLES, STEPS)
+    # A stateful model takes no other number of rows.
+    examples = rows_of_states(model) or examples
     batch = rows_of(
         (examination.x, examination.y, examination.sample_weight), slice(examples)
     )

@@ -20,7 +20,7 @@ from keras_dnn.diagnostics._central_differences import (
     Slope,
     relative_difference,
 )
-from keras_dnn.diagnostics._examples import examples, require_labels
+from keras_dnn.diagnostics._examples import examples, for_keras, require_labels
 from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
 from keras_dnn.diagnostics._gradient_lines import compared, drawn, lines_of
 from keras_dnn.diagnostics._nonfinite import all_finite, bad_weights, failing
@@ -209,6 +209,7 @@ def check_gradients(
                 "steps, which have no slope. Check it before model.quantize. "
                 f"Received: {layer.name!r} of {layer.quantization_mode}"
             )
+    x, y, sample_weight = for_keras(model, x, y, sample_weight)
     with float64_by_default(), same_randomness():
         copy = float64_copy(model, loss)
         if not copy.trainable_variables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ from keras_dnn._batches import (
     rows_of,
     sample_of,
 )
-from keras_dnn._keras.layers import require_call
+from keras_dnn._keras.layers import require_call, rows_of_states
 from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
+from keras_dnn._keras.prediction import data_for_keras, has_own
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow, tf
 from keras_dnn.diagnostics.examination import Examination
@@ -98,9 +100,8 @@ def preflight(
     require_call(model, "preflight")
     checks = selected("before", skip, thresholds)
     given = (x, y)
-    required = needs_targets(model)
-    x, y, sample_weight = _batch(x, y, sample_weight, samples, seed, required)
-    if is_batched(given[0]):
+    x, y, sample_weight = _batch(model, x, y, sample_weight, samples, seed)
+    if is_batched(given[0]) or has_own(model, "fit"):
         given = (x, y)
     if not model.built:
         model(x)
@@ -127,9 +128,12 @@ def preflight(
 
 
 def _batch(
-    x: Any, y: Any, sample_weight: Any, samples: int, seed: int, required: bool
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, samples: int, seed: int
 ) -> tuple[Any, Any, Any]:
     samples = _arguments.count("samples", samples)
+    required = needs_targets(model)
+    # A stateful model takes no other number of rows.
+    samples = rows_of_states(model) or samples
     batched = is_batched(x)
     if y is None and not batched and required:
         raise ValueError("y must be given with arrays. Received: y=None")
@@ -138,7 +142,15 @@ def _batch(
         data = x
     else:
         data = (x, y, sample_weight)
-    part = sample_of(data, samples, samples, seed, "x")
+    part = sample_of(
+        data,
+        samples,
+        samples,
+        seed,
+        "x",
+        rows_at_once=rows_of_states(model),
+        prepare=functools.partial(data_for_keras, model),
+    )
     whole = joined(list(part))
     found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(
         rows_of(whole, slice(samples))

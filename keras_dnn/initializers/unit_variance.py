@@ -17,9 +17,10 @@ import keras
 import numpy as np
 
 from keras_dnn import _arguments
-from keras_dnn._batches import require_rows
+from keras_dnn._batches import first_batch, is_batched, require_rows, rows_of
 from keras_dnn._keras.graph import functional_inside
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import rows_of_states, sublayers
+from keras_dnn._keras.prediction import batch_for_keras
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn._layer_kinds import LINEAR
 from keras_dnn._progress import Progress, Verbose
@@ -92,7 +93,8 @@ def lsuv(
 
     Args:
         model: a built model.
-        batch: inputs of the model; a few hundred examples are enough.
+        batch: inputs of the model; a few hundred examples are enough. A stateful model
+            gets as many of them as it takes at once.
         target_std: $s$, above 0.
         tolerance: relative error of the standard deviation that is permitted.
         max_iterations: how many times a kernel is scaled at most. Without biases one
@@ -134,6 +136,11 @@ def lsuv(
     most = _arguments.count("max_iterations", max_iterations)
     draws = seeds(drawn_seed() if seed is None else checked_seed(seed))
     require_rows(batch, "batch")
+    batch = batch_for_keras(model, batch)
+    if is_batched(batch):
+        batch = first_batch(batch, "batch")
+    if (rows := rows_of_states(model)) is not None:
+        batch = rows_of(batch, slice(rows))
     chosen, skipped = _layers(model)
     before: dict[Layer, float] = {}
     scaling = _Scaling(target, margin, most, draws, Progress(verbose), len(chosen))

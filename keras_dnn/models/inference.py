@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from keras_dnn import _arguments
 from keras_dnn._keras.graph import graph_of
-from keras_dnn._keras.layers import sublayers
+from keras_dnn._keras.layers import is_stateful, sublayers
 from keras_dnn._keras.prediction import has_own
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._tensorflow import require_tensorflow
@@ -31,7 +31,6 @@ from keras_dnn.models._runtimes.signature import (
 )
 from keras_dnn.models._runtimes.source import RuntimeSource
 from keras_dnn.models._runtimes.stripped import stripped
-from keras_dnn.models._sampling.switched_on import is_stateful
 from keras_dnn.models.inference_result import InferenceResult
 from keras_dnn.models.runtimes import REGISTRY
 

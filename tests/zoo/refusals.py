@@ -197,7 +197,12 @@ WARNINGS: tuple[Expected, ...] = (
     Expected(
         "PerformanceScheduler waits for the metric 'loss'",
         "callbacks.PerformanceScheduler",
-        "gan",
+        "denoiser gan simclr",
+    ),
+    Expected(
+        "TrainingEvaluation waits for the metric 'loss', which test_step",
+        "callbacks.TrainingEvaluation",
+        "denoiser simclr compiled_without_loss",
     ),
     Expected(
         "takes `training` but holds no keras.random.SeedGenerator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,8 +10,9 @@ import keras
 import numpy as np
 
 from keras_dnn._batches import first_batches, first_rows
-from keras_dnn._keras.layers import has_call, sublayers
+from keras_dnn._keras.layers import has_call, rows_of_states, sublayers
 from keras_dnn._keras.losses import loss_is_in_step, needs_targets, own_step
+from keras_dnn._keras.prediction import batch_for_keras
 from keras_dnn.callbacks._doctor.first_nonfinite_step import FirstNonfiniteStep
 from keras_dnn.callbacks._doctor.saved_history import joined
 from keras_dnn.callbacks._evaluation import has_targets
@@ -80,6 +82,8 @@ class Recording:
         known = has_call(model) and not loss_is_in_step(model)
         if own or (complete and known):
             self._evaluation = TrainingEvaluation(self._data, samples=self._samples)
+            # Of checks that lack its loss the report does not say that they were made.
+            self._evaluation._warns = False
 
     @property
     def probes(self) -> list[keras.callbacks.Callback]:
@@ -115,7 +119,7 @@ class Recording:
                 (rate for part in sublayers(model) for rate in rates(part)), default=0.0
             ),
             guess_loss=guess_loss(output_losses(model)),
-            nonfinite=self._first_nonfinite(),
+            nonfinite=self._first_nonfinite(model),
             **self._of_gradients(model),
             **self._of_units(settled),
             **self._of_epochs(settled),
@@ -123,9 +127,9 @@ class Recording:
         )
         return history if self._earlier is None else joined(self._earlier, history)
 
-    def _first_nonfinite(self) -> NonfiniteStep | None:
+    def _first_nonfinite(self, model: keras.Model) -> NonfiniteStep | None:
         """The first step that was not finite, by whatever shows it."""
-        found = self._nonfinite.find(self._batches())
+        found = self._nonfinite.find(self._batches(model))
         bad = np.flatnonzero(~np.isfinite(self._steps.losses))
         if found is None and len(bad):
             step = int(bad[0])
@@ -182,11 +186,17 @@ class Recording:
             "advice": self._evaluation.advice,
         }
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self, model: keras.Model) -> Iterator[Any]:
         """Inputs with which to find the layer in which NaN started."""
         if self._data is not None:
             # A layer may fail on one example in thousands.
-            yield from first_batches(self._data, BATCHES, self._samples)
+            rows = rows_of_states(model) or self._samples
+            yield from first_batches(
+                self._data,
+                BATCHES,
+                rows,
+                prepare=functools.partial(batch_for_keras, model),
+            )
 
 
 def _are_batch_norms_settled(model: keras.Model, steps: int) -> bool:

@@ -10,12 +10,17 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_dnn._keras.graph import Graph, Node, flat_inputs, graph_of, run
-from keras_dnn._keras.layers import is_keras_layer, sublayers
+from keras_dnn._keras.layers import (
+    is_keras_layer,
+    is_stateful,
+    rows_of_states,
+    sublayers,
+)
 from keras_dnn._keras.prediction import has_own
 from keras_dnn._typing import Tensor
 from keras_dnn.layers import MCDropout
 from keras_dnn.models._sampling.cut import Cut, rows_of
-from keras_dnn.models._sampling.switched_on import Pair, is_stateful
+from keras_dnn.models._sampling.switched_on import Pair
 
 Layers: TypeAlias = Collection[keras.layers.Layer]
 
@@ -133,7 +138,7 @@ def split(model: keras.Model, random: Layers) -> Split:
         after,
         cut_set,
         fixed_rows=fixed_rows,
-        rows_of_states=_rows_of_states(model),
+        rows_of_states=rows_of_states(model),
         largest_row=max(math.prod(n or 1 for n in x.shape[1:]) for x in tensors),
         pairs=_pairs(graph, random),
     )
@@ -176,17 +181,6 @@ def _has_operations(graph: Graph) -> bool:
         if not isinstance(operation, keras.layers.Layer):
             return True
     return False
-
-
-def _rows_of_states(model: keras.Model) -> int | None:
-    """The number of rows that a model's stateful recurrent layers hold states of."""
-    states = (
-        state
-        for layer in sublayers(model)
-        if is_stateful(layer)
-        for state in keras.tree.flatten(getattr(layer, "states", None) or [])
-    )
-    return next((int(state.shape[0]) for state in states), None)
 
 
 def _refuse_stateful(operations: Iterable[Any]) -> None:

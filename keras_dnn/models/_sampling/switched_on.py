@@ -274,10 +274,5 @@ def _with_mask(dense: keras.layers.Dense, masks: list[Tensor]) -> Callable[..., 
     return call
 
 
-def is_stateful(layer: Any) -> bool:
-    """Whether a layer begins each call where the last one ended."""
-    return isinstance(layer, keras.layers.RNN) and bool(layer.stateful)
-
-
 def _identity(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return inputs

@@ -108,7 +108,7 @@ def reuse_layers(subject: Subject) -> None:
     lower = models.reuse_layers(subject.model, -2)
     assert not lower.trainable_variables
     assert_shares_nothing(lower, subject.model)
-    features = keras.Model(subject.model.inputs, subject.model.layers[-2].output)
+    features = keras.Model(subject.model.input, subject.model.layers[-2].output)
     assert_close(subject.outputs(lower), subject.outputs(features), 1e-6)
     headed = models.reuse_layers(subject.model, -2, head)
     assert [v.path.split("/")[-2] for v in headed.trainable_variables] == [
