@@ -18,6 +18,9 @@ keras.config.set_dtype_policy("float32")
 
 pytest_plugins = ["tests.durations", "tests.zoo.record"]
 
+# Tracing makes objects that stay: looking through them again and again is in vain.
+gc.set_threshold(20_000, 50, 100)
+
 _iterate = tf.data.Dataset.__iter__
 
 

@@ -51,12 +51,12 @@ class Outcome:
 
 
 GROUPS = {
-    "training": "probes and optimizers",
-    "steering": "schedulers, `MaxNorm`, unfreezing",
-    "checking": "checks before training",
-    "surgery": "new models from it",
+    "training": "probes",
+    "steering": "steering",
+    "checking": "checks",
+    "surgery": "surgery",
     "pretraining": "pretraining",
-    "sampling": "Monte Carlo samples",
+    "sampling": "samples",
     "runtimes": "runtimes",
 }
 """Each has a module of tests, and a column in the table."""

@@ -36,10 +36,6 @@ def pytest_collection_modifyitems(
     left = [item for item in items if item.get_closest_marker("zoo_all")]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if not item.get_closest_marker("zoo_all")]
-    skip = pytest.mark.skip(reason="something of this group does not hold on it yet")
-    for item in items:
-        if item.get_closest_marker("zoo_open"):
-            item.add_marker(skip)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -75,6 +75,17 @@ class Subject:
                 model.predict(self.data.inputs, **self.data.evaluate, verbose=0)
         return model
 
+    def built(self) -> keras.Model:
+        """A fresh model with its optimizer built, so that a step is traced once.
+
+        Not where a `train_step` of its own decides what the optimizer trains.
+        """
+        model = self.fresh()
+        if type(model).train_step is keras.Model.train_step:
+            with own_randomness():
+                model.optimizer.build(model.trainable_variables)
+        return model
+
     def fit(
         self,
         model: keras.Model,

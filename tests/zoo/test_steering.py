@@ -10,6 +10,6 @@ from tests.zoo.sample import every_model
 pytestmark = pytest.mark.slow
 
 
-@every_model("steering")
+@every_model()
 def test_steering(zoo: ZooModel, run: Callable[[str, ZooModel], None]) -> None:
     run("steering", zoo)

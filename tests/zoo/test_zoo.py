@@ -8,6 +8,7 @@ import pytest
 
 from tests.zoo.all_models import ZOO
 from tests.zoo.model_case import ZooModel
+from tests.zoo.sample import every_model
 
 
 def numeric_leaves(value: object) -> list[np.ndarray]:
@@ -18,9 +19,11 @@ def numeric_leaves(value: object) -> list[np.ndarray]:
 @pytest.mark.slow
 # A dataset of unknown length makes Keras say so at the end of the first epoch.
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("case", ZOO.values(), ids=str)
-def test_keras_runs_it(case: ZooModel) -> None:
-    model = case.make()
+@every_model()
+def test_keras_runs_it(zoo: ZooModel) -> None:
+    case, model = zoo, zoo.make()
+    # In graphs the battery runs it; tracing would take most of the time.
+    model.run_eagerly = True
     if case.trains:
         history = model.fit(**case.data().training, epochs=1, verbose=0).history
         assert history

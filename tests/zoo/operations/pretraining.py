@@ -96,7 +96,7 @@ def siamese(subject: Subject) -> None:
     encoder = subject.fresh()
     model = pretraining.siamese(encoder)
     labels = np.arange(ROWS) % 2
-    pairs = pretraining.Pairs(examples(subject), labels, seed=1)
+    pairs = pretraining.Pairs(examples(subject), labels, ROWS, seed=1)
     assert_trains(encoder, model, "binary_crossentropy", pairs)
 
 

@@ -42,7 +42,7 @@ class Trained:
     """A model after `fit` with callbacks, and what it was before."""
 
     def __init__(self, subject: Subject, names: list[str]) -> None:
-        self.model = subject.fresh()
+        self.model = subject.built()
         self.weights = {v.path: v.numpy() for v in self.model.variables}
         self.constraints = constraints_of(self.model)
         self.rate = rates_of(self.model)

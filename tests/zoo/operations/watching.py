@@ -93,8 +93,10 @@ def examples(subject: Subject) -> Any:
     return data.x, data.y, data.sample_weight
 
 
-def training(subject: Subject, names: list[str]) -> Training:
-    model = subject.fresh()
+def training(
+    subject: Subject, names: list[str], model: keras.Model | None = None
+) -> Training:
+    model = model or subject.fresh()
     watchers = {name: CALLBACKS[name](subject) for name in names}
     steps = Steps()
     history = subject.fit(model, [steps, *watchers.values()])
@@ -128,7 +130,7 @@ def plain(subject: Subject) -> Training:
     """
     scheduler = "callbacks.PerformanceScheduler"
     names = [scheduler] if quiet(scheduler, subject) else []
-    return subject.once("plain", lambda: training(subject, names))
+    return subject.once("plain", lambda: training(subject, names, subject.built()))
 
 
 def together(subject: Subject) -> Training | None:
