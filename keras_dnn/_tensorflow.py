@@ -5,6 +5,8 @@ TensorFlow says so when it is used.
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -13,7 +15,28 @@ tf: Any = None
 if keras.backend.backend() == "tensorflow":
     tf = importlib.import_module("tensorflow")
 
-__all__ = ["refuse_backend", "require_tensorflow", "tf"]
+__all__ = ["outside_traced_function", "refuse_backend", "require_tensorflow", "tf"]
+
+
+@contextmanager
+def outside_traced_function() -> Iterator[None]:
+    """Creates variables as if the `tf.function` that is being traced were not there.
+
+    They have values at once. The function would be traced a second time if it created
+    them itself, which doubles the time that `fit` takes to start.
+    """
+
+    def create(create_next: Any, **arguments: Any) -> Any:
+        arguments["experimental_enable_variable_lifting"] = False
+        return create_next(**arguments)
+
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        # Replicas, each in a thread of its own, create a variable together.
+        yield
+    else:
+        with tf.init_scope(), tf.variable_creator_scope(create):
+            yield
 
 
 def require_tensorflow(name: str) -> None:

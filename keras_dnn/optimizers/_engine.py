@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 
-from keras_dnn._tensorflow import tf
+from keras_dnn._tensorflow import outside_traced_function, tf
 from keras_dnn._typing import Tensor
 from keras_dnn.optimizers import _gradients, _replicas
 from keras_dnn.optimizers._rule import Rule
@@ -111,7 +111,7 @@ class Engine(Rule):
             )
         variables = list(variables)
         if not self.built:
-            with keras.name_scope(self.name):
+            with outside_traced_function(), keras.name_scope(self.name):
                 self.build(variables)
         self._require_known(variables)
         return variables
