@@ -17,7 +17,7 @@ from keras_dnn._batches import (
     rows_of,
     sample_of,
 )
-from keras_dnn._keras.layers import require_call, rows_of_states
+from keras_dnn._keras.layers import require_call, rows_of_states, sublayers
 from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
 from keras_dnn._keras.prediction import data_for_keras, has_own
 from keras_dnn._progress import Progress, Verbose
@@ -68,8 +68,9 @@ def preflight(
     Raises:
         RuntimeError: if Keras's backend is not TensorFlow.
         ValueError: if the model is not compiled, its loss is known to its `train_step`
-            alone, there are no targets, a name in `skip` or `thresholds` is not the
-            name of a check, or a check in `thresholds` has none.
+            alone, the model is quantised to float8, there are no targets, a name in
+            `skip` or `thresholds` is not the name of a check, or a check in
+            `thresholds` has none.
 
     Example:
         >>> import keras, numpy as np
@@ -98,6 +99,7 @@ def preflight(
         raise ValueError(f"model must be compiled. Received: model={model!r}")
     require_loss_outside_step(model, "preflight")
     require_call(model, "preflight")
+    _refuse_float8(model)
     checks = selected("before", skip, thresholds)
     given = (x, y)
     x, y, sample_weight = _batch(model, x, y, sample_weight, samples, seed)
@@ -186,3 +188,14 @@ def _charts(examination: Examination) -> tuple[Chart, ...]:
         Chart("Forward signal by layer", names, "layer", forward, log=True),
         Chart("Gradient by layer", names, "layer", backward, log=True),
     )
+
+
+def _refuse_float8(model: keras.Model) -> None:
+    """Raises an error for layers whose gradient exists in compiled steps only."""
+    for layer in sublayers(model):
+        if layer.quantization_mode == "float8":
+            raise ValueError(
+                "model must not be quantised to float8, for Keras computes its "
+                "gradient in compiled steps only. Check it before model.quantize. "
+                f"Received: {layer.name!r} of float8"
+            )

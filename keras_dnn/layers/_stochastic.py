@@ -68,22 +68,42 @@ def stochastic(layer: Any) -> list[keras.layers.Layer]:
 @contextlib.contextmanager
 def switched_on(chosen: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """Calls these layers in training mode, whatever their callers say."""
+    with _called_with(chosen, training=True):
+        yield
+
+
+@contextlib.contextmanager
+def switched_off(chosen: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """Calls these layers in inference mode, whatever their callers say.
+
+    A layer of the user's without a `training` argument cannot be switched off.
+    """
+    with _called_with(chosen, training=False):
+        yield
+
+
+@contextlib.contextmanager
+def _called_with(
+    chosen: Sequence[keras.layers.Layer], *, training: bool
+) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        for layer, call in calls_with(chosen):
+        for layer, call in calls_with(chosen, training=training):
             stack.enter_context(patched(layer, "call", call))
         yield
 
 
-def calls_with(chosen: Sequence[Any]) -> Iterator[tuple[Any, Callable[..., Tensor]]]:
-    """Layers, each with what takes the place of its `call` while these are on.
+def calls_with(
+    chosen: Sequence[Any], *, training: bool = True
+) -> Iterator[tuple[Any, Callable[..., Tensor]]]:
+    """Layers, each with what takes the place of its `call` while these are on, or off.
 
-    A chosen layer gets `training=True`. What else is inside it, such as batch norm,
-    gets what the chosen layer would have got.
+    A chosen layer gets `training`. What else is inside it, such as batch norm, gets
+    what the chosen layer would have got.
     """
     ids = {id(layer) for layer in chosen}
     for layer in chosen:
         outside: list[Any] = [None]
-        yield layer, _in_training_mode(layer, outside)
+        yield layer, _in_mode(training, layer, outside)
         if not draws(layer):
             continue  # Nothing else in a known layer is different in training.
         for part in sublayers(layer):
@@ -91,16 +111,16 @@ def calls_with(chosen: Sequence[Any]) -> Iterator[tuple[Any, Callable[..., Tenso
                 yield part, _in_mode_outside(part, outside)
 
 
-def _in_training_mode(layer: Any, outside: list[Any]) -> Callable[..., Tensor]:
+def _in_mode(training: bool, layer: Any, outside: list[Any]) -> Callable[..., Tensor]:
     call = layer.call
     # A user's dropout may be random whatever `training` says.
-    forced = {"training": True} if has_training_argument(layer) else {}
+    forced = {"training": training} if has_training_argument(layer) else {}
 
-    def trained_call(*args: Any, **kwargs: Any) -> Tensor:
+    def call_in_mode(*args: Any, **kwargs: Any) -> Tensor:
         outside[0] = kwargs.get("training")
         return call(*args, **{**kwargs, **forced})
 
-    return trained_call
+    return call_in_mode
 
 
 def _in_mode_outside(layer: Any, outside: list[Any]) -> Callable[..., Tensor]:

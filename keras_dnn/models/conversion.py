@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 
 from keras_dnn._keras.graph import required_graph
-from keras_dnn._keras.layers import has_training_argument
+from keras_dnn._keras.layers import has_training_argument, seeds_of, sublayers
 from keras_dnn._keras.randomness import drawn_seed
 from keras_dnn.layers import (
     MCAlphaDropout,
@@ -71,8 +72,7 @@ def to_monte_carlo(model: keras.Model) -> keras.Model:
             "keras.random.SeedGenerator of their own; noise is kept on by wrapping its "
             f"layer in MonteCarlo. Received: model={getattr(model, 'name', model)!r}"
         )
-    seeds = random.Random(drawn_seed())
-    return rebuilt(model, lambda layer: _switched_on(layer, seeds))
+    return _Conversion().switched(model, _Conversion.on)
 
 
 def from_monte_carlo(model: keras.Model) -> keras.Model:
@@ -98,23 +98,77 @@ def from_monte_carlo(model: keras.Model) -> keras.Model:
         >>> from_monte_carlo(model).predict(np.ones((1, 4)), verbose=0).tolist()
         [[1.0, 1.0, 1.0, 1.0]]
     """
-    seeds = random.Random(drawn_seed())
-    return rebuilt(model, lambda layer: _switched_off(layer, seeds))
+    return _Conversion().switched(model, _Conversion.off)
 
 
-def _switched_on(
-    layer: keras.layers.Layer, seeds: random.Random
-) -> keras.layers.Layer | CopyOf:
-    if type(layer) in ALWAYS_ON:
-        kind = ALWAYS_ON[type(layer)]
-        return _converted(kind, layer, seeds) if rates(layer) else layer
-    if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
+class _Conversion:
+    """Makes one copy, whose random layers get seeds of their own.
+
+    Two copies of a model must not be random in the same way, unless the user has given
+    a seed.
+    """
+
+    def __init__(self) -> None:
+        self._seeds = random.Random(drawn_seed())
+        self._copies: list[keras.layers.Layer] = []
+
+    def switched(self, model: keras.Model, change: _Change) -> keras.Model:
+        """A copy of the model with each layer changed, as `on` or `off` does."""
+        copy = rebuilt(model, lambda layer: change(self, layer))
+        # A copied layer has got the state of its original.
+        for layer in self._copies:
+            for part in sublayers(layer):
+                for generator in seeds_of(part):
+                    if generator.get_config()["seed"] is None:
+                        generator.state.assign([self._seed(), 0])
+        return copy
+
+    def on(self, layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
+        """What takes a layer's place in a model that is random at inference."""
+        if type(layer) in ALWAYS_ON:
+            kind = ALWAYS_ON[type(layer)]
+            return self._converted(kind, layer) if rates(layer) else layer
+        if isinstance(layer, (MonteCarlo, *ALWAYS_ON.values())):
+            return layer
+        if not _is_random_in_training(layer):
+            return layer
+
+        def wrapped(copy: keras.layers.Layer) -> keras.layers.Layer:
+            policy = layer.dtype_policy
+            return MonteCarlo(self._noted(copy), name=layer.name, dtype=policy)
+
+        return CopyOf(layer, wrapped)
+
+    def off(self, layer: keras.layers.Layer) -> keras.layers.Layer | CopyOf:
+        """What takes a layer's place in a model that is not."""
+        for off, on in ALWAYS_ON.items():
+            if type(layer) is on:
+                return self._converted(off, layer)
+        if isinstance(layer, MonteCarlo):
+            return CopyOf(layer.layer, self._noted)
         return layer
-    if not _is_random_in_training(layer):
-        return layer
-    return CopyOf(
-        layer, lambda new: MonteCarlo(new, name=layer.name, dtype=layer.dtype_policy)
-    )
+
+    def _noted(self, copy: keras.layers.Layer) -> keras.layers.Layer:
+        self._copies.append(copy)
+        return copy
+
+    def _converted(
+        self, kind: type[keras.layers.Layer], layer: keras.layers.Layer
+    ) -> keras.layers.Layer:
+        """A new layer of this class with the layer's configuration."""
+        config = config_of(layer)
+        if config["seed"] is None:
+            config["seed"] = self._seed()
+        new: keras.layers.Layer = kind.from_config(config)
+        return new
+
+    def _seed(self) -> int:
+        return self._seeds.randrange(2**31)
+
+
+_Change: TypeAlias = Callable[
+    [_Conversion, keras.layers.Layer], keras.layers.Layer | CopyOf
+]
 
 
 def _is_random_in_training(layer: Any) -> bool:
@@ -123,26 +177,3 @@ def _is_random_in_training(layer: Any) -> bool:
         rates(part) or (draws(part) and has_training_argument(part))
         for part in stochastic(layer)
     )
-
-
-def _switched_off(
-    layer: keras.layers.Layer, seeds: random.Random
-) -> keras.layers.Layer | CopyOf:
-    for off, on in ALWAYS_ON.items():
-        if type(layer) is on:
-            return _converted(off, layer, seeds)
-    if isinstance(layer, MonteCarlo):
-        return CopyOf(layer.layer)
-    return layer
-
-
-def _converted(
-    kind: type[keras.layers.Layer], layer: keras.layers.Layer, seeds: random.Random
-) -> keras.layers.Layer:
-    """A new layer of this class with the layer's configuration."""
-    config = config_of(layer)
-    if config["seed"] is None:
-        # Two copies of a model must not be random in the same way.
-        config["seed"] = seeds.randrange(2**31)
-    new: keras.layers.Layer = kind.from_config(config)
-    return new

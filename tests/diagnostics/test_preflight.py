@@ -321,3 +321,12 @@ def test_missing_arguments():
         preflight(model, networks.digits()[0])
     with pytest.raises(ValueError, match="model must be compiled"):
         preflight(keras.Sequential([keras.layers.Dense(1)]), *networks.digits())
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_float8_model_is_refused_with_the_remedy():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.quantize("float8")
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"before model\.quantize.*'dense.*float8"):
+        preflight(model, np.ones((8, 4)), np.ones((8, 2)))

@@ -130,3 +130,49 @@ def test_a_subclassed_model_is_refused():
 
     with pytest.raises(ValueError, match="functional or a built Sequential"):
         to_monte_carlo(Mine())
+
+
+# Seeds --------------------------------------------------------------------------------
+
+
+class Jitter(layers.Layer):
+    """Noise of one's own."""
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        return x + keras.random.normal(keras.ops.shape(x), seed=self.generator)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+def with_random_layer(kind, seed):
+    keras.utils.set_random_seed(1)
+    i = keras.Input((5, 4))
+    if kind == "recurrent":
+        y = layers.LSTM(4, dropout=0.5, recurrent_dropout=0.5, seed=seed)(i)
+    elif kind == "attention":
+        y = layers.MultiHeadAttention(2, 3, dropout=0.5, seed=seed)(i, i)
+    else:
+        y = Jitter(seed)(i)
+    return keras.Model(i, y)
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+@pytest.mark.parametrize("kind", ["recurrent", "attention", "own"])
+def test_two_copies_are_equally_random_only_if_a_seed_was_given(kind, seed):
+    model, x = with_random_layer(kind, seed), normal(2, 5, 4)
+    one, other = (to_monte_carlo(model) for _ in range(2))
+    found = one(x), other(x)
+    assert np.array_equal(*found) == (seed is not None)
+    if seed is None:
+        assert not np.array_equal(model(x, training=True), found[0])
+    # Their copies for training are too.
+    back = (from_monte_carlo(copy) for copy in (one, one))
+    assert np.array_equal(*(copy(x, training=True) for copy in back)) == bool(seed)
