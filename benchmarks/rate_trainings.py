@@ -30,7 +30,7 @@ class Trainer:
     """
 
     def __init__(self, task: Task, data: Any) -> None:
-        self.task = task
+        self.task, self.data = task, data
         (x, y), (self.x_test, self.y_test) = data
         self.rows = len(x)
         self.steps = task.epochs * (self.rows // task.batch_size)
