@@ -286,7 +286,7 @@ def draw(numbers, figures):
             "",
             *points_table(some),
             "",
-            f"No suggestion on {silent} of {len(curves)} sweeps of networks that learn;",
+            f"No suggestion on {silent} of {len(curves)} sweeps where it learns;",
             f"a suggestion on {sum(wrong)} of {len(wrong)} sweeps from 1e-12 to 1e-8,",
             "where nothing is learnt.",
             "",
