@@ -104,7 +104,7 @@ def with_trials(trainer, found, seed, steps, trials=3):
         return found
     losses = {}
     for rate in rates_around(found.suggestion, trials):
-        rates = np.full(steps, rate)
+        rates = np.full(2 * steps, rate)
         trained = trainer.run(rates, 0.9, seed).astype("float64")
         losses[rate] = replayed(ShortTraining, rates, trained).loss()
     return refined(found, losses)

@@ -20,6 +20,9 @@ BANDWIDTH = 0.04
 CONFIDENCE = 5.0
 """Standard errors that the descent must exceed."""
 
+SURE = 3.0
+"""Standard errors by which the loss must rise above its lowest value to have risen."""
+
 FIRST_HALF = 10
 """The steps within which half of the descent means that the sweep began too high."""
 
@@ -33,24 +36,25 @@ class Factors(NamedTuple):
 
     Attributes:
         of_sum: times the sum of the rates in which half of the descent is done.
-        of_last: times the last usable rate.
+        of_limit: times the rate that is too high: for a constant rate that at which a
+            tenth of the descent is lost again, for a peak the last usable one.
     """
 
     of_sum: float
-    of_last: float
+    of_limit: float
 
 
 CONSTANT: dict[Kind, Factors] = {
-    "plain": Factors(2.0, 1 / 10),
-    "adaptive": Factors(0.75, 1 / 20),
+    "plain": Factors(3.0, 1 / 5),
+    "adaptive": Factors(0.75, 1 / 15),
 }
 PEAK: dict[Kind, Factors] = {
-    "plain": Factors(4.0, 1 / 5),
-    "adaptive": Factors(1.2, 1 / 5),
+    "plain": Factors(5.0, 1 / 5),
+    "adaptive": Factors(1.5, 1 / 15),
 }
 
-SPREAD_OF_SUM, SPREAD_OF_LAST = 0.19, 0.42
-"""Standard deviations of both logarithms from one initialisation to another."""
+SPREAD = 0.3
+"""Standard deviation of the logarithms of both from one initialisation to another."""
 
 
 def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
@@ -72,16 +76,25 @@ def noise_of_one(losses: np.ndarray) -> float:
     return float(1.05 * np.median(np.abs(np.diff(losses))))
 
 
+def running_medians(losses: np.ndarray) -> np.ndarray:
+    """Medians of five neighbours, which one or two losses that leap do not change."""
+    padded = np.pad(losses, 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 5)
+    medians: np.ndarray = np.median(windows, axis=1)
+    return medians
+
+
 def usable(losses: np.ndarray) -> int:
     """How many losses come before the curve is clearly above its first values."""
     finite = np.isfinite(losses)
     end = len(losses) if finite.all() else int(np.argmin(finite))
     if end < 5:
         return end
-    padded = np.pad(losses[:end], 2, mode="edge")
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+    medians = running_medians(losses[:end])
     lowest = int(np.argmin(medians))
-    limit = first_loss(losses[:end]) + 3 * noise_of_one(losses[:end])
+    # Past its lowest value the noise may be that of divergence.
+    noise = noise_of_one(losses[: min(end, max(30, lowest + 1))])
+    limit = first_loss(losses[:end]) + 3 * noise
     above = np.flatnonzero(medians[lowest:] > limit)
     return lowest + int(above[0]) if above.size else end
 
@@ -134,13 +147,34 @@ class Curve:
         """The step at which half of the descent is done."""
         return half_of_descent(self.values, self.first)
 
+    def relapse(self) -> int:
+        """The step at which a tenth of the descent is lost again, or the last one.
+
+        What could be noise counts as nothing lost.
+        """
+        return self.relapse_of(self.losses)
+
+    def relapse_of(self, losses: np.ndarray) -> int:
+        """That of other losses at these rates."""
+        values = self.trend.values_of @ running_medians(losses)
+        lowest = int(np.argmin(values))
+        fall = first_loss(losses) - values[lowest]
+        limit = values[lowest] + max(fall / 10, SURE * self.error_of_lowest())
+        above = np.flatnonzero(values[lowest:] > limit)
+        return lowest + int(above[0]) if above.size else len(values) - 1
+
+    def error_of_lowest(self) -> float:
+        """The standard error of the lowest value of the trend."""
+        weights = self.trend.values_of[self.lowest]
+        return float(self.noise()[self.lowest] * np.linalg.norm(weights))
+
     def certainty(self) -> float:
         """The descent in standard errors: of the first losses, and of the lowest."""
         scale = self.noise()
         first = 1.25 * scale[0] / np.sqrt(max(5, len(self.losses) // 10))
-        weights = self.trend.values_of[self.lowest]
-        lowest = scale[self.lowest] * np.linalg.norm(weights)
-        error = np.hypot(first, lowest) + 1e-9 * np.abs(self.losses).max()
+        error = (
+            np.hypot(first, self.error_of_lowest()) + 1e-9 * np.abs(self.losses).max()
+        )
         return float(self.fall / error) if error > 0 else 0.0
 
     def noise(self) -> np.ndarray:
@@ -197,16 +231,15 @@ class Advice(NamedTuple):
 def advice(curve: Curve, kind: Kind) -> Advice:
     """The rates that a curve advises to a `"plain"` or an `"adaptive"` rule."""
     walked = curve.rates[: curve.half() + 1].sum()
-    return Advice(*products(walked, curve.rates[-1], kind))
-
-
-def products(walked: float, last: float, kind: Kind) -> tuple[float, float]:
-    """Both rates from the sum of the rates to half of the descent and the last one."""
-    constant, peak = (
-        min(factors.of_sum * walked, factors.of_last * last)
-        for factors in (CONSTANT[kind], PEAK[kind])
+    return Advice(
+        lower(CONSTANT[kind], walked, curve.rates[curve.relapse()]),
+        lower(PEAK[kind], walked, curve.rates[-1]),
     )
-    return float(constant), float(peak)
+
+
+def lower(factors: Factors, walked: float, limit: float) -> float:
+    """The lower of both products."""
+    return float(min(factors.of_sum * walked, factors.of_limit * limit))
 
 
 def interval(curve: Curve, kind: Kind, seed: int | None) -> tuple[float, float]:
@@ -220,11 +253,12 @@ def interval(curve: Curve, kind: Kind, seed: int | None) -> tuple[float, float]:
     for _ in range(200):
         drawn = curve.values + scale * rng.choice(standard, len(scale))
         half = half_of_descent(curve.trend.values_of @ drawn, first_loss(drawn))
-        walked = curve.rates[: half + 1].sum() * np.exp(rng.normal(0, SPREAD_OF_SUM))
-        last = curve.rates[-1] * np.exp(rng.normal(0, SPREAD_OF_LAST))
-        found.append(products(walked, last, kind)[0])
+        walked = curve.rates[: half + 1].sum() * np.exp(rng.normal(0, SPREAD))
+        limit = curve.rates[curve.relapse_of(drawn)] * np.exp(rng.normal(0, SPREAD))
+        found.append(lower(CONSTANT[kind], walked, limit))
     low, high = np.quantile(found, (0.05, 0.95))
-    return float(low), float(high)
+    suggestion = advice(curve, kind).suggestion
+    return float(min(low, suggestion)), float(max(high, suggestion))
 
 
 def reason_against(curve: Curve) -> str:

@@ -50,16 +50,17 @@ def find_learning_rate(
     r"""Sweeps the learning rate over some steps and advises one from the losses.
 
     With the rate :math:`\eta_t` of step :math:`t`, let :math:`S = \sum_t \eta_t` up to
-    the step at which half of the descent of the loss is done, and :math:`E` the last
-    usable rate, at which the loss has risen above its start, is not finite, or the
-    sweep ends. :math:`S` hardly depends on the number of steps, as places on the curve
-    do. Where the descent is certain, the advice is
+    the step at which half of the descent of the loss is done. Let :math:`L` be the rate
+    at which a tenth of the descent is lost again, and :math:`E` the last usable rate,
+    at which the loss has risen above its start, is not finite, or the sweep ends.
+    :math:`S` hardly depends on the number of steps, as places on the curve do. Where
+    the descent is certain, the advice is
 
     ======================  =============================  =============================
     rule                    a rate that stays              a peak
     ======================  =============================  =============================
-    SGD, momentum           :math:`\min(2 S, E / 10)`      :math:`\min(4 S, E / 5)`
-    others (Adam, ...)      :math:`\min(0.75 S, E / 20)`   :math:`\min(1.2 S, E / 5)`
+    SGD, momentum           :math:`\min(3 S, L / 5)`       :math:`\min(5 S, E / 5)`
+    others (Adam, ...)      :math:`\min(0.75 S, L / 15)`   :math:`\min(1.5 S, E / 15)`
     ======================  =============================  =============================
 
     The rate rises inside the compiled step, and each loss is that of its own batch, not
@@ -89,8 +90,8 @@ def find_learning_rate(
         shuffle: whether arrays are shuffled first.
         sample_weight: as for `fit`.
         class_weight: as for `fit`.
-        trials: how many short trainings refine the advice, each as long as the sweep,
-            at rates half a decade apart around it; 3 or 5 are worth their cost.
+        trials: how many short trainings refine the advice, each twice as long as the
+            sweep, at rates half a decade apart around it; 3 or 5 are worth their cost.
         seed: seed of the shuffling and the interval; without one,
             `keras.utils.set_random_seed` governs.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
@@ -143,7 +144,7 @@ def find_learning_rate(
             y,
             sample_weight,
             batch_size=batch_size,
-            count=steps * every,
+            count=recorder.length * every,
             shuffle=shuffle,
             seed=seed,
             class_weight=class_weight,
@@ -163,8 +164,8 @@ def find_learning_rate(
     def constant_at(rate: float) -> Callable[[Tensor], Tensor]:
         return lambda updates: tf.constant(rate, keras.config.floatx())
 
-    settings = steps, every, smoothing, stop_factor
-    recorder = SweepRecorder(*settings, Progress(verbose))
+    settings = every, smoothing, stop_factor
+    recorder = SweepRecorder(steps, *settings, Progress(verbose))
     run(recorder, rate_after)
     found = read(
         recorder,
@@ -179,7 +180,7 @@ def find_learning_rate(
         return found
     losses = {}
     for rate in rates_around(found.suggestion, trials):
-        training = ShortTraining(*settings, Progress(verbose))
+        training = ShortTraining(2 * steps, *settings, Progress(verbose))
         run(
             training,
             lambda updates, rate=rate: tf.constant(rate, keras.config.floatx()),

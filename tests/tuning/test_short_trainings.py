@@ -30,8 +30,8 @@ def test_each_training_is_that_of_numpy_and_the_best_is_advised():
     assert sweep.trials == {}
     assert list(found.trials) == short.rates_around(sweep.suggestion, 3)
     for rate, loss in found.trials.items():
-        losses = replayed(np.full(40, rate), every=2, batch=24)
-        expected = losses[20:].mean() if losses[-1] < losses[0] else math.inf
+        losses = replayed(np.full(80, rate), every=2, batch=24)
+        expected = losses[40:].mean() if losses[-1] < losses[0] else math.inf
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
     best = min(found.trials, key=found.trials.get)
     assert found.suggestion == found.suggestions["constant"] == best
