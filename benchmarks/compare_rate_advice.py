@@ -29,7 +29,7 @@ from rate_tasks import DRAW, TASKS, choosing
 from rate_trainings import SHAPES, Trainer, scores_by_rate
 from recording import ROOT, record, versions
 
-from keras_dnn.tuning import _range_test_rules as rules
+from keras_dnn.tuning import _range_test_places as places
 from keras_dnn.tuning import find_learning_rate
 from keras_dnn.tuning._range_test_result import read
 from keras_dnn.tuning._short_trainings import ShortTraining, rates_around, refined
@@ -121,9 +121,8 @@ def advised(trainer):
     for seed in SEEDS:
         for steps in STEPS:
             rates, losses, found = swept(trainer, seed, steps)
-            places = found.suggestions
             moved[f"advice, {steps}"].append(found.suggestion)
-            moved[f"valley, {steps}"].append(places.get("valley"))
+            moved[f"valley, {steps}"].append(found.suggestions.get("valley"))
             if steps == 100:
                 advice["fastai"].append([fastai_valley(rates, losses)] * 2)
                 advice["lightning"].append([lightning(rates, losses)] * 2)
@@ -131,8 +130,8 @@ def advised(trainer):
                 advice["find_learning_rate"].append(both(found))
                 refined = with_trials(trainer, found, seed, steps)
                 advice["trials"].append(both(refined))
-                for name in rules.PLACES:
-                    advice[name].append([places.get(name)] * 2)
+                for name in places.PLACES:
+                    advice[name].append([found.suggestions.get(name)] * 2)
     task = trainer.task
     advice["Keras"] = [[DEFAULTS.get(task.optimizer, 0.001)] * 2]
     advice["through fit"] = [both(through_fit(task, trainer.data))]

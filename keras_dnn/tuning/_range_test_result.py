@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from keras_dnn._result import Result
+from keras_dnn.tuning import _range_test_places as places
 from keras_dnn.tuning import _range_test_rules as rules
 from keras_dnn.tuning import _sweep_reasons as reasons
 from keras_dnn.tuning._sweep_recorder import SweepRecorder
@@ -70,8 +71,8 @@ class RangeTest(Result):
         if self.suggestion is None or self.interval is None:
             return f"Learning rate: no suggestion, {self.reason} ({tried})"
         low, high = self.interval
-        places = {k: v for k, v in self.suggestions.items() if k in rules.PLACES}
-        by_place = ", ".join(f"{k} {v:.2g}" for k, v in places.items())
+        found = {k: v for k, v in self.suggestions.items() if k in places.PLACES}
+        by_place = ", ".join(f"{k} {v:.2g}" for k, v in found.items())
         advice = (
             f"Learning rate: {self.suggestion:.2g} [{low:.2g}, {high:.2g}] for a rate "
             f"that stays, {self.max_learning_rate:.2g} for a peak ({tried})"
@@ -149,7 +150,7 @@ def read(
     suggestion, peak = rules.advice(curve, kind)
     return dataclasses.replace(
         undecided,
-        suggestions={"constant": suggestion, "peak": peak, **rules.places(curve)},
+        suggestions={"constant": suggestion, "peak": peak, **places.places(curve)},
         suggestion=suggestion,
         max_learning_rate=peak,
         interval=rules.interval(curve, kind, seed),
