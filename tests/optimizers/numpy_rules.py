@@ -62,7 +62,7 @@ def nesterov(g, s, t, *, learning_rate, momentum, dampening=0.0):
 
 
 def adagrad(g, s, t, *, learning_rate, initial_accumulator_value, epsilon):
-    if t == 0:
+    if "total" not in vars(s):
         s.total = initial_accumulator_value
     s.total = s.total + g**2
     return -learning_rate.now(t) * g / np.sqrt(s.total + epsilon)
@@ -118,7 +118,7 @@ def nadam(g, s, t, *, learning_rate, beta_1, beta_2, epsilon):
     s.m = beta_1.now(t) * s.m + (1 - beta_1.now(t)) * g
     s.v = beta_2.now(t) * s.v + (1 - beta_2.now(t)) * g**2
     mu_now, mu_next = mu(beta_1.now(t), t), mu(beta_1.ahead(t), t + 1)
-    so_far = np.prod([mu(beta_1.now(i), i, 0.96) for i in range(t + 1)])
+    so_far = product(settable(lambda i: mu(beta_1.now(i), i, 0.96)), t)
     m_hat = mu_next * s.m / (1 - so_far * mu_next) + (1 - mu_now) * g / (1 - so_far)
     v_hat = s.v / (1 - product(beta_2, t))
     return -learning_rate.now(t) * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -159,11 +159,13 @@ def train(
     ema_overwrite_frequency=None,
     gradient_accumulation_steps=1,
     constraint=None,
+    first=0,
     **hyperparameters,
 ):
     """The weights after each call of `gradient(step, weights)`, a flat row a call.
 
-    A gradient that is `None` leaves its weight and its slots alone.
+    A gradient that is `None` leaves its weight and its slots alone. The first update
+    has the number `first`.
     """
     weights = [np.array(w, dtype="float64") for w in weights]
     slots = [Slots() for _ in weights]
@@ -173,7 +175,7 @@ def train(
     for step in range(steps):
         waiting.append(gradient(step, weights))
         if len(waiting) == gradient_accumulation_steps:
-            t = step // gradient_accumulation_steps
+            t = first + step // gradient_accumulation_steps
             gradients = [mean(micro) for micro in zip(*waiting, strict=True)]
             waiting = []
             gradients = clipped(gradients, clipnorm, global_clipnorm, clipvalue)
