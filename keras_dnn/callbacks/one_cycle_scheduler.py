@@ -51,7 +51,8 @@ class OneCycleScheduler(Probe, Resumable):
     through its part of the cycle again.
 
     Args:
-        max_learning_rate: the rate at the top; see `tuning.find_learning_rate`.
+        max_learning_rate: the rate at the top; that of `tuning.find_learning_rate` has
+            the same name.
         momentum: its highest and lowest value, `None` to leave it alone.
         total_steps: length of the cycle in updates; only needed for data of unknown
             size, such as a filtered `tf.data.Dataset` without `steps_per_epoch`.
