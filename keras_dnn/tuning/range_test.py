@@ -162,7 +162,10 @@ def find_learning_rate(
         return tf.cast(rate, keras.config.floatx())
 
     def constant_at(rate: float) -> Callable[[Tensor], Tensor]:
-        return lambda updates: tf.constant(rate, keras.config.floatx())
+        def constant(updates: Tensor) -> Tensor:
+            return tf.constant(rate, keras.config.floatx())
+
+        return constant
 
     settings = every, smoothing, stop_factor
     recorder = SweepRecorder(steps, *settings, Progress(verbose))
@@ -181,9 +184,6 @@ def find_learning_rate(
     losses = {}
     for rate in rates_around(found.suggestion, trials):
         training = ShortTraining(2 * steps, *settings, Progress(verbose))
-        run(
-            training,
-            lambda updates, rate=rate: tf.constant(rate, keras.config.floatx()),
-        )
+        run(training, constant_at(rate))
         losses[rate] = training.loss()
     return refined(found, losses)
