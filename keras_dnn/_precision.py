@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import keras
+
+from keras_dnn._keras.result_types import float64_results
 
 
 @contextmanager
 def float64_arithmetic() -> Iterator[None]:
-    """Computes in float64 what asks for it, also on JAX.
+    """Computes in float64 what asks for it, also on JAX and PyTorch.
 
-    JAX takes float32 in its place unless it is told otherwise.
+    They take float32 in its place unless they are told otherwise.
     """
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    with importlib.import_module("jax").enable_x64(True):
+    with ExitStack() as stack:
+        stack.enter_context(float64_results())
+        if keras.backend.backend() == "jax":
+            stack.enter_context(importlib.import_module("jax").enable_x64(True))
         yield
 
 
