@@ -32,9 +32,9 @@ class RangeTest(Result):
         losses: the loss of each step, on its own batch; NaN from where a weight is not
             finite, even if the loss still is.
         smoothed: their exponentially weighted averages, with bias correction.
-        trend: the curve that the suggestions are read from: local parabolas, which do
-            not lag behind as an average does. NaN from where the loss has risen clearly
-            above its first values.
+        trend: the curve that the suggestions are read from: local straight lines, which
+            do not lag behind as an average does. NaN from where the loss has risen
+            clearly above its first values.
         suggestions: the rate by each rule: `"constant"` and `"peak"` are the advice
             below. The others are places on the curve, which move when `steps` does:
             `"valley"` is halfway down the deepest descent, `"steepest"` where the loss
@@ -45,7 +45,8 @@ class RangeTest(Result):
         max_learning_rate: for the peak of a rate that comes down, as in
             `OneCycleScheduler` or `CosineDecay`; `None` without a suggestion.
         interval: contains 90% of the suggestions for other noise of the losses and
-            other initial weights; `None` without a suggestion.
+            other initial weights; with `trials`, half of the way to the neighbouring
+            rates on both sides. `None` without a suggestion.
         reason: why there is no suggestion, else empty.
         note: what limits the advice, else empty.
         trials: with `trials`, the loss of each short training by its rate: the mean
@@ -77,7 +78,9 @@ class RangeTest(Result):
             f"Learning rate: {self.suggestion:.2g} [{low:.2g}, {high:.2g}] for a rate "
             f"that stays, {self.max_learning_rate:.2g} for a peak ({tried})"
         )
-        return "\n".join(filter(None, (advice, f"By place: {by_place}", self.note)))
+        trained = ", ".join(f"{k:.2g} {v:.3g}" for k, v in self.trials.items())
+        lines = advice, f"By place: {by_place}", trained and f"Trials: {trained}"
+        return "\n".join(filter(None, (*lines, self.note)))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draws the losses over the rates, with the suggestions.

@@ -91,7 +91,8 @@ def find_learning_rate(
         sample_weight: as for `fit`.
         class_weight: as for `fit`.
         trials: how many short trainings refine the advice, each twice as long as the
-            sweep, at rates half a decade apart around it; 3 or 5 are worth their cost.
+            sweep, at rates half a decade apart around it. The guide to the learning
+            rate shows what they bring.
         seed: seed of the shuffling and the interval; without one,
             `keras.utils.set_random_seed` governs.
         verbose: 0 shows nothing, 1 a progress bar, `"auto"` a bar when it takes long.
@@ -102,7 +103,8 @@ def find_learning_rate(
     Raises:
         ValueError: if a value lies outside its range, or the model is not compiled, has
             a `MultiOptimizer`, or a `train_step` whose loss cannot be seen or that
-            applies several optimizers.
+            applies several optimizers, or if `x` can be read only once and there are
+            `trials`.
         RuntimeError: if Keras does not run on TensorFlow.
 
     Example:

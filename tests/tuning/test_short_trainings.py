@@ -48,6 +48,8 @@ def test_the_lowest_loss_decides_and_divergence_never_does():
     found = short.refined(sweep, {0.1: 2.0, 0.3: 1.5, 1.0: math.inf})
     assert found.suggestion == 0.3
     assert found.trials == {0.1: 2.0, 0.3: 1.5, 1.0: math.inf}
+    assert "Trials: 0.1 2, 0.3 1.5, 1 inf" in str(found)
+    assert "Trials" not in str(sweep)
     lost = short.refined(sweep, {0.1: math.inf, 0.3: math.inf})
     assert lost.suggestion == sweep.suggestion
     assert "Every short training diverged" in lost.note
