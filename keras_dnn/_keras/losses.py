@@ -22,6 +22,17 @@ def loss_options(loss: Any) -> Mapping[str, Any]:
     return options
 
 
+def loss_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:
+    """The same loss in another dtype; the loss itself if its config makes none."""
+    try:
+        copy: keras.losses.Loss = type(loss).from_config(
+            {**loss.get_config(), "dtype": dtype}
+        )
+    except TypeError:
+        return loss
+    return copy
+
+
 def loss_weights_of(model: keras.Model) -> Any:
     """What `compile` was given as `loss_weights`."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)

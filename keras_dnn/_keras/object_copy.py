@@ -19,6 +19,7 @@ import numpy as np
 from keras.src.utils.tracking import Tracker
 
 from keras_dnn._keras.layers import take_path
+from keras_dnn._keras.losses import loss_in
 from keras_dnn._tensorflow import tf
 
 Otherwise: TypeAlias = Callable[[Any], Any]
@@ -119,6 +120,8 @@ class ObjectCopies:
             return self._partial(old)
         if isinstance(old, types.FunctionType):
             return self._function(old)
+        if isinstance(old, keras.losses.Loss) and self.policy is not None:
+            return loss_in(old, self.policy.compute_dtype)
         if isinstance(old, keras.DTypePolicy):
             return self._changed_policy(old) or old
         if tf is not None and isinstance(old, tf.Variable):

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.losses import has_own_loss, loss_weights_of
+from keras_dnn._keras.losses import has_own_loss, loss_in, loss_weights_of
 from keras_dnn.models.rebuild import rebuild
 
 
@@ -48,9 +48,5 @@ def _loss_in_float64(loss: Any) -> Any:
     if isinstance(loss, list | tuple):
         return [_loss_in_float64(part) for part in loss]
     if isinstance(loss, keras.losses.Loss):
-        config = {**loss.get_config(), "dtype": "float64"}
-        try:
-            return type(loss).from_config(config)
-        except TypeError:
-            return loss
+        return loss_in(loss, "float64")
     return loss

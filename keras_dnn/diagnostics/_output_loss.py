@@ -96,7 +96,15 @@ def output_losses(model: keras.Model) -> list[OutputLoss]:
     if len(outputs) not in (0, len(losses)):
         return []
     pairs = zip(losses, outputs or [None] * len(losses), strict=True)
-    return [_output_loss(loss, layer) for loss, layer in pairs]
+    found = [_output_loss(loss, layer) for loss, layer in pairs]
+    tensors = (getattr(model, "outputs", None) or []) if outputs else []
+    if len(tensors) != len(found):
+        return found
+    # A layer that is called several times may have outputs of several sizes.
+    return [
+        dataclasses.replace(one, classes=tensor.shape[-1] if tensor.shape else None)
+        for one, tensor in zip(found, tensors, strict=True)
+    ]
 
 
 def in_order(model: keras.Model, parts: Any, count: int) -> list[Any] | None:

@@ -122,6 +122,15 @@ class Subject:
         inputs = keras.utils.unpack_x_y_sample_weight(first_of(inputs))[0]
         return keras.tree.map_structure(to_numpy, inputs)
 
+    @functools.cached_property
+    def graph_inputs(self) -> Any:
+        """The inputs as the graph of the model takes them."""
+        return (
+            self.model.preprocessor(self.inputs)
+            if preprocesses(self.model)
+            else self.inputs
+        )
+
     def _rows(self, arrays: Any) -> Any:
         """As many rows as the model takes at once."""
         size = self.batch_size
@@ -157,10 +166,8 @@ class Subject:
         """The outputs of a model made from the shared one equal its outputs."""
         if not self.zoo.predicts or self.zoo.random_at_inference:
             return
-        inputs = self.inputs
-        if preprocesses(self.model) and not preprocesses(model):
-            # A class with a constructor of its own, which is not copied.
-            inputs = self.model.preprocessor(inputs)
+        # A class with a constructor of its own is not copied.
+        inputs = self.inputs if preprocesses(model) else self.graph_inputs
         assert_close(self.outputs(model, inputs), self.expected, tolerance)
 
     @contextlib.contextmanager

@@ -32,13 +32,13 @@ def examples(subject: Subject) -> Any:
     """Some rows; sparse tensors cannot be divided."""
     return keras.tree.map_structure(
         lambda a: a if isinstance(a, tf.SparseTensor) else a[:ROWS],
-        subject.inputs,
+        subject.graph_inputs,
     )
 
 
 def from_vector(subject: Subject, width: int | None = None) -> keras.Sequential:
     """Layers that make arrays like the model's inputs from vectors."""
-    shape = tuple(keras.tree.flatten(subject.inputs)[0].shape[1:])
+    shape = tuple(keras.tree.flatten(subject.graph_inputs)[0].shape[1:])
     if None in shape:  # Ragged: they have no shape of their own.
         shape = (4,)
     return keras.Sequential(

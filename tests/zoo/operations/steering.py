@@ -98,7 +98,9 @@ def max_norm(subject: Subject) -> None:
     after = constraints_of(found.model)
     assert all(a is b for a, b in zip(found.constraints, after, strict=True))
     for layer in layers_in(found.model):
-        if type(layer) is keras.layers.Dense and layer.quantization_mode is None:
+        dense = type(layer) is keras.layers.Dense and layer.quantization_mode is None
+        # A frozen kernel stays as it is.
+        if dense and layer.kernel.trainable:
             lengths = np.linalg.norm(layer.kernel.numpy().astype("float64"), axis=0)
             assert (lengths <= RADIUS * 1.01).all(), layer.path
 

@@ -90,7 +90,7 @@ def to_monte_carlo(subject: Subject) -> None:
     random = models.to_monte_carlo(subject.model)
     assert_shares_nothing(random, subject.model)
     if subject.zoo.predicts:
-        inputs = keras.tree.map_structure(to_tensor, subject.inputs)
+        inputs = keras.tree.map_structure(to_tensor, subject.graph_inputs)
         with own_randomness():
             outputs = [
                 [np.asarray(a) for a in keras.tree.flatten(random(inputs))]
@@ -108,8 +108,11 @@ def reuse_layers(subject: Subject) -> None:
     lower = models.reuse_layers(subject.model, -2)
     assert not lower.trainable_variables
     assert_shares_nothing(lower, subject.model)
-    features = keras.Model(subject.model.input, subject.model.layers[-2].output)
-    assert_close(subject.outputs(lower), subject.outputs(features), 1e-6)
+    # The structure of the inputs, which a Sequential has not.
+    given = getattr(subject.model, "_inputs_struct", subject.model.inputs)
+    features = keras.Model(given, subject.model.layers[-2].output)
+    inputs = subject.graph_inputs
+    assert_close(subject.outputs(lower, inputs), subject.outputs(features, inputs), 1e-6)
     headed = models.reuse_layers(subject.model, -2, head)
     assert [v.path.split("/")[-2] for v in headed.trainable_variables] == [
         head.name
