@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -16,6 +17,27 @@ class MethodCall(NamedTuple):
     owner: Any
     method: str
     variables: dict[str, Any]
+
+
+CALL_CONTEXT = "current_call_ctx"
+
+
+@contextlib.contextmanager
+def same_call_context() -> Iterator[None]:
+    """Keeps what is said to layers here, `training` above all, from those after them.
+
+    Keras passes the argument of a layer on to all that the same model calls later
+    without one, not only to the layers inside it.
+    """
+    state = keras.src.backend.common.global_state
+    context = state.get_global_attribute(CALL_CONTEXT)
+    before = {} if context is None else dict(vars(context))
+    try:
+        yield
+    finally:
+        if context is not None:
+            vars(context).clear()
+            vars(context).update(before)
 
 
 def callback_list() -> keras.callbacks.CallbackList | None:

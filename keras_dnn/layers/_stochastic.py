@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_dnn._keras.call_stack import same_call_context
 from keras_dnn._keras.layers import (
     has_seeds,
     has_training_argument,
@@ -118,7 +119,8 @@ def _in_mode(training: bool, layer: Any, outside: list[Any]) -> Callable[..., Te
 
     def call_in_mode(*args: Any, **kwargs: Any) -> Tensor:
         outside[0] = kwargs.get("training")
-        return call(*args, **{**kwargs, **forced})
+        with same_call_context():
+            return call(*args, **{**kwargs, **forced})
 
     return call_in_mode
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.graph import graph_of
+from keras_dnn._keras.graph import graph_of, inputs_struct
 from keras_dnn._typing import Tensor
 
 
@@ -55,11 +55,25 @@ def new_input(encoder: keras.Model) -> Tensor:
     return keras.Input(given.shape[1:], dtype=given.dtype, name="inputs")
 
 
+def encoded(encoder: keras.Model, x: Tensor) -> Tensor:
+    """The features of the encoder, which may take and return lists of one tensor."""
+    given = keras.tree.pack_sequence_as(inputs_struct(encoder), [x])
+    (features,) = keras.tree.flatten(encoder(given))
+    return features
+
+
 def decoded(
     decoder: keras.layers.Layer, features: Tensor, encoder: keras.Model
 ) -> Tensor:
     """The output of the decoder, which must have the shape of the encoder's inputs."""
-    reconstruction = decoder(features)
+    try:
+        reconstruction = decoder(features)
+    except ValueError as error:
+        raise ValueError(
+            "decoder must take what the encoder returns; where sizes of that are "
+            "unknown, as with keras.Input((None, channels)), it cannot be flattened. "
+            f"Received: features of shape {tuple(features.shape)} ({error})"[:600]
+        ) from error
     expected = tuple(encoder.inputs[0].shape[1:])
     found = tuple(getattr(reconstruction, "shape", ((),)))[1:]
     same = len(found) == len(expected) and all(

@@ -52,8 +52,9 @@ class RandomMask(RandomLayer):
         sizes = tuple(shape[1:]) if len(shape) == 2 else tuple(shape[1:-1])
         if not sizes or None in sizes:
             raise ValueError(
-                "masking needs an encoder with inputs of a known shape. Received: "
-                f"inputs of shape {tuple(shape)}"
+                "masking needs an encoder with inputs of a known shape, as from "
+                "keras.Input((steps, channels)); only the number of channels may be "
+                f"unknown. Received: inputs of shape {tuple(shape)}"
             )
         return sizes
 

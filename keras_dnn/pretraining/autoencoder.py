@@ -11,7 +11,13 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn.pretraining._encoder import checked, decoded, new_input, numbers_in
+from keras_dnn.pretraining._encoder import (
+    checked,
+    decoded,
+    encoded,
+    new_input,
+    numbers_in,
+)
 from keras_dnn.pretraining._mirrored_decoder import chain, mirror, shapes_of
 from keras_dnn.pretraining._models_with_targets import Reconstruction
 from keras_dnn.pretraining._random_layers import Noise
@@ -86,7 +92,7 @@ def autoencoder(
     x = inputs
     for layer in noisy:
         x = layer(x)
-    outputs = decoded(decoder, encoder(x), encoder)
+    outputs = decoded(decoder, encoded(encoder, x), encoder)
     return Reconstruction(inputs, outputs, name="autoencoder")
 
 

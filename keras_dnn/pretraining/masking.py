@@ -12,7 +12,13 @@ from typing import Any
 import keras
 
 from keras_dnn import _arguments
-from keras_dnn.pretraining._encoder import checked, decoded, new_input, numbers_in
+from keras_dnn.pretraining._encoder import (
+    checked,
+    decoded,
+    encoded,
+    new_input,
+    numbers_in,
+)
 from keras_dnn.pretraining._models_with_targets import Reconstruction
 from keras_dnn.pretraining._random_mask import RandomMask
 from keras_dnn.pretraining.autoencoder import decoder_for
@@ -99,6 +105,6 @@ def masking(
     )(inputs)
     number = _arguments.number("value", value, low=-math.inf, bounds="()")
     hidden = keras.ops.where(mask, number, inputs)
-    outputs = decoded(decoder, encoder(hidden), encoder)
+    outputs = decoded(decoder, encoded(encoder, hidden), encoder)
     outputs = keras.ops.where(mask, keras.ops.cast(outputs, inputs.dtype), inputs)
     return Reconstruction(inputs, outputs, name="masking")

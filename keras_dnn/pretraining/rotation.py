@@ -11,6 +11,7 @@ import keras
 from keras_dnn._precision import at_least_float32
 from keras_dnn.pretraining._encoder import (
     checked,
+    encoded,
     flat,
     new_input,
     square_images,
@@ -72,7 +73,7 @@ def rotation(encoder: keras.Model, *, seed: int | None = None) -> keras.Model:
     square_images(checked(encoder), "rotation")
     inputs = new_input(encoder)
     turned, turns = RandomTurns(seed=seed, name="turn")(inputs)
-    features = flat(encoder(turned))
+    features = flat(encoded(encoder, turned))
     precise = at_least_float32(features.dtype)
     predictions = keras.layers.Dense(
         TURNS, activation="softmax", dtype=precise, name="predictions"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 
 from keras_dnn._precision import at_least_float32
-from keras_dnn.pretraining._encoder import checked, flat
+from keras_dnn.pretraining._encoder import checked, encoded, flat
 
 
 def siamese(encoder: keras.Model) -> keras.Model:
@@ -58,7 +58,7 @@ def siamese(encoder: keras.Model) -> keras.Model:
     inputs = [
         keras.Input(shape, dtype=dtype, name=name) for name in ("first", "second")
     ]
-    first, second = (flat(encoder(one)) for one in inputs)
+    first, second = (flat(encoded(encoder, one)) for one in inputs)
     distance = keras.ops.absolute(first - second)
     same = keras.layers.Dense(
         1, activation="sigmoid", dtype=at_least_float32(distance.dtype), name="same"

@@ -63,13 +63,24 @@ REFUSALS: tuple[Expected, ...] = (
     Expected(
         "up_to must be a layer that the model calls once",
         "models.reuse_layers",
-        "siamese",
+        "siamese layer_used_twice",
     ),
     Expected("called in the loop of", "initializers.lsuv", "time_distributed"),
+    Expected("must hold at least one row", "initializers.lsuv", "no_row"),
+    Expected(
+        "must have a kernel to prune .* its rows are looked up, not multiplied",
+        "models.prune",
+        "recommender",
+    ),
+    Expected(
+        "must have weights whose paths identify their group",
+        "models.discriminative_rates",
+        "denoiser",
+    ),
     Expected(
         "must have a kernel to prune .* it is quantised",
         "models.prune",
-        "quantised_to_int8 quantised_to_int4 quantised_to_float8",
+        "quantised_to_int8 quantised_to_int4",
     ),
     Expected(
         "which quantised layers have not",
@@ -79,12 +90,13 @@ REFUSALS: tuple[Expected, ...] = (
     Expected(
         "must have dense layers or convolutions that are not frozen or quantised",
         "initializers.lsuv",
-        "quantised_to_int8 quantised_to_int4 quantised_to_float8",
+        "quantised_to_int8 quantised_to_int4 quantised_to_float8 recommender "
+        "tied_language_model",
     ),
     Expected(
         "must .*have dense layers or convolutions",
         "initializers.initialize",
-        "quantised_to_int8 quantised_to_int4",
+        "quantised_to_int8 quantised_to_int4 recommender tied_language_model",
     ),
     # Sampling
     Expected("The model has no layer with dropout", SAMPLING, kinds.nothing_random),
@@ -136,6 +148,11 @@ REFUSALS: tuple[Expected, ...] = (
         "simclr gan",
     ),
     Expected(
+        "cannot bound a layer with a LoRA adapter",
+        "callbacks.MaxNorm",
+        "low_rank_adapters",
+    ),
+    Expected(
         "needs a model that is built",
         "callbacks.GradualUnfreezing",
         kinds.never_called,
@@ -155,7 +172,27 @@ REFUSALS: tuple[Expected, ...] = (
     Expected(
         "cannot compute the loss of .*, which is in its train_step",
         "diagnostics.preflight diagnostics.check_gradients",
-        "vae gan",
+        "vae gan simclr compiled_without_loss",
+    ),
+    Expected(
+        "calls the model, and .* has no call method",
+        "diagnostics.preflight diagnostics.check_gradients",
+        "denoiser",
+    ),
+    Expected(
+        "must not be quantised",
+        "diagnostics.preflight diagnostics.check_gradients",
+        "quantised_to_float8",
+    ),
+    Expected(
+        "must compute its loss in float64",
+        "diagnostics.check_gradients",
+        "ctc_layer ctc_loss",
+    ),
+    Expected(
+        "must have layers that TensorFlow computes in float64",
+        "diagnostics.check_gradients",
+        "channels_first",
     ),
     Expected(
         "model must train with one optimizer",
@@ -180,6 +217,32 @@ REFUSALS: tuple[Expected, ...] = (
         "x must be an array with a row for each example",
         "pretraining.siamese",
         kinds.no_array,
+    ),
+    Expected(
+        "can't be mirrored, since its layer|must be a chain of layers to be mirrored",
+        "pretraining.stacked_autoencoder",
+        "adapted_normalization add_loss_alone augmentation autoencoder_of_two_models "
+        "channels_first config_without_name conv_lstm convnext dilated_convolutions "
+        "drop_path ensemble forecaster image_task lambda_layer layer_used_twice "
+        "layer_without_build layer_without_config masked_series_gru nested_models "
+        "own_noise point_net recurrent_dropout residual_network scalar_weight "
+        "separable_convolutions set_network stateful_series tied_autoencoder "
+        "time_distributed transfer_with_frozen_base u_net vision_transformer",
+    ),
+    Expected(
+        "needs an encoder with inputs of a known shape",
+        "pretraining.masking",
+        "conv_lstm recurrent_dropout dilated_convolutions",
+    ),
+    Expected(
+        "decoder must take what the encoder returns",
+        "pretraining.autoencoder",
+        "dilated_convolutions",
+    ),
+    Expected(
+        "must return features of a known shape",
+        "pretraining.siamese",
+        "dilated_convolutions tied_language_model",
     ),
     Expected(
         "needs an encoder of square images",

@@ -53,7 +53,8 @@ class MaskedMean(layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         weights = ops.cast(mask, inputs.dtype)[..., None]
-        return ops.sum(inputs * weights, axis=1) / ops.sum(weights, axis=1)
+        count = ops.maximum(ops.sum(weights, axis=1), 1)
+        return ops.sum(inputs * weights, axis=1) / count
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         return None

@@ -78,7 +78,7 @@ def constraints_of(model: keras.Model) -> list[Any]:
         for layer in layers_in(model)
         for name, value in sorted(vars(layer).items())
         if name.endswith("constraint")
-    ] + [v.constraint for v in model.trainable_variables]
+    ] + [v.constraint for v in model.weights if isinstance(v, keras.Variable)]
 
 
 @operation(GROUP, "callbacks.OneCycleScheduler", needs=["trains"])
