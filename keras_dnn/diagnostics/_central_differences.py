@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -37,7 +38,14 @@ class LossOfWeights:
         self._fixed = [(variable, tf.identity(variable)) for variable in moving]
         self._call = tf.function(self._value).get_concrete_function()
         self._taped = tf.function(self._gradients).get_concrete_function()
-        self._call()
+        try:
+            self._call()
+        except tf.errors.UnimplementedError as error:
+            raise ValueError(
+                "model must have layers that TensorFlow computes in float64 on this "
+                "device, such as convolutions with their channels last. "
+                f"Received: {last_sentence(error.message)}"
+            ) from error
         self._fixed = [pair for pair in self._fixed if not _same(*pair)]
         self.fix()
 
@@ -64,6 +72,27 @@ class LossOfWeights:
         """Automatic gradients, a flat array for each variable."""
         self.fix()
         return [np.asarray(g).ravel() for g in self._taped()]
+
+    def require_float64(self) -> None:
+        """Raises an error if an operation turns float64 into fewer bits.
+
+        Central differences of what is rounded so say nothing about a gradient.
+        """
+        graph = self._call.graph.as_graph_def()
+        functions = (function.node_def for function in graph.library.function)
+        for node in itertools.chain(graph.node, *functions):
+            if (
+                node.op == "Cast"
+                and node.attr["SrcT"].type == tf.float64.as_datatype_enum
+            ):
+                to = tf.as_dtype(node.attr["DstT"].type)
+                if to.is_floating and to != tf.float64:
+                    raise ValueError(
+                        "model must compute its loss in float64, to compare slopes; "
+                        "one operation does not, as in CTC losses. Check the layers "
+                        "below with another loss, given as loss=. "
+                        f"Received: {node.name!r}, which casts to {to.name}"
+                    )
 
     def fix(self) -> None:
         """Puts statistics and the seeds of masks where they were at first."""
@@ -231,6 +260,13 @@ def relative_difference(slopes: list[Slope], tolerance: float) -> float:
     if tolerance * size <= noise:
         gap = max(0.0, gap - noise)
     return gap / size if size > 0 else 0.0
+
+
+def last_sentence(message: str) -> str:
+    """What TensorFlow says of an error, without where it happened."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("[[", "File", "Detected"))]
+    return said[-1] if said else message
 
 
 def _same(variable: Any, value: Tensor) -> bool:

@@ -16,6 +16,7 @@ from keras_dnn._batches import (
     rows_of,
 )
 from keras_dnn._keras.layers import rows_of_states
+from keras_dnn._keras.losses import needs_targets
 from keras_dnn._keras.prediction import data_for_keras
 from keras_dnn.diagnostics._output_loss import output_losses
 
@@ -56,6 +57,10 @@ def examples(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
 
 def require_labels(model: keras.Model, y: Any) -> None:
     """Refuses labels that are no class: TensorFlow fails, or makes NaN of them."""
+    if y is None and needs_targets(model):
+        raise ValueError(
+            "y must be given, or x hold batches of (x, y). Received: y=None"
+        )
     for loss, labels in zip(output_losses(model), keras.tree.flatten(y), strict=False):
         if loss.name != "sparse_categorical_crossentropy" or loss.classes is None:
             continue

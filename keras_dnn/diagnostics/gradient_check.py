@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._keras.layers import require_call, sublayers
-from keras_dnn._keras.losses import needs_targets, require_loss_outside_step
+from keras_dnn._keras.losses import require_loss_outside_step
 from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow
@@ -217,13 +217,12 @@ def check_gradients(
                 f"model must have trainable weights. Received: model={model!r}"
             )
         batch = examples(x, y, sample_weight)
-        if needs_targets(copy) and batch[1] is None:
-            raise ValueError(
-                "y must be given, or x hold batches of (x, y). Received: y=None"
-            )
         require_labels(copy, batch[1])
         function = LossOfWeights(copy, batch, training)
-        return _checked(function, count, tolerance, seed, verbose)
+        result = _checked(function, count, tolerance, seed, verbose)
+        if not result.passed:
+            function.require_float64()
+        return result
 
 
 def _checked(

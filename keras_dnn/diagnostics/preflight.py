@@ -99,6 +99,7 @@ def preflight(
         raise ValueError(f"model must be compiled. Received: model={model!r}")
     require_loss_outside_step(model, "preflight")
     require_call(model, "preflight")
+    _require_eager_calls(model)
     _refuse_float8(model)
     checks = selected("before", skip, thresholds)
     given = (x, y)
@@ -161,6 +162,17 @@ def _batch(
     if found[1] is None and required:
         raise ValueError("x must hold targets too. Received: data without targets")
     return found
+
+
+def _require_eager_calls(model: keras.Model) -> None:
+    """Refuses layers in float8, which Keras calls in compiled training steps alone."""
+    for layer in sublayers(model):
+        if layer.quantization_mode == "float8":
+            raise ValueError(
+                "model must not be quantised to float8, which works in compiled steps "
+                "of fit alone. Check it before model.quantize. "
+                f"Received: {layer.name!r} of float8"
+            )
 
 
 def _require_numbers(y: Any, required: bool) -> None:

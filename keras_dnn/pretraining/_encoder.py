@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_dnn._keras.graph import graph_of, inputs_struct
+from keras_dnn._keras.graph import graph_of, required_graph
 from keras_dnn._typing import Tensor
 
 
@@ -57,7 +57,7 @@ def new_input(encoder: keras.Model) -> Tensor:
 
 def encoded(encoder: keras.Model, x: Tensor) -> Tensor:
     """The features of the encoder, which may take and return lists of one tensor."""
-    given = keras.tree.pack_sequence_as(inputs_struct(encoder), [x])
+    given = keras.tree.pack_sequence_as(required_graph(encoder).input_structure, [x])
     (features,) = keras.tree.flatten(encoder(given))
     return features
 

@@ -201,6 +201,17 @@ def test_wrapped_layers_train():
     assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
 
 
+def test_what_comes_after_a_wrapped_layer_stays_in_inference_mode():
+    """Keras hands the `training` of a cell on to all layers that are called later."""
+    norm = layers.BatchNormalization()
+    model = keras.Sequential(
+        [keras.Input((3, 2)), MonteCarlo(layers.GRU(3, dropout=0.5)), norm]
+    )
+    model(5 + normal(4, 3, 2))
+    np.testing.assert_array_equal(norm.moving_mean, np.zeros(3))
+    np.testing.assert_array_equal(norm.moving_variance, np.ones(3))
+
+
 def test_a_layer_without_randomness_is_an_error():
     with pytest.raises(ValueError, match=r"layer must be random .*'dense_of_mine'"):
         MonteCarlo(layers.Dense(2, name="dense_of_mine"))(normal(2, 3))
