@@ -81,12 +81,11 @@ class LossOfWeights:
         graph = self._call.graph.as_graph_def()
         functions = (function.node_def for function in graph.library.function)
         for node in itertools.chain(graph.node, *functions):
-            if (
-                node.op == "Cast"
-                and node.attr["SrcT"].type == tf.float64.as_datatype_enum
-            ):
-                to = tf.as_dtype(node.attr["DstT"].type)
-                if to.is_floating and to != tf.float64:
+            if node.op == "Cast":
+                source, to = (
+                    tf.as_dtype(node.attr[name].type) for name in ("SrcT", "DstT")
+                )
+                if source == tf.float64 != to and to.is_floating:
                     raise ValueError(
                         "model must compute its loss in float64, to compare slopes; "
                         "one operation does not, as in CTC losses. Check the layers "

@@ -230,6 +230,16 @@ REFUSALS: tuple[Expected, ...] = (
         "time_distributed transfer_with_frozen_base u_net vision_transformer",
     ),
     Expected(
+        "Each stage must be trained before the next one is requested",
+        "pretraining.stacked_autoencoder",
+        "no_row",
+    ),
+    Expected(
+        "labels must have two classes at least",
+        "pretraining.siamese",
+        "no_row one_row",
+    ),
+    Expected(
         "needs an encoder with inputs of a known shape",
         "pretraining.masking",
         "conv_lstm recurrent_dropout dilated_convolutions",

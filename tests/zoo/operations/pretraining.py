@@ -30,9 +30,11 @@ def pretrains(*names: str) -> Callable[[Use], Use]:
 
 def examples(subject: Subject) -> Any:
     """Some rows; sparse tensors cannot be divided."""
+    inputs = subject.graph_inputs
+    if isinstance(inputs, list) and len(inputs) == 1:
+        (inputs,) = inputs
     return keras.tree.map_structure(
-        lambda a: a if isinstance(a, tf.SparseTensor) else a[:ROWS],
-        subject.graph_inputs,
+        lambda a: a if isinstance(a, tf.SparseTensor) else a[:ROWS], inputs
     )
 
 
@@ -63,7 +65,9 @@ def assert_trains(encoder: keras.Model, model: keras.Model, loss: Any, x: Any) -
         history = model.fit(x, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     after = [v.numpy() for v in encoder.trainable_variables]
-    assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    changed = any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    # A batch norm of a single row gives zeros, whatever comes before it.
+    assert changed or (isinstance(x, np.ndarray) and len(x) == 1)
 
 
 @pretrains("pretraining.autoencoder")

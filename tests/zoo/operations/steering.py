@@ -42,7 +42,8 @@ class Trained:
     """A model after `fit` with callbacks, and what it was before."""
 
     def __init__(self, subject: Subject, names: list[str]) -> None:
-        self.model = subject.built()
+        # Its optimizer is built in `fit`, of all layers that will be unfrozen.
+        self.model = subject.fresh()
         self.weights = {v.path: v.numpy() for v in self.model.variables}
         self.constraints = constraints_of(self.model)
         self.rate = rates_of(self.model)
