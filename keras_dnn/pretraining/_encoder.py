@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_dnn._keras.graph import graph_of, required_graph
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._typing import Tensor
 
 
@@ -23,6 +24,14 @@ def checked(encoder: Any, name: str = "encoder") -> keras.Model:
             f"{name} must have one input and one output. Received: {name}={encoder!r} "
             f"with {len(encoder.inputs)} and {len(encoder.outputs)}"
         )
+    for layer in sublayers(encoder):
+        rounded = layer.quantization_mode in ("int8", "int4")
+        if rounded and not getattr(layer, "lora_enabled", False):
+            raise ValueError(
+                f"{name} must not be quantised, for its rounded kernels do not train. "
+                "Pretrain it before model.quantize. "
+                f"Received: {layer.name!r} of {layer.quantization_mode}"
+            )
     return encoder
 
 

@@ -230,6 +230,11 @@ REFUSALS: tuple[Expected, ...] = (
         "time_distributed transfer_with_frozen_base u_net vision_transformer",
     ),
     Expected(
+        "must not be quantised, for its rounded kernels do not train",
+        FROM_AN_ENCODER,
+        "quantised_to_int8 quantised_to_int4",
+    ),
+    Expected(
         "Each stage must be trained before the next one is requested",
         "pretraining.stacked_autoencoder",
         "no_row",
