@@ -65,6 +65,8 @@ class Pairs(keras.utils.PyDataset):
                 "x must be an array with a row for each example. Received: x of the "
                 f"type {type(x).__name__}"
             )
+        if tf is not None and tf.is_tensor(x):
+            x = np.asarray(x)  # A tensor takes no array of indices.
         labels = np.asarray(labels)
         if labels.ndim != 1 or len(labels) != len(x):
             raise ValueError(

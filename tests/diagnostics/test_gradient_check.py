@@ -509,3 +509,50 @@ def test_labels_out_of_range_are_refused_and_ignored_ones_are_not():
                 check_gradients(model, x, y, verbose=0)
         else:
             assert check_gradients(model, x, y, verbose=0).passed
+
+
+# Losses of other precision
+
+
+class Endpoint(keras.layers.Layer):
+    """Adds a loss that it keeps, which is made in float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.loss_fn = keras.losses.MeanSquaredError()
+
+    def call(self, inputs):
+        self.add_loss(self.loss_fn(keras.ops.zeros_like(inputs), inputs))
+        return inputs
+
+
+def test_a_loss_that_a_layer_keeps_is_computed_in_float64():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), Endpoint()])
+    model.compile("sgd")
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    result = check_gradients(model, x, verbose=0)
+    assert result.passed
+    assert result.difference < 1e-8
+    assert model.layers[-1].loss_fn.dtype == "float32"
+
+
+def test_a_loss_that_is_cast_to_float32_cannot_be_checked():
+    def narrow(y, y_pred):
+        error = keras.ops.cast(y_pred - y, "float32")
+        return keras.ops.cast(keras.ops.mean(error**2, axis=-1), "float64")
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    with pytest.raises(ValueError, match=r"in float64.*\n?.*casts to float32"):
+        check_gradients(model, x, x[:, :2], loss=narrow, verbose=0)
+
+
+def test_the_classes_are_those_of_the_output_of_a_layer_used_twice():
+    embedding = keras.layers.ReversibleEmbedding(7, 3)
+    inputs = keras.Input((2,), dtype="int32")
+    model = keras.Model(inputs, embedding(embedding(inputs), reverse=True))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    tokens = np.array([[1, 6], [0, 5]])
+    assert check_gradients(model, tokens, tokens, verbose=0).passed
+    with pytest.raises(ValueError, match="from 0 to 6"):
+        check_gradients(model, tokens, tokens + 1, verbose=0)

@@ -1,5 +1,6 @@
 """Pairs of examples: what they are and how often each is drawn."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -74,6 +75,13 @@ def test_an_epoch_has_one_pair_for_each_example_by_default():
 def test_bad_arguments_are_explained(arguments, message):
     with pytest.raises(ValueError, match=message):
         Pairs(*arguments)
+
+
+def test_a_tensor_is_as_its_array():
+    x, labels = np.arange(8.0).reshape(4, 2), [0, 0, 1, 1]
+    (one, _), _ = Pairs(x, labels, 4, seed=1)[0]
+    (same, _), _ = Pairs(keras.ops.convert_to_tensor(x), labels, 4, seed=1)[0]
+    np.testing.assert_array_equal(same, one.astype(same.dtype))
 
 
 def test_text_comes_as_tensors_which_keras_takes():

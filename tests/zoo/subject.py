@@ -125,11 +125,10 @@ class Subject:
     @functools.cached_property
     def graph_inputs(self) -> Any:
         """The inputs as the graph of the model takes them."""
-        return (
-            self.model.preprocessor(self.inputs)
-            if preprocesses(self.model)
-            else self.inputs
-        )
+        if not preprocesses(self.model):
+            return self.inputs
+        prepared = self.model.preprocessor(self.inputs)
+        return keras.tree.map_structure(to_numpy, prepared)
 
     def _rows(self, arrays: Any) -> Any:
         """As many rows as the model takes at once."""
