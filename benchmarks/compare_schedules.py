@@ -6,7 +6,7 @@ The network, the data and the optimizer (Nesterov) are those of `compare_optimiz
 Each schedule begins at, or rises to, each of two rates, a low one and a high one, and
 the network is trained with three seeds for the same number of epochs. Nothing else is
 tuned. The images of the test set are used once, at the end of each training. A range
-test of the same network is recorded too.
+test of the same network is recorded too, and what its two rates give.
 
     python benchmarks/compare_schedules.py            about ten minutes on one core
     python benchmarks/compare_schedules.py --quick    a short trial in `runs/`
@@ -115,6 +115,7 @@ def compare(quick):
             test = schedules[schedule][f"{rate:g}"]["test_accuracy"]
             print(f"{schedule:12} {rate:g}  test {test['mean']} ± {test['std']}")
     return {
+        "advised": advised(found, images, epochs, seeds),
         "setting": {
             "data": "Fashion-MNIST",
             **{f"{name}_images": len(x) for name, (x, _) in images.items()},
@@ -141,6 +142,22 @@ def compare(quick):
         },
         "schedules": schedules,
     }
+
+
+def advised(found, images, epochs, seeds):
+    """The test accuracy of a constant rate and of one cycle, both as advised."""
+    accuracies = {}
+    for schedule, rate in (
+        ("constant", found.suggestion),
+        ("1-cycle", found.max_learning_rate),
+    ):
+        trained = [train(schedule, rate, seed, images, epochs) for seed in seeds]
+        accuracies[schedule] = {
+            "rate": significant([rate])[0],
+            **summary(trained)["test_accuracy"],
+        }
+        print(f"{schedule:12} as advised  {accuracies[schedule]}", flush=True)
+    return accuracies
 
 
 def summary(trained):
