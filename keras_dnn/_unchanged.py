@@ -13,6 +13,7 @@ import numpy as np
 from keras_dnn._interrupts import interrupts_held
 from keras_dnn._keras.layers import states, sublayers
 from keras_dnn._keras.losses import WRITTEN_BY_FIT
+from keras_dnn._keras.optimizers import nested_optimizers, optimizers_within
 from keras_dnn._keras.patched import patched
 from keras_dnn._keras.randomness import same_global_seeds
 from keras_dnn._tensorflow import tf
@@ -91,7 +92,11 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
     if optimizer is not None and not optimizer.built:
         with model.distribute_strategy.scope():
             optimizer.build(model.trainable_variables)
-    optimizers = optimizers_in(model)
+    optimizers = [
+        part
+        for outer in optimizers_within(model).values()
+        for part in nested_optimizers(outer)
+    ]
     variables = [
         *model.variables,
         *model.metrics_variables,
@@ -122,28 +127,6 @@ def unchanged_by_training(model: keras.Model) -> Iterator[None]:
                     setattr(model, name, attributes[name])
                 elif hasattr(model, name):
                     delattr(model, name)
-
-
-def optimizers_in(model: keras.Model) -> list[Any]:
-    """The optimizers that a model, or a model in it, keeps in its attributes."""
-    found: dict[int, Any] = {}
-
-    def collect(value: Any, depth: int) -> None:
-        if isinstance(value, keras.optimizers.Optimizer):
-            if id(value) not in found:
-                found[id(value)] = value
-                collect(vars(value), depth)  # Such as that inside a loss scale.
-        elif isinstance(value, (list, tuple)) and depth:
-            for part in value:
-                collect(part, depth - 1)
-        elif isinstance(value, dict) and depth:
-            for part in list(value.values()):
-                collect(part, depth - 1)
-
-    for part in sublayers(model):
-        if isinstance(part, keras.Model):
-            collect(vars(part), depth=3)
-    return list(found.values())
 
 
 @contextmanager

@@ -67,11 +67,18 @@ def optimizers_within(model: keras.Model) -> dict[str, Any]:
     inner = {
         id(part)
         for optimizer in found.values()
-        for part in (innermost(optimizer), *parts_of(optimizer))
+        for part in nested_optimizers(optimizer)
         if part is not optimizer
     }
     unique = {id(o): path for path, o in reversed(found.items()) if id(o) not in inner}
     return {path: found[path] for path in found if path in unique.values()}
+
+
+def nested_optimizers(optimizer: Any) -> list[Any]:
+    """The optimizer and those inside it, as in a loss scale or a `MultiOptimizer`."""
+    parts = parts_of(optimizer)
+    found = [optimizer, innermost(optimizer), *parts, *map(innermost, parts)]
+    return list({id(part): part for part in found}.values())
 
 
 def _named_by(function: Any) -> list[tuple[str, Any]]:
