@@ -40,18 +40,16 @@ NUMBERS = ROOT / "docs" / "_data" / "diagnoses.json"
 # One diagnosis ------------------------------------------------------------------------
 
 
-def before(case):
+def before(made):
     """The report of `preflight`."""
-    made = case()
     given = {"sample_weight": made.sample_weight, "verbose": 0}
     if "validation_data" in inspect.signature(preflight).parameters:
         given["validation_data"] = made.validation
     return preflight(made.model, made.x, made.y, **given)
 
 
-def during(case):
+def during(made):
     """The report of a `Doctor` that has watched the training."""
-    made = case()
     arrays = made.y is not None
     doctor = Doctor((made.x, made.y) if arrays else made.x, every=4, verbose=0)
     made.model.fit(
@@ -74,13 +72,14 @@ def examined(case, half, show=False):
     """What was said of a network: the first finding, and all worse than a note."""
     first, worse = {}, {}
     started = time.process_time()
+    made = case()
     for by in EXAMINERS if case.by == "both" else (case.by,):
-        report = EXAMINERS[by](case)
+        report = EXAMINERS[by](made)
         first[by] = report.findings[0].name if report.findings else ""
         worse[by] = [f.name for f in report.findings if f.severity != "note"]
         if show:
             print(f"\n{case.name}: {case.about}\n{report}\n")
-        keras.backend.clear_session()
+    keras.backend.clear_session()
     right = first[case.by] in case.answers if case.answers else not any(worse.values())
     return {
         "half": half,
@@ -94,10 +93,14 @@ def examined(case, half, show=False):
     }
 
 
+def word(case):
+    return "sick" if case.answers else "healthy"
+
+
 def compare(half, only, show):
     """The networks of a half that are wanted, examined."""
     for case in cases(half):
-        if only and case.name not in only and case.group not in only:
+        if only and not {case.name, case.group, case.by, word(case)} & only:
             continue
         with warnings.catch_warnings():
             # Keras warns of some of the diseases.
@@ -158,7 +161,7 @@ def table(results):
 def main():
     parser = argparse.ArgumentParser(description="Right diagnoses, counted.")
     parser.add_argument("--half", nargs="+", choices=HALVES, default=HALVES[:1])
-    parser.add_argument("--only", nargs="+", help="names of networks or their groups")
+    parser.add_argument("--only", nargs="+", help="names of networks, groups, sick")
     parser.add_argument("--print", action="store_true", help="reports; record nothing")
     parser.add_argument("--draw", action="store_true", help="only the table")
     given = parser.parse_args()
@@ -166,7 +169,7 @@ def main():
         found = [
             case
             for half in given.half
-            for case in compare(half, given.only, given.print)
+            for case in compare(half, set(given.only or ()), given.print)
         ]
         for sick in (True, False):
             some = [case for case in found if case["sick"] is sick]
