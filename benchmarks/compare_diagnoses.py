@@ -74,7 +74,10 @@ def examined(case, half, show=False):
     started = time.process_time()
     made = case()
     for by in EXAMINERS if case.by == "both" else (case.by,):
-        report = EXAMINERS[by](made)
+        with warnings.catch_warnings():
+            # Keras warns of some of the diseases.
+            warnings.simplefilter("ignore")
+            report = EXAMINERS[by](made)
         first[by] = report.findings[0].name if report.findings else ""
         worse[by] = [f.name for f in report.findings if f.severity != "note"]
         if show:
@@ -102,10 +105,7 @@ def compare(half, only, show):
     for case in cases(half):
         if only and not {case.name, case.group, case.by, word(case)} & only:
             continue
-        with warnings.catch_warnings():
-            # Keras warns of some of the diseases.
-            warnings.simplefilter("ignore")
-            found = examined(case, half, show)
+        found = examined(case, half, show)
         mark = "" if found["right"] else f"   WRONG: {found['first']} {found['worse']}"
         if mark and case.answers:
             mark += f", not {' or '.join(sorted(case.answers))}"
