@@ -112,7 +112,7 @@ def addition(rng):
         layers.GRU(48, return_sequences=True),
         layers.Dense(10, "softmax"),
     ]
-    model = sequential((3,), *body, dtype="int32", optimizer=adam(0.01))
+    model = sequential((3,), *body, dtype="int32", optimizer=adam(0.005))
     return task(model, x.astype("int32"), y.astype("int32"), epochs=6)
 
 
@@ -136,7 +136,7 @@ def graph_convolution(rng):
     h = layers.GlobalAveragePooling1D()(h)
     out = layers.Dense(1, "sigmoid")(h)
     model = functional(inputs, out, adam(0.005), "binary_crossentropy")
-    return task(model, [features, adjacency], y[:, None])
+    return task(model, [features, adjacency], y[:, None], epochs=3)
 
 
 @healthy("sets and graphs")

@@ -33,7 +33,7 @@ def residual_with_zero_gammas(rng):
         r = layers.BatchNormalization(momentum=0.9, gamma_initializer="zeros")(r)
         h = layers.ReLU()(layers.Add()([h, r]))
     h = layers.GlobalAveragePooling2D()(h)
-    model = functional(x, layers.Dense(4, "softmax")(h), adam(0.003))
+    model = functional(x, layers.Dense(4, "softmax")(h), adam(0.001))
     return task(model, *data.flowers(rng)[:2])
 
 
@@ -85,7 +85,7 @@ def squeeze_and_excite(rng):
         s = layers.GlobalAveragePooling2D(keepdims=True)(h)
         s = layers.Dense(16, "sigmoid")(layers.Dense(4, "relu")(s))
         h = layers.MaxPooling2D()(layers.Multiply()([h, s]))
-        h = layers.Conv2D(24, 3, padding="same", activation="swish")(h)
+        h = layers.Conv2D(16, 3, padding="same", activation="swish")(h)
     model = functional(x, layers.Dense(10, "softmax")(layers.Flatten()(h)))
     return task(model, *data.small_fashion(rng))
 
@@ -108,7 +108,9 @@ def same_or_not(rng):
         [
             keras.Input((16, 16, 3)),
             layers.Conv2D(16, 3, activation="relu"),
-            layers.GlobalAveragePooling2D(),
+            layers.MaxPooling2D(),
+            layers.Conv2D(24, 3, activation="relu"),
+            layers.GlobalMaxPooling2D(),
             layers.Dense(8),
         ]
     )
@@ -116,8 +118,8 @@ def same_or_not(rng):
     a, b = (trunk(i) for i in inputs)
     squares = ops.sum(ops.square(a - b), axis=-1, keepdims=True)
     distance = ops.sqrt(ops.maximum(squares, 1e-7))
-    model = functional(inputs, distance, adam(0.005), contrastive)
-    return task(model, [x, x[other]], equal)
+    model = functional(inputs, distance, adam(0.002), contrastive)
+    return task(model, [x, x[other]], equal, epochs=8)
 
 
 @healthy("pictures to pictures")
