@@ -120,7 +120,7 @@ def recorded():
 
 def record(found):
     """Replaces what was recorded of these networks."""
-    known = {case["name"]: case for case in recorded()}
+    known = {case["name"]: case for case in recorded() if "name" in case}
     known |= {case["name"]: case for case in found}
     results = sorted(known.values(), key=lambda c: (c["half"], c["sick"], c["group"]))
     # A case a line, so that a change shows what has changed.
@@ -166,17 +166,18 @@ def main():
     parser.add_argument("--draw", action="store_true", help="only the table")
     given = parser.parse_args()
     if not given.draw:
-        found = [
-            case
-            for half in given.half
-            for case in compare(half, set(given.only or ()), given.print)
-        ]
+        found = []
+        for half in given.half:
+            for case in compare(half, set(given.only or ()), given.print):
+                found.append(case)
+                if not given.print:
+                    # Each at once, so that a run that is interrupted is not lost.
+                    record([case])
         for sick in (True, False):
             some = [case for case in found if case["sick"] is sick]
             print(f"{'sick' if sick else 'healthy'}: {count_right(some)}")
         if given.print:
             return
-        record(found)
     NUMBERS.with_suffix(".txt").write_text(table(recorded()), "utf-8")
     print(table(recorded()))
 
