@@ -8,12 +8,12 @@ import pytest
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
-HEALTHY = ("fraud", "mean_and_variance", "sentiment", "low_rank_adapters")
+HEALTHY = ("fraud", "mean_and_variance", "low_rank_adapters")
 SICK = (
     "sensor_in_pascal",
     "softmax_taken_for_logits",
     "transformer_without_norms",
-    "wide_weights_before_tanh",
+    "fourteen_sigmoids",
 )
 TRAINED = ("rms_prop_on_an_lstm", "root_of_a_difference")
 
