@@ -404,16 +404,16 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a quick try in runs/")
     parser.add_argument("--only", nargs="+", choices=CASES, help="the others stay")
     parser.add_argument("--draw", action="store_true", help="only draw the figures")
-    parser.add_argument("--gains", action="store_true", help="only the table")
+    parser.add_argument(
+        "--gains", nargs="*", metavar="NETWORK", help="only the table, or some of it"
+    )
     given = parser.parse_args()
     folder = ROOT / ("runs/compare_cures" if given.quick else "docs")
     file = folder / "_data" / "cures.json"
-    if given.gains:
+    if given.gains is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = list(gains.measured())
-        write({"versions": versions(), "cures": found}, file.with_name("gains.json"))
-        file.with_name("gains.txt").write_text(gains.table(found), "utf-8")
+            gains.record(file.with_name("gains.json"), set(given.gains))
         return
     if not given.draw:
         with warnings.catch_warnings():

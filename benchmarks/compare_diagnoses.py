@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import keras
 from diagnosed.all_cases import cases
-from diagnosed.case import DRAW, HALVES
+from diagnosed.case import DRAW, HALVES, linked
 from recording import ROOT, versions
 
 from keras_dnn.callbacks import Doctor
@@ -152,7 +152,7 @@ def table(results):
         lines += ["", f"| {title} | {what}: development | {what}: unseen |"]
         lines.append("|---|---|---|")
         for name, halves in groups.items():
-            label = f"[{name}](#{name})" if sick and "*" not in name else name
+            label = linked(name) if sick else name
             counts = " | ".join(count_right(halves[half]) for half in HALVES)
             lines.append(f"| {label} | {counts} |")
     return "\n".join([*lines[1:], ""])

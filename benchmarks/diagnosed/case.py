@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dnn.diagnostics import registered_checks
+
 
 @dataclasses.dataclass
 class Task:
@@ -63,6 +65,12 @@ HALVES = ("development", "unseen")
 def half(name: str) -> str:
     """The half into which a network was drawn; another network does not change it."""
     return HALVES[zlib.crc32(f"{DRAW} {name}".encode()) % 2]
+
+
+def linked(name: str) -> str:
+    """A disease with a link to its section of the guide, if it is a check's name."""
+    checks = [*registered_checks("before"), *registered_checks("during")]
+    return f"[{name}](#{name})" if name in [check.name for check in checks] else name
 
 
 CASES: dict[str, Case] = {}

@@ -1,15 +1,18 @@
 """What advice brings: each disease before and after, with three seeds."""
 
 import inspect
+import json
 import math
 import statistics
 
 import keras
 import numpy as np
 import tensorflow as tf
+from recording import versions, write
 
 from diagnosed.all_cases import cases
 from diagnosed.all_cures import CURES
+from diagnosed.case import linked
 from keras_dnn.diagnostics import preflight
 
 SEEDS = 3
@@ -48,25 +51,37 @@ def left(made):
     return [f.name for f in report.findings if f.severity != "note"]
 
 
-def measured():
-    """For each cure the scores before and after, in the order of the seeds."""
-    networks = {case.name: case for case in cases("development")}
+def measured(cure):
+    """The scores before and after a cure, in the order of the seeds."""
+    (sick,) = (case for case in cases("development") if case.name == cure.network)
+    scores = {"sick": [], "cured": []}
+    for seed in range(SEEDS):
+        scores["sick"].append(trained_score(sick(seed)))
+        scores["cured"].append(trained_score(cure.apply(sick(seed))))
+        keras.backend.clear_session()
+    return {
+        "finding": cure.finding,
+        "network": cure.network,
+        "about": sick.about,
+        "cure": cure.about,
+        "left_after_the_cure": left(cure.apply(sick(0))),
+        **scores,
+    }
+
+
+def record(file, networks):
+    """Measures the cures of these networks, or of all, and draws the table."""
+    known = json.loads(file.read_text("utf-8"))["cures"] if file.exists() else []
+    found = {(case["finding"], case["network"]): case for case in known}
     for cure in CURES:
-        sick, scores = networks[cure.network], {"sick": [], "cured": []}
-        for seed in range(SEEDS):
-            scores["sick"].append(trained_score(sick(seed)))
-            scores["cured"].append(trained_score(cure.apply(sick(seed))))
-            keras.backend.clear_session()
-        found = {
-            "finding": cure.finding,
-            "network": cure.network,
-            "about": sick.about,
-            "cure": cure.about,
-            "left_after_the_cure": left(cure.apply(sick(0))),
-            **scores,
-        }
-        print(found, flush=True)
-        yield found
+        if not networks or cure.network in networks:
+            case = found[cure.finding, cure.network] = measured(cure)
+            print(case, flush=True)
+            # Each at once, so that a run that is interrupted is not lost.
+            order = [(c.finding, c.network) for c in CURES]
+            results = [found[key] for key in order if key in found]
+            write({"versions": versions(), "cures": results}, file)
+            file.with_suffix(".txt").write_text(table(results), "utf-8")
 
 
 def middle(scores):
@@ -82,7 +97,7 @@ def table(found):
     lines = ["| finding | network | what is done | before | after |", "|---" * 5 + "|"]
     for case in found:
         words = (
-            f"[{case['finding']}](#{case['finding']})",
+            linked(case["finding"]),
             case["about"].rstrip("."),
             case["cure"],
             middle(case["sick"]),

@@ -204,7 +204,7 @@ def validation_without_positives(rng):
     return made
 
 
-@sick("guess", *GUESS, by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, by="Doctor")
 def target_of_another_row(rng):
     """A regression whose targets are one row off, after a sort by another column."""
     x, y = data.curve(rng, 900)
@@ -212,7 +212,7 @@ def target_of_another_row(rng):
     return task(sequential((6,), *body, loss="mse"), x, np.roll(y, 7, axis=0), epochs=8)
 
 
-@sick("guess", *GUESS, by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, by="Doctor")
 def rows_mixed_by_a_reshape(rng):
     """`reshape` in place of a transposition mixes the rows of a batch."""
     x, y = data.columns(rng, 900)

@@ -231,7 +231,7 @@ def split_of_sorted_classes(rng):
     return task(sequential((14, 14, 1), *body), x[order], y[order])
 
 
-@sick("guess", *GUESS, by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, by="Doctor")
 def shuffled_labels(rng):
     """The labels were shuffled, the rows not."""
     x, y = data.columns(rng, 900)
@@ -239,7 +239,7 @@ def shuffled_labels(rng):
     return task(sequential((10,), *body), x, rng.permutation(y), epochs=8)
 
 
-@sick("guess", *GUESS, by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, by="Doctor")
 def pictures_shuffled_without_labels(rng):
     """Pictures were shuffled without their labels; validation too."""
     x, y = data.small_fashion(rng, 900)
@@ -251,7 +251,7 @@ def pictures_shuffled_without_labels(rng):
     return task(sequential((14, 14, 1), *body), rng.permutation(x), y, epochs=8)
 
 
-@sick("guess", *GUESS, by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, by="Doctor")
 def telling_words_removed(rng):
     """The words that tell the class were removed as stop words."""
     x, y = data.reviews(rng, 900)
@@ -261,7 +261,7 @@ def telling_words_removed(rng):
     return task(model, x, y, epochs=8)
 
 
-@sick("guess", *GUESS, "tiny-batch", by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, "tiny-batch", by="Doctor")
 def shapes_that_broadcast(rng):
     """Targets of shape (n,), outputs (n, 1), and a loss of one's own between them."""
     x, y = data.curve(rng, 800)
@@ -275,7 +275,7 @@ def shapes_that_broadcast(rng):
     )
 
 
-@sick("guess", *GUESS, "overfitting", by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, "overfitting", by="Doctor")
 def validation_labels_of_another_order(rng):
     """The classes of the validation data are numbered in another order."""
     x, y = data.small_fashion(rng, 800)
@@ -285,7 +285,7 @@ def validation_labels_of_another_order(rng):
     return made
 
 
-@sick("guess", *GUESS, "overfitting", by="Doctor")
+@sick("no-better-than-a-guess", *GUESS, "overfitting", by="Doctor")
 def noise_memorised(rng):
     """Random labels, memorised by a wide network."""
     x, y = data.columns(rng, 300)
