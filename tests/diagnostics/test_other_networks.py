@@ -1,4 +1,4 @@
-"""A sample of the networks on which benchmarks/compare_diagnoses.py counts diagnoses."""
+"""A sample of the networks on which compare_diagnoses.py counts right diagnoses."""
 
 import importlib
 import sys
