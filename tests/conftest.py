@@ -3,7 +3,8 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 # Before TensorFlow is imported: its start-up messages are noise in a test report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,6 +13,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import keras
 import pytest
 import tensorflow as tf
+
+from keras_dnn._tensorflow import outside_traced_function
 
 # Keras keeps the policy that is asked for first, which a test may do in float64.
 keras.config.set_dtype_policy("float32")
@@ -33,6 +36,21 @@ def _iterate_without_a_tuner(data: tf.data.Dataset) -> Iterator[object]:
 # An iterator that is deleted waits for the thread that tunes it. That thread sleeps for
 # up to a minute and may miss the signal that should wake it.
 tf.data.Dataset.__iter__ = _iterate_without_a_tuner
+
+_apply = keras.optimizers.Optimizer.apply
+
+
+def _apply_traced_once(
+    optimizer: keras.optimizers.Optimizer,
+    grads: Sequence[Any],
+    trainable_variables: Sequence[keras.Variable] | None = None,
+) -> Any:
+    if grads and trainable_variables and not optimizer.built:
+        trainable_variables = list(trainable_variables)
+        with outside_traced_function(), keras.name_scope(optimizer.name):
+            optimizer.build(trainable_variables)
+    return _apply(optimizer, grads, trainable_variables)
+
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
@@ -84,6 +102,19 @@ def _small_heap() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimizers_of_keras(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Spares the tests the second trace that Keras's own optimizers cause.
+
+    They make their variables in the first step, as ever, but outside its graph. Modules
+    marked `as_in_keras`, whose code must survive two traces, see them as they are.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("as_in_keras") is None:
+            patch.setattr(keras.optimizers.Optimizer, "apply", _apply_traced_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

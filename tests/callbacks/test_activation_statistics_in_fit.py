@@ -24,6 +24,8 @@ from tests.callbacks.harness import (
     state,
 )
 
+pytestmark = pytest.mark.as_in_keras
+
 layers = keras.layers
 
 

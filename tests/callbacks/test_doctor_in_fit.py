@@ -10,6 +10,8 @@ from keras_dnn.callbacks import Doctor, GradientNorms
 from keras_dnn.optimizers import Nesterov
 from tests.diagnostics import networks
 
+pytestmark = pytest.mark.as_in_keras
+
 # What it leaves unchanged -------------------------------------------------------------
 
 

@@ -30,6 +30,8 @@ from tests.callbacks.gradient_replay import (  # noqa: F401
 )
 from tests.callbacks.harness import leftovers, parts, slow
 
+pytestmark = pytest.mark.as_in_keras
+
 
 def trained_weights(make, mode, probes):
     x, y = data(dtype="float32")

@@ -35,6 +35,8 @@ from tests.callbacks.harness import (
     state,
 )
 
+pytestmark = pytest.mark.as_in_keras
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "writing_a_probe.md"
 
 

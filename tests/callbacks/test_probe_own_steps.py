@@ -22,6 +22,8 @@ from tests.callbacks.own_steps import (
     single,
 )
 
+pytestmark = pytest.mark.as_in_keras
+
 
 def replay(model):
     """Losses, rates, norms and update ratios of each update, in plain eager code."""

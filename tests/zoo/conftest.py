@@ -28,3 +28,8 @@ def run(
             assert said == was, "record again: make zoo PYTEST_ARGS=--record-zoo"
 
     return run_group
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimizers_of_keras() -> None:
+    """Keras's optimizers stay as they are: the first step is traced twice."""
