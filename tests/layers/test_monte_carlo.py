@@ -18,7 +18,6 @@ from keras_dnn.layers import (
     MonteCarlo,
     RReLU,
 )
-from tests.keras_versions import needs_keras
 
 ALL = (
     lambda: MCDropout(0.4),
@@ -139,20 +138,24 @@ CALLS = {
 }
 
 
-@needs_keras(15, "connect tensors that a wrapper takes by keyword or in a list")
-@pytest.mark.parametrize(("make", "call"), CALLS.values(), ids=CALLS)
-def test_the_wrapper_is_called_as_its_layer_is(make, call):
+@pytest.mark.parametrize("name", CALLS)
+def test_the_wrapper_is_called_as_its_layer_is(name):
+    make, call = CALLS[name]
     x, mask = keras.Input((5, 4)), keras.Input((5, 5), dtype="bool")
     layer = make()
-    model = keras.Model([x, mask], call(MonteCarlo(layer), x, mask))
+    outputs = call(MonteCarlo(layer), x, mask)
+    # Keras before 3.15 refuses inputs that nothing uses.
+    count = 2 if name == "tensors and flags" else 1
+    model = keras.Model([x, mask][:count], outputs)
     batch = [normal(3, 5, 4), np.tril(np.ones((3, 5, 5))) > 0]
-    one, other = (np.array(model(batch)) for _ in range(2))
+    one, other = (np.array(model(batch[:count])) for _ in range(2))
     assert np.mean(one != other) > 0.3
     for part in layer._flatten_layers():
-        for name in ("rate", "dropout", "_dropout"):
-            if isinstance(vars(part).get(name), float):
-                setattr(part, name, 0.0)
-    np.testing.assert_array_equal(model(batch), call(layer, *map(tf.constant, batch)))
+        for rate in ("rate", "dropout", "_dropout"):
+            if isinstance(vars(part).get(rate), float):
+                setattr(part, rate, 0.0)
+    expected = call(layer, *map(tf.constant, batch))
+    np.testing.assert_array_equal(model(batch[:count]), expected)
 
 
 def test_the_wrapper_computes_in_the_dtype_of_its_layer():
