@@ -26,7 +26,10 @@ class OneWrong(layers.Wrapper):
     def __init__(self, layer, index=0, factor=1.01, **kwargs):
         super().__init__(layer, **kwargs)
         self.index, self.factor = index, factor
-        self.supports_masking = True
+        self.supports_masking = layer.supports_masking
+
+    def compute_mask(self, x, mask=None):
+        return self.layer.compute_mask(x, mask)
 
     def call(self, x, training=False, mask=None):
         weights = [w.value for w in self.layer.trainable_variables]
@@ -69,6 +72,9 @@ class Gain(layers.Layer):
 
     def call(self, x):
         return x * self.gain + keras.ops.sum(self.empty)
+
+    def compute_output_shape(self, shape):
+        return shape
 
     def get_config(self):
         return {**super().get_config(), "start": self.start}
