@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,8 +16,8 @@ from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import moving_variables
 
 EPSILON = float(np.finfo("float64").eps)
-STEP = EPSILON ** (1 / 3)
-"""The step at which rounding, eps / h, and truncation, h**2, are equally small."""
+COARSE = float(np.finfo("float32").eps)
+"""The rounding where a part computes in float32, whatever the type of the model."""
 
 SHRINKS = (1.0, 0.1, 0.01, 0.001)
 """Smaller steps where slopes disagree: a kink or a bend may lie between the ends."""
@@ -33,6 +32,7 @@ class LossOfWeights:
     def __init__(self, model: keras.Model, batch: Any, training: bool) -> None:
         self.model, self.batch, self.training = model, batch, training
         self.weights = [v.value for v in model.trainable_variables]
+        self.epsilon = EPSILON
         # Statistics and the seeds of masks, which a pass may move.
         moving = [variable.value for variable in moving_variables(model)]
         self._fixed = [(variable, tf.identity(variable)) for variable in moving]
@@ -73,25 +73,17 @@ class LossOfWeights:
         self.fix()
         return [np.asarray(g).ravel() for g in self._taped()]
 
-    def require_float64(self) -> None:
-        """Raises an error if an operation turns float64 into fewer bits.
-
-        Central differences of what is rounded so say nothing about a gradient.
-        """
+    def has_parts_in_float32(self) -> bool:
+        """Whether float64 is cast to a smaller type on the way to the loss."""
         graph = self._call.graph.as_graph_def()
-        functions = (function.node_def for function in graph.library.function)
-        for node in itertools.chain(graph.node, *functions):
-            if node.op == "Cast":
-                source, to = (
-                    tf.as_dtype(node.attr[name].type) for name in ("SrcT", "DstT")
-                )
-                if source == tf.float64 != to and to.is_floating:
-                    raise ValueError(
-                        "model must compute its loss in float64, to compare slopes; "
-                        "one operation does not, as in CTC losses. Check the layers "
-                        "below with another loss, given as loss=. "
-                        f"Received: {node.name!r}, which casts to {to.name}"
-                    )
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        small = (tf.float32.as_datatype_enum, tf.float16.as_datatype_enum)
+        return any(
+            node.op == "Cast"
+            and node.attr["SrcT"].type == tf.float64.as_datatype_enum
+            and node.attr["DstT"].type in small
+            for node in nodes
+        )
 
     def fix(self) -> None:
         """Puts statistics and the seeds of masks where they were at first."""
@@ -145,12 +137,13 @@ class LossOfWeights:
             ways = [_away(rng, value) for value in before]
             values = []
             for k in range(7):
+                step = k * self.epsilon**0.5
                 steps = zip(before, ways, strict=True)
-                self.move_to([value + k * 1e-8 * way for value, way in steps])
+                self.move_to([value + step * way for value, way in steps])
                 values.append(self.value())
         if not np.isfinite(values).all():
             return 0.0
-        found = [EPSILON * abs(values[0])]
+        found = [self.epsilon * abs(values[0])]
         for order in (4, 5, 6):
             expected = math.comb(2 * order, order)
             found.append(np.sqrt(np.mean(np.diff(values, order) ** 2) / expected))
@@ -187,10 +180,11 @@ class Line(NamedTuple):
         moved.flat[self.entry] += step
         return moved
 
-    def step(self, value: np.ndarray) -> float:
-        """The step that suits the size of what moves."""
+    def step(self, value: np.ndarray, epsilon: float) -> float:
+        """The step at which rounding, eps / h, and truncation, h**2, are as small."""
         size = value if self.signs is not None else value.flat[self.entry]
-        return STEP * max(1.0, float(np.sqrt(np.mean(np.square(size)))))
+        scale = max(1.0, float(np.sqrt(np.mean(np.square(size)))))
+        return float(epsilon ** (1 / 3) * scale)
 
 
 class Slope(NamedTuple):
@@ -223,7 +217,7 @@ def slope_of(
     first = None
     try:
         for shrink in shrinks:
-            h = shrink * line.step(before)
+            h = shrink * line.step(before, loss.epsilon)
             weight.assign(line.moved(before, h))
             up = loss.value()
             weight.assign(line.moved(before, -h))

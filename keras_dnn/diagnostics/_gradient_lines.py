@@ -14,6 +14,7 @@ from keras_dnn.diagnostics._central_differences import (
     Slope,
     slope_of,
 )
+from keras_dnn.diagnostics._nonfinite import all_finite, bad_weights, failing
 
 POINTS = 5
 """How many points nearby are tried: a right gradient is right at nearly all points."""
@@ -123,3 +124,24 @@ def _silent(lines: list[Line], slopes: list[Slope]) -> set[int]:
         if abs(slope.automatic) + abs(slope.numeric) > SILENT * slope.noise
     }
     return {i for i, line in enumerate(lines) if line.variable not in loud}
+
+
+def not_finite(loss: LossOfWeights, here: float, gradients: list[np.ndarray]) -> str:
+    """Where values that are not finite begin; empty if there are none."""
+    variables = loss.model.trainable_variables
+    bad = [
+        variable.path
+        for variable, gradient in zip(variables, gradients, strict=True)
+        if not np.isfinite(gradient).all()
+    ]
+    if np.isfinite(here) and not bad:
+        return ""
+    x, y, _ = loss.batch
+    for name, part in (("x", x), ("y", y)):
+        if part is not None and not all_finite(part):
+            return f"{name} contains NaN or infinite values"
+    loss.fix()
+    cause = bad_weights(loss.model) or failing(loss.model, x, loss.training)
+    if cause is not None:
+        return str(cause)
+    return f"the gradient of {bad[0]} is not finite" if bad else f"the loss is {here}"

@@ -185,11 +185,6 @@ REFUSALS: tuple[Expected, ...] = (
         "quantised_to_float8",
     ),
     Expected(
-        "must compute its loss in float64",
-        "diagnostics.check_gradients",
-        "ctc_layer ctc_loss",
-    ),
-    Expected(
         "must have layers that TensorFlow computes in float64",
         "diagnostics.check_gradients",
         "channels_first",
