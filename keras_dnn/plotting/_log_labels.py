@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
 PREFERRED = (2, 5, 3, 7, 4, 6, 8, 9)
 """Multiples of a power of ten, those first that divide its decade evenly."""
@@ -25,7 +24,7 @@ def label_log_axes(ax: Axes) -> None:
     class SparseLogFormatter(LogFormatterSciNotation):
         labelled = np.empty(0)
 
-        def set_locs(self, locs: np.ndarray | None = None) -> None:
+        def set_locs(self, locs: Any | None = None) -> None:
             super().set_locs(locs)
             self.labelled = legible(self.axis)
 
@@ -41,7 +40,7 @@ def label_log_axes(ax: Axes) -> None:
             axis.set_minor_formatter(formatter)
 
 
-def legible(axis: Axis) -> np.ndarray:
+def legible(axis: Any) -> np.ndarray:
     """The ticks between powers of ten whose labels have space beside each other."""
     low, high = np.log10(np.sort(axis.get_view_interval()))
     decades = np.arange(np.floor(low), np.ceil(high) + 1)
@@ -56,4 +55,5 @@ def legible(axis: Axis) -> np.ndarray:
                 if low <= place <= high and not near:
                     taken.append(place)
                     chosen.append(place)
-    return np.power(10.0, np.sort(chosen))
+    places: np.ndarray = np.power(10.0, np.sort(chosen))
+    return places
