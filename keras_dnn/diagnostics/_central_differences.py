@@ -174,7 +174,8 @@ class Line(NamedTuple):
 
     def moved(self, value: np.ndarray, step: float) -> np.ndarray:
         """The values of the variable after a step along the line."""
-        if self.signs is not None:
+        if self.entry is None:
+            assert self.signs is not None
             return value + step * self.signs.reshape(value.shape)
         moved = value.copy()
         moved.flat[self.entry] += step
@@ -182,7 +183,7 @@ class Line(NamedTuple):
 
     def step(self, value: np.ndarray, epsilon: float) -> float:
         """The step at which rounding, eps / h, and truncation, h**2, are as small."""
-        size = value if self.signs is not None else value.flat[self.entry]
+        size = value if self.entry is None else value.flat[self.entry]
         scale = max(1.0, float(np.sqrt(np.mean(np.square(size)))))
         return float(epsilon ** (1 / 3) * scale)
 
