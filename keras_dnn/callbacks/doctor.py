@@ -29,7 +29,8 @@ class Doctor(Resumable):
 
     It looks for a loss or gradient that is not finite (the step, and the layer in which
     it started), a learning rate too high or too low, exploding and vanishing gradients,
-    dead and saturated units, a plateau, overfitting, underfitting, and updates out of
+    dead and saturated units, a plateau, a loss that is no better than that of the best
+    constant answer, overfitting, underfitting, and updates out of
     proportion. `registered_checks("during")` lists the checks, and `register_check`
     adds one. Training ends with the same weights as without it, but for a last bit that
     TensorFlow may round differently where a gradient is read twice.
@@ -143,7 +144,7 @@ class Doctor(Resumable):
         with same_randomness():
             for probe in self._recording.probes:
                 probe.on_epoch_end(epoch, own)
-        self._recording.end_epoch(own)
+        self._recording.end_epoch(self.model, own)
         if self.verbose:
             self._print_new(epoch)
         self._back_up(epoch + 1)

@@ -50,6 +50,7 @@ BUILT_IN = (
     training_layers.vanishing,
     training_losses.rate_too_low,
     training_losses.plateau,
+    training_losses.no_better_than_a_guess,
     training_losses.overfitting,
     training_layers.update_ratio,
 )

@@ -70,7 +70,15 @@ class TrainingHistory(Result):
             it is unknown.
         regularisation_gaps: how much higher that loss is with dropout on.
         dropout_rate: the highest dropout rate in the model.
-        guess_loss: the loss of a classifier that guesses; NaN where it is unknown.
+        guess_loss: the loss of the best answer that is the same for all training data
+            (the shares of the classes, the mean or the median of the targets, or what
+            a search finds); NaN where it is unknown.
+        validation_guess_loss: the same for validation data.
+        uniform_loss: the loss of equal probabilities for all classes, with which a new
+            classifier begins; NaN where it is unknown.
+        penalties: what regularisers of weights added to the loss at the end of each
+            epoch; NaN where it is unknown.
+        is_weighted: whether examples had weights in training, such as those of classes.
         verdict: that of `TrainingEvaluation`, `"unknown"` without one.
         advice: that of `TrainingEvaluation`.
         nonfinite: the first step that was not finite, `None` if all were.
@@ -92,6 +100,10 @@ class TrainingHistory(Result):
     regularisation_gaps: np.ndarray = dataclasses.field(default_factory=_none)
     dropout_rate: float = 0.0
     guess_loss: float = float("nan")
+    validation_guess_loss: float = float("nan")
+    uniform_loss: float = float("nan")
+    penalties: np.ndarray = dataclasses.field(default_factory=_none)
+    is_weighted: bool = False
     verdict: Verdict = "unknown"
     advice: str = ""
     nonfinite: NonfiniteStep | None = None
@@ -110,3 +122,22 @@ class TrainingHistory(Result):
     def has_learnt(self) -> bool:
         """Whether the loss has fallen by a third or more."""
         return self.last_loss < 2 / 3 * self.first_loss
+
+    @property
+    def data_losses(self) -> np.ndarray:
+        """The training loss of each epoch on the data alone, without dropout if known.
+
+        NaN where it is unknown, or weighted otherwise than a guess.
+        """
+        reported = self.epoch_losses
+        if self.is_weighted:
+            reported = np.full(len(reported), np.nan)
+        if self.evaluation_losses.size:
+            known = np.isfinite(self.evaluation_losses)
+            reported = np.where(known, self.evaluation_losses, reported)
+        return reported - (self.penalties if self.penalties.size else 0.0)
+
+    @property
+    def validation_data_losses(self) -> np.ndarray:
+        """The validation loss of each epoch on the data alone."""
+        return self.validation_losses - (self.penalties if self.penalties.size else 0.0)

@@ -4,6 +4,7 @@ Those of optimizers are in `optimizer_canaries.py`.
 Each has an object that should have it, and the promise that breaks without it.
 """
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
@@ -34,6 +35,21 @@ def _fitted():
     model.compile("sgd", "mse", loss_weights=[1.0])
     model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
     return model
+
+
+def _validating():
+    """A model in the middle of a `fit`, after a validation."""
+    seen = []
+    model = _sequential()
+    model.compile("sgd", "mse")
+    data = np.ones((2, 4)), np.ones((2, 2))
+    see = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            SimpleNamespace(_eval_epoch_iterator=model._eval_epoch_iterator)
+        )
+    )
+    model.fit(*data, validation_data=data, verbose=0, callbacks=[see])
+    return seen[0]
 
 
 def _optimizer():
@@ -106,6 +122,9 @@ CANARIES = {
         keras.metrics.BinaryAccuracy,
         "PerformanceScheduler could not tell whether a metric should go up",
     ),
+    "_eval_epoch_iterator": Canary(
+        _validating, "Doctor could not compare validation with a guess"
+    ),
     "_fn_kwargs": Canary(
         lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "preflight could not tell logits from probabilities",
@@ -147,9 +166,11 @@ PATHS = {
         "HierarchicalCrossentropy would not reduce as Keras's losses do"
     ),
     "keras.src.models.Functional": GRAPH,
+    "keras.src.trainers.data_adapters.array_data_adapter.ArrayDataAdapter": DATA,
     "keras.src.trainers.data_adapters.get_data_adapter": DATA,
     "keras.src.trainers.data_adapters.is_grain_dataset": DATA,
     "keras.src.trainers.data_adapters.is_torch_dataloader": DATA,
+    "keras.src.trainers.data_adapters.tf_dataset_adapter.TFDatasetAdapter": DATA,
     "keras.src.utils.tracking.Tracker": COPY,
 }
 """Modules and functions that are not part of Keras's public interface."""

@@ -29,6 +29,20 @@ def held_back(gap=0.0, **changes):
     return {**arrays, "validation_losses": arrays["evaluation_losses"] + gap}
 
 
+def validated(*losses):
+    """A hundred steps, and these validation losses."""
+    return {
+        "losses": np.linspace(2.0, 0.5, 100),
+        "validation_losses": np.array(losses),
+    }
+
+
+def trained(last):
+    """The training losses end here, where they have been before."""
+    losses = np.full(4, last)
+    return {"epoch_losses": losses, "evaluation_losses": losses}
+
+
 # By name: the check, what is just healthy, and what just is not.
 EDGES = {
     "rate-too-high, median": (
@@ -95,20 +109,20 @@ EDGES = {
     ),
     "exploding, first loss too": (
         "exploding",
-        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess_loss": 0.2001},
-        {"global_norms": np.full(8, 1e9), "losses": flat(), "guess_loss": 0.1999},
+        {"global_norms": np.full(8, 1e9), "losses": flat(), "uniform_loss": 0.2001},
+        {"global_norms": np.full(8, 1e9), "losses": flat(), "uniform_loss": 0.1999},
     ),
     "exploding, first loss too, in the first records": (
         "exploding",
         {
             "global_norms": np.array([1e9, 999.0, 999.0, *[1e9] * 5]),
             "losses": flat(),
-            "guess_loss": 0.1,
+            "uniform_loss": 0.1,
         },
         {
             "global_norms": np.array([1001.0, 999.0, 1001.0, *[0.0] * 5]),
             "losses": flat(),
-            "guess_loss": 0.1,
+            "uniform_loss": 0.1,
         },
     ),
     "dead-units": (
@@ -211,36 +225,80 @@ EDGES = {
         held_back(
             losses=flat(),
             regularisation_gaps=[0.0] * 4,
-            guess_loss=1.001,
+            uniform_loss=1.001,
             dropout_rate=0.5,
         ),
         held_back(
             losses=flat(),
             regularisation_gaps=[0.0] * 4,
-            guess_loss=0.999,
+            uniform_loss=0.999,
             dropout_rate=0.5,
         ),
     ),
     "underfitting, nothing gets through, dropout rate": (
         "underfitting",
-        held_back(regularisation_gaps=[0.0] * 4, guess_loss=0.9, dropout_rate=0.499),
-        held_back(regularisation_gaps=[0.0] * 4, guess_loss=0.9, dropout_rate=0.5),
+        held_back(regularisation_gaps=[0.0] * 4, uniform_loss=0.9, dropout_rate=0.499),
+        held_back(regularisation_gaps=[0.0] * 4, uniform_loss=0.9, dropout_rate=0.5),
     ),
     "underfitting, nothing gets through, gap": (
         "underfitting",
         # A tenth of 3.95 in three epochs.
         held_back(
             regularisation_gaps=[0.0] * 4,
-            guess_loss=0.9,
+            uniform_loss=0.9,
             dropout_rate=0.5,
             gap=[0, 0.395, 0, 0.001],
         ),
         held_back(
             regularisation_gaps=[0.0] * 4,
-            guess_loss=0.9,
+            uniform_loss=0.9,
             dropout_rate=0.5,
             gap=[9, 0.395, 0, -0.001],
         ),
+    ),
+    "no better than a guess, validation": (
+        "no-better-than-a-guess",
+        {**validated(1.5, 1.5, 1.5, 1.979), "validation_guess_loss": 1.5152},
+        {**validated(1.5, 1.5, 1.5, 1.979), "validation_guess_loss": 1.5151},
+    ),
+    "no better than a guess, still falling": (
+        "no-better-than-a-guess",
+        validated(2.2, 2.1, 2.1, 2.079),
+        validated(2.2, 2.1, 2.1, 2.081),
+    ),
+    "no better than a guess, penalties": (
+        "no-better-than-a-guess",
+        {**validated(2.1, 2.1, 2.1, 2.1), "penalties": np.full(4, 0.121)},
+        {**validated(2.1, 2.1, 2.1, 2.1), "penalties": np.full(4, 0.119)},
+    ),
+    "no better than a guess, no more": (
+        "no-better-than-a-guess",
+        {**validated(1.9, 1.85, 2.0, 2.0), **trained(1.499)},
+        {**validated(1.9, 1.85, 2.0, 2.0), **trained(1.501)},
+    ),
+    "no better than a guess, training alone": (
+        "no-better-than-a-guess",
+        {**validated(*[np.nan] * 4), **trained(1.979)},
+        {**validated(*[np.nan] * 4), **trained(1.981)},
+    ),
+    "no better than a guess, weights": (
+        "no-better-than-a-guess",
+        {
+            **validated(*[np.nan] * 4),
+            **trained(2.0),
+            "evaluation_losses": np.full(4, np.nan),
+            "is_weighted": True,
+        },
+        {
+            **validated(*[np.nan] * 4),
+            **trained(2.0),
+            "evaluation_losses": np.full(4, np.nan),
+        },
+    ),
+    "no better than a guess, too short": (
+        "no-better-than-a-guess",
+        {**validated(2.0, 2.0, 2.0, 2.0), "losses": np.linspace(2, 0.5, 99)},
+        validated(2.0, 2.0, 2.0, 2.0),
     ),
     "overfitting": (
         "overfitting",

@@ -14,13 +14,14 @@ from keras_dnn._keras.layers import has_call, rows_of_states, sublayers
 from keras_dnn._keras.losses import loss_is_in_step, needs_targets, own_step
 from keras_dnn._keras.prediction import batch_for_keras
 from keras_dnn.callbacks._doctor.first_nonfinite_step import FirstNonfiniteStep
+from keras_dnn.callbacks._doctor.guesses import Guesses, guesses, penalty_of
 from keras_dnn.callbacks._doctor.saved_history import joined
 from keras_dnn.callbacks._evaluation import has_targets
+from keras_dnn.callbacks._probe.tap import Tap
 from keras_dnn.callbacks.activation_statistics import ActivationStatistics
 from keras_dnn.callbacks.gradient_norms import GradientNorms
 from keras_dnn.callbacks.step_logger import StepLogger
 from keras_dnn.callbacks.training_evaluation import TrainingEvaluation
-from keras_dnn.diagnostics._output_loss import guess_loss, output_losses
 from keras_dnn.diagnostics.training_history import NonfiniteStep, TrainingHistory
 from keras_dnn.layers._stochastic import rates
 
@@ -38,6 +39,7 @@ class _Epoch(NamedTuple):
     validation: float
     evaluation: float
     regularisation: float
+    penalty: float
 
 
 class Recording:
@@ -65,6 +67,8 @@ class Recording:
         self._units: ActivationStatistics | None = None
         self._evaluation: TrainingEvaluation | None = None
         self._epochs: list[_Epoch] = []
+        self._guesses: Guesses | None = None
+        self._is_weighted = False
         self._nonfinite_metric: NonfiniteStep | None = None
         if data is not None:
             self._units = ActivationStatistics(first_rows(data, samples))
@@ -97,7 +101,7 @@ class Recording:
         )
         return [probe for probe in probes if probe is not None]
 
-    def end_epoch(self, logs: dict[str, Any]) -> None:
+    def end_epoch(self, model: keras.Model, logs: dict[str, Any]) -> None:
         """Records the losses of an epoch from its logs."""
         for name, value in logs.items():
             is_loss = name == "loss" or name.endswith("_loss")
@@ -106,7 +110,14 @@ class Recording:
                     len(self._steps.losses), float(value), None, "data", name
                 )
         names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
-        self._epochs.append(_Epoch(*(float(logs.get(n, np.nan)) for n in names)))
+        found = [float(logs.get(name, np.nan)) for name in names]
+        self._epochs.append(_Epoch(*found, penalty_of(model)))
+        self._is_weighted = Tap.on(model).is_weighted
+        # Validation may be made in a later epoch only.
+        validated = np.isfinite(found[1])
+        if self._guesses is None or (validated and np.isnan(self._guesses.validation)):
+            sample = self._evaluation and self._evaluation._sample
+            self._guesses = guesses(model, sample, self._is_weighted)
 
     def history(self, model: keras.Model) -> TrainingHistory:
         """Everything that is known of the training of this model."""
@@ -118,7 +129,8 @@ class Recording:
             dropout_rate=max(
                 (rate for part in sublayers(model) for rate in rates(part)), default=0.0
             ),
-            guess_loss=guess_loss(output_losses(model)),
+            is_weighted=self._is_weighted,
+            **self._of_guesses(),
             nonfinite=self._first_nonfinite(model),
             **self._of_gradients(model),
             **self._of_units(settled),
@@ -166,13 +178,22 @@ class Recording:
             "saturated": units.saturated,
         }
 
+    def _of_guesses(self) -> dict[str, float]:
+        known = self._guesses or Guesses()
+        return {
+            "guess_loss": known.training,
+            "validation_guess_loss": known.validation,
+            "uniform_loss": known.uniform,
+        }
+
     def _of_epochs(self, settled: bool) -> dict[str, Any]:
-        rows = np.array(self._epochs, "float64").reshape(-1, 4)
-        reported, validation, evaluation, regularisation = rows.T
+        rows = np.array(self._epochs, "float64").reshape(-1, 5)
+        reported, validation, evaluation, regularisation, penalties = rows.T
         return {
             "epoch_losses": reported,
             "validation_losses": validation,
             "evaluation_losses": evaluation,
+            "penalties": penalties,
             "regularisation_gaps": regularisation
             if settled
             else np.full_like(regularisation, np.nan),

@@ -96,6 +96,7 @@ class Tap:
         self.replaced_step = self.model.train_step
         self._own_train_step = vars(self.model).get("train_step")
         self.is_own_step = own_step(self.model, "train_step")
+        self.is_weighted = False
         self.traces = self.updates_traced = self.hidden = 0
         self.applied: set[TappedOptimizer] = set()
         self.owners_are_known = True
@@ -182,6 +183,8 @@ class Tap:
     def train_step(self, data: Any) -> Any:
         """Makes the model's own step while its losses and optimizers are seen."""
         self.traces += 1
+        if isinstance(data, tuple) and len(data) > 2 and data[2] is not None:
+            self.is_weighted = True
         if self.is_own_step:
             survey.build(self, self.replaced_step, data)
         if self.waiting and is_complete(self.model):

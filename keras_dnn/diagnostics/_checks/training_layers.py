@@ -75,7 +75,7 @@ def exploding(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     late = (record >= len(record) // 2) & (history.steps >= SETTLED)
     # Where the signal explodes going forward, the gradient is large from the start.
     overflowing = (
-        history.first_loss > 10 * history.guess_loss if len(history.losses) else False
+        history.first_loss > 10 * history.uniform_loss if len(history.losses) else False
     )
     starts_large = overflowing and _median(history, first) > _median(history, late)
     judged = first if starts_large else late

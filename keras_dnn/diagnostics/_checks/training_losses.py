@@ -76,6 +76,7 @@ def rate_too_low(history: TrainingHistory, check: Check) -> Iterator[Finding]:
             update_ratio=ratio,
             first=history.first_loss,
             last=history.last_loss,
+            guess=history.guess_loss,
         )
 
 
@@ -108,7 +109,7 @@ def underfitting(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     # loss, which it makes far larger than that of a guess.
     nothing_through = (
         history.dropout_rate >= 0.5
-        and history.first_loss > 2 * history.guess_loss
+        and history.first_loss > 2 * history.uniform_loss
         and gap < limit * abs(loss)
     )
     # Dropout that costs much does no harm where the network learns all the same.
@@ -126,6 +127,7 @@ def underfitting(history: TrainingHistory, check: Check) -> Iterator[Finding]:
             with_dropout=loss,
             without=without,
             gap=gap,
+            guess=history.guess_loss,
         )
 
 
@@ -155,7 +157,77 @@ def plateau(history: TrainingHistory, check: Check) -> Iterator[Finding]:
             f"The loss has stayed at {after:.3g} for {len(losses) - half} epochs.",
             before=before,
             after=after,
+            guess=history.guess_loss,
         )
+
+
+@built_in(
+    "no-better-than-a-guess",
+    when="during",
+    needs=lambda history: (
+        np.isfinite([history.guess_loss, history.validation_guess_loss]).any()
+        and len(history.epoch_losses) >= EPOCHS
+        and len(history.losses) >= STEPS
+    ),
+    looks_for="a loss that is no better than that of the best constant answer",
+    threshold=0.01,
+    source="a hundredth of the loss of the best constant answer",
+    advice="Check that each target belongs to its inputs (a shuffle, a sort or a "
+    "reshape of one of them alone), that validation data are prepared as training data "
+    "are, and that the inputs say something about the targets.",
+)
+def no_better_than_a_guess(history: TrainingHistory, check: Check) -> Iterator[Finding]:
+    """The shares of the classes, or the mean, need no network."""
+    if len(history.epoch_losses) < EPOCHS or len(history.losses) < STEPS:
+        return
+    trained, validated = history.data_losses, history.validation_data_losses
+    guess, of_validation = history.guess_loss, history.validation_guess_loss
+    gain = _gain(trained, guess)
+    validation_gain = _gain(validated, of_validation)
+    # Of what cannot be judged nothing is said.
+    known = np.isfinite(validation_gain).all()
+    limit = check.threshold
+    if known and not _is_falling(validated, of_validation, limit):
+        best, now = float(validation_gain.max()), float(validation_gain[-2:].max())
+        hardly_trained = np.isfinite(gain).all() and gain[-1] < 0.25
+        if best < limit or (now < limit and best < 0.1 and hardly_trained):
+            yield check.finding(
+                "warning",
+                f"The validation loss is {validated[-1]:.3g}; the best constant answer "
+                f"has {of_validation:.3g}.",
+                validation=float(validated[-1]),
+                lowest_validation=float(validated.min()),
+                validation_guess=of_validation,
+                training=float(trained[-1]),
+                guess=guess,
+            )
+    elif (
+        not known
+        and np.isfinite(gain).all()
+        and gain.max() < limit
+        and not _is_falling(trained, guess, limit)
+    ):
+        yield check.finding(
+            "warning",
+            f"The training loss is {trained[-1]:.3g}; the best constant answer has "
+            f"{guess:.3g}.",
+            training=float(trained[-1]),
+            guess=guess,
+        )
+
+
+def _gain(losses: np.ndarray, guess: float) -> np.ndarray:
+    """How much better losses are than a guess, as a fraction of it."""
+    size = abs(guess)
+    # Of targets that are all the same, a guess is the perfect answer.
+    return (guess - losses) / size if size > 1e-6 else np.full(len(losses), np.nan)
+
+
+def _is_falling(losses: np.ndarray, guess: float, limit: float) -> bool:
+    """Whether the last half of the epochs is better by more than a hundredth."""
+    half = len(losses) // 2
+    fall = losses[:half].min() - losses[half:].min()
+    return bool(fall > limit * abs(guess))
 
 
 @built_in(
@@ -189,4 +261,5 @@ def overfitting(history: TrainingHistory, check: Check) -> Iterator[Finding]:
             epoch=int(validation.argmin()),
             last=float(validation[-1]),
             training=training,
+            validation_guess=history.validation_guess_loss,
         )
