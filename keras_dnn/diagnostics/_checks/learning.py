@@ -59,7 +59,9 @@ def initial_loss(examination: Examination, check: Check) -> Iterator[Finding]:
     layer = examination.losses[0].layer
     # Logits of a He-initialised last layer have a standard deviation of 1 to 1.5,
     # which costs about half of its square.
-    of_one = uniform / sum(loss.uninformed for loss in examination.losses)
+    # Of nested outputs the losses are not known one by one.
+    known_losses = sum(loss.uninformed for loss in examination.losses)
+    of_one = uniform / known_losses if known_losses else 0.0
     limit = uniform + max((check.threshold - 1) * uniform, check.threshold * of_one)
     # Dropout raises the loss, which is no fault of the weights.
     too_high = examination.loss > limit
