@@ -16,9 +16,52 @@ MOST = 0.9
 """A unit is saturated if at least this fraction of its outputs is flat."""
 
 
-def has_activation(layer: keras.layers.Layer) -> bool:
-    """Whether zeros come from an activation; other layers may give zeros by design."""
-    return hasattr(layer, "activation") or isinstance(layer, keras.layers.ReLU)
+ROWS = 16
+"""On fewer inputs a unit may output zero each time by chance."""
+
+activations, layers = keras.activations, keras.layers
+
+SLOPING = (
+    activations.linear,
+    activations.celu,
+    activations.elu,
+    activations.gelu,
+    activations.glu,
+    activations.hard_tanh,
+    activations.leaky_relu,
+    activations.mish,
+    activations.selu,
+    activations.silu,
+    activations.softmax,
+    activations.softsign,
+    activations.tanh,
+)
+"""Not flat where they are zero: a unit that outputs zero there gets its gradient."""
+
+SLOPING_LAYERS = (layers.ELU, layers.LeakyReLU, layers.PReLU)
+
+
+def can_die(layer: keras.layers.Layer) -> bool:
+    """Whether a unit that outputs zero gets no gradient.
+
+    Not a linear unit, whose weights may begin at zero by design.
+    """
+    if isinstance(layer, layers.ReLU):
+        return not layer.negative_slope
+    activation = getattr(layer, "activation", None)
+    slopes = activation in SLOPING or isinstance(activation, SLOPING_LAYERS)
+    return activation is not None and not slopes
+
+
+def is_used(entering: Tensor | None) -> Tensor:
+    """Whether a layer works on enough inputs that are not zero to judge its units.
+
+    An expert may get few rows of a batch, or none.
+    """
+    if entering is None or len(entering.shape) < 2:
+        return tf.constant(True)
+    rows = tf.reshape(entering, (-1, tf.shape(entering)[-1]))
+    return tf.math.count_nonzero(tf.reduce_any(rows != 0, axis=1)) >= ROWS
 
 
 def dead_fraction(outputs: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_dnn._batches import as_arrays, rows_of
 from keras_dnn._keras.graph import output_layers
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._keras.losses import call_of, total_loss
 from keras_dnn._keras.masks import with_mask_of
 from keras_dnn._tensorflow import require_tensorflow, tf
@@ -28,9 +29,12 @@ from keras_dnn.diagnostics.layer_signal import (
     signal_of,
 )
 from keras_dnn.layers._stochastic import stochastic
-from keras_dnn.models._layer_outputs import watched
+from keras_dnn.models._layer_outputs import first_float, watched_calls
 
 layers = keras.layers
+
+GRADIENT_SCALE = 1024.0
+"""Of the loss where layers compute in float16, in which small gradients become zero."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,14 @@ class _Pass:
     layers: tuple[LayerSignal, ...]
     gradients: tuple[float | None, ...]
     entering: list[np.ndarray]
+
+
+class _Call(NamedTuple):
+    """The first call of a layer: what it works on and what it returns."""
+
+    layer: keras.layers.Layer
+    taken: Tensor | None
+    output: Tensor
 
 
 class Examination:
@@ -209,34 +221,42 @@ class Examination:
             return self._one_pass()
 
     def _one_pass(self) -> _Pass:
-        called: dict[int, tuple[keras.layers.Layer, Tensor]] = {}
+        called: dict[int, _Call] = {}
         model = self.model
 
-        def record(layer: keras.layers.Layer, outputs: Any) -> None:
+        def record(layer: keras.layers.Layer, taken: Any, outputs: Any) -> None:
             output = keras.tree.flatten(outputs)[0]
             if output.dtype.is_floating and id(layer) not in called:
                 tape.watch(output)
-                called[id(layer)] = (layer, output)
+                called[id(layer)] = _Call(layer, first_float(taken), output)
 
-        with tf.GradientTape() as tape, watched(model, record):
+        scale = GRADIENT_SCALE if _computes_in_float16(model) else 1.0
+        with tf.GradientTape() as tape, watched_calls(model, record):
             loss, penalty, outputs = losses_of(
                 model, self.x, self.y, self.sample_weight
             )
-            total = loss + penalty
+            total = scale * (loss + penalty)
         in_order = list(called.values())
         variables = [v.value for v in model.trainable_variables]
-        gradients = tape.gradient(total, [*variables, *(y for _, y in in_order)])
+        # Where nothing enters, a place holder.
+        entering = [y if x is None else x for _, x, y in in_order]
+        sources = [*variables, *(y for *_, y in in_order), *entering]
+        gradients = [_divided(g, scale) for g in tape.gradient(total, sources)]
+        of_calls = gradients[len(variables) :]
         final = {id(layer) for layer in output_layers(model)}
         if not final and in_order:
-            final = {id(in_order[-1][0])}
+            final = {id(in_order[-1].layer)}
         return _Pass(
             float(loss),
             float(penalty),
             outputs,
             tuple(
-                signal_of(layer, output, gradient, id(layer) in final)
-                for (layer, output), gradient in zip(
-                    in_order, gradients[len(variables) :], strict=True
+                signal_of(layer, output, gradient, id(layer) in final, taken, by_taken)
+                for (layer, taken, output), gradient, by_taken in zip(
+                    in_order,
+                    of_calls[: len(in_order)],
+                    of_calls[len(in_order) :],
+                    strict=True,
                 )
             ),
             tuple(
@@ -245,18 +265,30 @@ class Examination:
             self._entering(in_order),
         )
 
-    def _entering(
-        self, in_order: list[tuple[keras.layers.Layer, Tensor]]
-    ) -> list[np.ndarray]:
-        with_weights = [has_weights(layer) for layer, _ in in_order]
+    def _entering(self, in_order: list[_Call]) -> list[np.ndarray]:
+        with_weights = [has_weights(call.layer) for call in in_order]
         first = with_weights.index(True) if any(with_weights) else 0
         if not in_order or isinstance(
-            in_order[first][0], layers.Embedding | layers.BatchNormalization
+            in_order[first].layer, layers.Embedding | layers.BatchNormalization
         ):
             return []
         if first and len(self.inputs) == 1:
-            return [_as_float32(in_order[first - 1][1])]
+            return [_as_float32(in_order[first - 1].output)]
         return numbers_in(self.model, _arrays(self.x, "x"))
+
+
+def _computes_in_float16(model: keras.Model) -> bool:
+    return any(layer.compute_dtype == "float16" for layer in sublayers(model))
+
+
+def _divided(gradient: Any, scale: float) -> Any:
+    """The gradient of the loss itself, in float32 if it was scaled."""
+    if gradient is None or scale == 1.0:
+        return gradient
+    if isinstance(gradient, tf.IndexedSlices):
+        values = tf.cast(gradient.values, tf.float32) / scale
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.cast(gradient, tf.float32) / scale
 
 
 def _arrays(data: Any, name: str) -> list[np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +15,9 @@ from keras_dnn._result import Result
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn.diagnostics._units import (
+    can_die,
     dead_fraction,
-    has_activation,
+    is_used,
     saturated_fraction,
 )
 
@@ -32,11 +35,17 @@ class LayerSignal(Result):
             the batch, averaged over units.
         rms: the root mean square of its outputs.
         gradient_norm: the Euclidean norm of the loss's gradient by its outputs.
-        dead: the fraction of units that output zero for the whole batch.
+        dead: the fraction of units that output zero for the whole batch and get no
+            gradient there; NaN where the activation is never flat at zero, or the layer
+            works on less than sixteen inputs that are not zero.
         saturated: the fraction of units that are flat on most of it; NaN where the
             activation has no flat side.
         has_kernel: whether it multiplies its inputs with weights.
         is_output: whether it is an output of the model.
+        input_std: how much its inputs differ between examples; NaN if unknown.
+        input_gradient_norm: the norm of the loss's gradient by its inputs, by all ways
+            that lead from there to the loss; NaN if unknown.
+        is_trainable: whether the layer, or one in it, has weights that are trained.
     """
 
     layer: keras.layers.Layer
@@ -48,6 +57,9 @@ class LayerSignal(Result):
     saturated: float
     has_kernel: bool
     is_output: bool
+    input_std: float = math.nan
+    input_gradient_norm: float = math.nan
+    is_trainable: bool = True
 
 
 def norm_of(gradient: Tensor) -> float:
@@ -61,32 +73,49 @@ def norm_of(gradient: Tensor) -> float:
 
 
 def signal_of(
-    layer: keras.layers.Layer, output: Tensor, gradient: Tensor | None, is_output: bool
+    layer: keras.layers.Layer,
+    output: Tensor,
+    gradient: Tensor | None,
+    is_output: bool,
+    entering: Tensor | None = None,
+    entering_gradient: Tensor | None = None,
 ) -> LayerSignal:
-    """Measures a layer's output for a batch, and the gradient by it."""
+    """Measures a layer's output for a batch, the gradient by it, and what enters."""
     # In float64 the outputs of a large network would take too long.
     y = np.asarray(tf.cast(output, tf.float32))
     y = y[:, np.newaxis] if y.ndim == 1 else y
     y = np.moveaxis(y, channel_axis(layer, y.ndim), -1)
     by_unit = tf.constant(y.reshape(-1, y.shape[-1]))
+    multiplies = has_kernel(layer)
     with np.errstate(all="ignore"):
-        # Over the examples at each place of an image: that its edge differs from its
-        # middle says nothing about the inputs.
-        std = np.sqrt(np.mean(y.var(axis=0, dtype="float64")))
-        rms = np.sqrt(np.mean(np.square(y, dtype="float64")))
-    dead = float(dead_fraction(by_unit)) if has_activation(layer) else 0.0
-    saturated = float(saturated_fraction(layer, by_unit))
+        rms = np.sqrt(np.mean(np.square(y, dtype="float64"))) if y.size else 0.0
+    is_judged = bool(is_used(entering)) and len(y) > 0
     return LayerSignal(
         layer,
         layer.path or layer.name,
-        float(std),
+        std_of(y),
         float(rms),
         0.0 if gradient is None else norm_of(gradient),
-        dead,
-        saturated,
-        has_kernel(layer),
+        float(dead_fraction(by_unit)) if is_judged and can_die(layer) else math.nan,
+        float(saturated_fraction(layer, by_unit)) if is_judged else math.nan,
+        multiplies,
         is_output,
+        std_of(entering) if multiplies and entering is not None else math.nan,
+        math.nan if entering_gradient is None else norm_of(entering_gradient),
+        bool(layer.trainable_variables),
     )
+
+
+def std_of(values: Any) -> float:
+    """The root of the variance over the examples, averaged over units and places.
+
+    That the edge of an image differs from its middle says nothing about the inputs.
+    """
+    y = np.asarray(tf.cast(values, tf.float32))
+    if not len(y):
+        return 0.0
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(y.var(axis=0, dtype="float64"))))
 
 
 def has_kernel(layer: keras.layers.Layer) -> bool:

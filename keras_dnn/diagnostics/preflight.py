@@ -113,11 +113,13 @@ def preflight(
     findings: list[Finding] = []
     checked: list[str] = []
     blocked = False
-    for check in checks:
+    for done, check in enumerate(checks, start=1):
+        progress.reach(done, len(checks))
+        if not check.has_data(examination):
+            continue
         found = check.findings(examination)
         findings += found
         checked.append(check.name)
-        progress.reach(len(checked), len(checks))
         blocked = check.blocking and any(f.severity == "error" for f in found)
         if blocked:
             progress.stop()

@@ -14,6 +14,7 @@ from keras_dnn.diagnostics._checks import (
     outputs,
     signal,
     structure,
+    symmetry,
     training_layers,
     training_losses,
 )
@@ -29,7 +30,7 @@ BUILT_IN = (
     structure.nothing_trainable,
     outputs.loss_and_activation,
     outputs.output_range,
-    structure.symmetric_weights,
+    symmetry.symmetric_weights,
     structure.useless_bias,
     structure.self_normalisation,
     structure.initializer,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from keras_dnn._keras.layers import own_weights
+from keras_dnn.diagnostics._trained import was_trained
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.layer_signal import LayerSignal
+from keras_dnn.models._layer_outputs import computing_layers
 
 # These also describe the checks of the same problems during training.
 HALF_A_LAYER = "half of a layer does not learn"
@@ -23,6 +27,7 @@ AGAINST_VANISHING = (
 @built_in(
     "dead-units",
     when="before",
+    needs=lambda examination: any(np.isfinite(s.dead) for s in _hidden(examination)),
     looks_for="units that output zero for every example",
     threshold=0.5,
     source=HALF_A_LAYER,
@@ -39,6 +44,9 @@ def dead_units(examination: Examination, check: Check) -> Iterator[Finding]:
 @built_in(
     "saturated-units",
     when="before",
+    needs=lambda examination: any(
+        np.isfinite(s.saturated) for s in _hidden(examination)
+    ),
     looks_for="units on the flat side of their activation",
     threshold=0.3,
     source="a unit counts if less than 5% of the steepest slope is left on nine "
@@ -69,7 +77,7 @@ def exploding(examination: Examination, check: Check) -> Iterator[Finding]:
             "warning", f"The {what} overflows to infinity here.", overflow.layer
         )
         return
-    forward, backward = _growth(examination)
+    forward, _, backward = _growth(examination)
     if max(forward, backward) > check.threshold:
         what = "signal" if forward >= backward else "gradient"
         yield check.finding(
@@ -91,7 +99,7 @@ def exploding(examination: Examination, check: Check) -> Iterator[Finding]:
 )
 def vanishing(examination: Examination, check: Check) -> Iterator[Finding]:
     """Lower layers hardly learn, or the upper ones see hardly any difference."""
-    forward, backward = _growth(examination)
+    forward, backward, _ = _growth(examination)
     if min(forward, backward) < check.threshold:
         yield check.finding(
             "warning",
@@ -104,18 +112,51 @@ def vanishing(examination: Examination, check: Check) -> Iterator[Finding]:
         )
 
 
-def _growth(examination: Examination) -> tuple[float, float]:
-    """How the signal grows to the last hidden layer, the gradient to the first one."""
+class _Growth(NamedTuple):
+    """How the signal grows to the top, and how the gradient grows to the bottom.
+
+    A layer that ends a branch may begin at zero, or at a scale of a millionth, and what
+    is measured there says nothing of the way past it. Hence what enters the topmost
+    layer is measured too, and the gradient of whatever is called before the lowest; a
+    network is not accused if one of these is in order.
+    """
+
+    forward: float
+    backward: float
+    least_backward: float
+
+
+def _growth(examination: Examination) -> _Growth:
     hidden = examination.weighted
-    if len(hidden) < 2 or not np.isfinite(_sizes(examination)).all():
-        return 1.0, 1.0
+    if len(hidden) < 2 or not np.isfinite([s.std for s in hidden]).all():
+        return _Growth(1.0, 1.0, 1.0)
+    top = [s for s in examination.layers if s.has_kernel][-1]
     # Units that are all equal or all dead are another problem.
     entering = _entering_std(examination, hidden)
-    forward = hidden[-1].std / entering if entering > 0 else 1.0
-    last = hidden[-1].gradient_norm
-    # Where no gradient enters at the top, none is lost below.
-    backward = hidden[0].gradient_norm / last if last > 0 else 1.0
-    return float(forward), float(backward)
+    leaving = float(np.nanmax([hidden[-1].std, top.input_std]))
+    forward = leaving / entering if entering > 0 else 1.0
+    lowest = _lowest_gradient(examination)
+    highest = [n for n in (hidden[-1].gradient_norm, top.input_gradient_norm) if n > 0]
+    # Where no gradient enters at the top, none is lost below. Where a signal explodes,
+    # gradients may overflow.
+    if not highest or not lowest > 0 or not np.isfinite([lowest, *highest]).all():
+        return _Growth(forward, 1.0, 1.0)
+    return _Growth(forward, lowest / min(highest), lowest / max(highest))
+
+
+def _lowest_gradient(examination: Examination) -> float:
+    """The largest gradient at the lowest layer that learns, or before it.
+
+    The first layers may get none at all at first: the one above begins at zero.
+    """
+    largest, learns = 0.0, False
+    for signal in examination.layers:
+        largest = max(largest, signal.gradient_norm)
+        is_hidden = signal.has_kernel and not signal.is_output
+        learns = learns or (is_hidden and signal.is_trainable)
+        if learns and largest > 0:
+            break
+    return largest
 
 
 def _entering_std(examination: Examination, hidden: list[LayerSignal]) -> float:
@@ -123,14 +164,6 @@ def _entering_std(examination: Examination, hidden: list[LayerSignal]) -> float:
         return hidden[0].std
     values = [np.asarray(part, "float64") for part in examination.entering]
     return float(np.sqrt(np.mean([v.var(axis=0).mean() for v in values])))
-
-
-def _sizes(examination: Examination) -> list[float]:
-    return [
-        size
-        for signal in examination.weighted
-        for size in (signal.std, signal.gradient_norm)
-    ]
 
 
 def _steepest(examination: Examination, forward: bool, grows: bool) -> str | None:
@@ -158,11 +191,17 @@ def no_gradient(examination: Examination, check: Check) -> Iterator[Finding]:
     pairs = zip(variables, examination.gradients, strict=True)
     without = [variable.path for variable, norm in pairs if norm is None]
     if without:
+        # Such as an expert that got no example of this batch.
+        called = {id(signal.layer) for signal in examination.layers}
+        idle = [p for p in computing_layers(examination.model) if id(p) not in called]
+        unused = {variable.path for part in idle for variable in own_weights(part)}
+        rest = [path for path in without if path not in unused]
         yield check.finding(
-            "error",
-            f"{len(without)} of {len(variables)} trainable variables get no gradient.",
-            without[0].rpartition("/")[0],
-            weights=without,
+            "error" if rest else "note",
+            f"{len(without)} of {len(variables)} trainable variables get no gradient"
+            f"{'' if rest else '; their layers are not called on this batch'}.",
+            (rest or without)[0].rpartition("/")[0],
+            weights=rest or without,
         )
 
 
@@ -173,17 +212,25 @@ def _units(
     problem: str,
 ) -> Iterator[Finding]:
     """The layers of which too large a fraction of the units has a problem."""
-    found = [
-        signal
-        for signal in examination.layers
-        if fraction(signal) > check.threshold and not signal.is_output
-    ]
+    found = [s for s in _hidden(examination) if fraction(s) > check.threshold]
     if found:
         first = fraction(found[0])
+        trained = was_trained(found[0].layer, examination.model)
         yield check.finding(
-            "warning",
+            "note" if trained else "warning",
             f"{first:.0%} of the units {problem}.",
             found[0].path,
+            advice="This is common in a network that was trained before, and does "
+            "little harm there."
+            if trained
+            else None,
             fraction=first,
             layers=len(found),
         )
+
+
+def _hidden(examination: Examination) -> list[LayerSignal]:
+    """The layers from the first one that learns on, without outputs."""
+    learning = [s.has_kernel and s.is_trainable for s in examination.layers]
+    first = learning.index(True) if True in learning else 0
+    return [s for s in examination.layers[first:] if not s.is_output]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_dnn._keras.graph import Graph, graph_of
-from keras_dnn._keras.layers import own_weights, sublayers
+from keras_dnn._keras.layers import sublayers
 from keras_dnn._layer_kinds import DROPOUTS
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
@@ -36,30 +36,6 @@ def nothing_trainable(examination: Examination, check: Check) -> Iterator[Findin
             "No weight is trainable.",
             weights=len(examination.model.variables),
         )
-
-
-@built_in(
-    "symmetric-weights",
-    when="before",
-    looks_for="units that all start with the same weights",
-    advice="Initialise kernels at random; only biases may start at zero.",
-)
-def symmetric_weights(examination: Examination, check: Check) -> Iterator[Finding]:
-    """Units with the same weights get the same gradients and stay the same for ever."""
-    for signal in examination.weighted:
-        for variable in own_weights(signal.layer):
-            kernel = np.asarray(keras.ops.convert_to_numpy(variable.value))
-            # By name: a gate or adapter is meant to start at zero.
-            if kernel.ndim < 2 or not variable.name.endswith("kernel"):
-                continue
-            if kernel.shape[-1] > 1 and not np.ptp(kernel, axis=-1).any():
-                yield check.finding(
-                    "error",
-                    "All units of the layer have the same initial weights.",
-                    signal.path,
-                    value=float(kernel.flat[0]),
-                    units=int(kernel.shape[-1]),
-                )
 
 
 @built_in(
