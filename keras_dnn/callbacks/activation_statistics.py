@@ -37,9 +37,9 @@ class ActivationStatistics(keras.callbacks.Callback):
     of all calls of a shared layer are taken together.
 
     A unit is an entry of the last axis, or a channel. It is *dead* if it outputs
-    exactly zero for the whole batch, and *saturated* if nine tenths of its outputs lie
-    where its activation's slope is below 5% of the steepest (both ends of a sigmoid or
-    tanh, the negative end of an ELU or SELU).
+    exactly zero for the whole batch, and *saturated* if three quarters of its outputs
+    lie where its activation's slope is below 5% of the steepest (both ends of a sigmoid
+    or tanh, the negative end of an ELU or SELU).
 
     Calling `fit` again adds to the record; another model starts a new one.
 

@@ -12,7 +12,7 @@ from keras_dnn.diagnostics._flatness import slope_at
 FLAT = 0.05
 """An output is flat where the activation's slope is below this part of the steepest."""
 
-MOST = 0.9
+MOST = 0.75
 """A unit is saturated if at least this fraction of its outputs is flat."""
 
 

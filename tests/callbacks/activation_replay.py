@@ -18,7 +18,7 @@ def statistics_of(outputs, slope=None):
     y = y.reshape(-1, y.shape[-1])
     saturated = np.nan
     if slope is not None:
-        saturated = ((slope(y) < 0.05).mean(axis=0) >= 0.9).mean()
+        saturated = ((slope(y) < 0.05).mean(axis=0) >= 0.75).mean()
     return y.mean(), y.std(), (y == 0).all(axis=0).mean(), saturated
 
 

@@ -49,8 +49,8 @@ def dead_units(examination: Examination, check: Check) -> Iterator[Finding]:
     ),
     looks_for="units on the flat side of their activation",
     threshold=0.3,
-    source="a unit counts if less than 5% of the steepest slope is left on nine "
-    "tenths of the examples",
+    source="a unit counts if less than 5% of the steepest slope is left on three "
+    "quarters of the examples",
     advice="Use smaller initial weights (for_activation gives them) and standardise "
     "the inputs.",
 )
@@ -128,13 +128,16 @@ class _Growth(NamedTuple):
 
 def _growth(examination: Examination) -> _Growth:
     hidden = examination.weighted
-    if len(hidden) < 2 or not np.isfinite([s.std for s in hidden]).all():
+    if not hidden or not np.isfinite([s.std for s in hidden]).all():
         return _Growth(1.0, 1.0, 1.0)
     top = [s for s in examination.layers if s.has_kernel][-1]
     # Units that are all equal or all dead are another problem.
     entering = _entering_std(examination, hidden)
     leaving = float(np.nanmax([hidden[-1].std, top.input_std]))
     forward = leaving / entering if entering > 0 else 1.0
+    if len(hidden) == 1:
+        # Nothing can vanish on the way, but a recurrent state can explode.
+        return _Growth(max(1.0, forward), 1.0, 1.0)
     lowest = _lowest_gradient(examination)
     highest = [n for n in (hidden[-1].gradient_norm, top.input_gradient_norm) if n > 0]
     # Where no gradient enters at the top, none is lost below. Where a signal explodes,

@@ -28,6 +28,9 @@ to 100 in 40. Where it does harm it stays: fifty layers without skip connections
 first ten steps, and has fallen below its first value after twenty.
 """
 
+NEIGHBOURS = 30
+"""Ratio between gradients of neighbouring layers that vanishing explains."""
+
 
 @built_in(
     "nonfinite",
@@ -113,8 +116,8 @@ def dead_units(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     needs=lambda history: np.isfinite(history.saturated).any(),
     looks_for="units that have come to lie on the flat side of their activation",
     threshold=0.3,
-    source="a unit counts if nine tenths of its outputs are where the slope is under "
-    "5% of the steepest",
+    source="a unit counts if three quarters of its outputs are where the slope is "
+    "under 5% of the steepest",
     advice="Use a smaller learning rate, smaller initial weights, or batch norm.",
 )
 def saturated_units(history: TrainingHistory, check: Check) -> Iterator[Finding]:
@@ -132,7 +135,7 @@ def _units(
     if now.size and now.max() > check.threshold:
         worst = int(now.argmax())
         yield check.finding(
-            "warning",
+            "note" if history.has_learnt else "warning",
             f"{now[worst]:.0%} {what}.",
             history.layers[worst],
             fraction=float(now[worst]),
@@ -155,7 +158,10 @@ def vanishing(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     if len(kernels) < 3 or not medians.max() > 0:
         return
     ratios = medians / medians.max()
-    if ratios[0] < check.threshold:
+    # The scores of attention get small gradients by design, but what they weigh is
+    # beside them; a gradient that vanishes is small in the layers above too.
+    lowest = ratios[: min(3, len(ratios) // 2)].max()
+    if ratios[0] < check.threshold and lowest < NEIGHBOURS * check.threshold:
         highest = int(np.flatnonzero(ratios < check.threshold)[-1])
         yield check.finding(
             "warning",
