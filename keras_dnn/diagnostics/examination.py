@@ -66,11 +66,14 @@ class Examination:
         y: its targets.
         sample_weight: weights of the examples, or `None`.
         given: all inputs and all targets, from which the batch was taken.
+        validation: inputs and targets of the validation data, or `None`.
 
     Attributes:
         losses: what is known of the loss of each output.
         inputs: all inputs, a flat list of arrays.
         targets: all targets, a flat list of arrays.
+        validation: the inputs and the targets of the validation data, two flat lists of
+            arrays; `None` if there are none.
         loss: the loss of the batch in training mode, without penalties.
         loss_without_noise: the same with dropout and noise off.
         penalty: what regularisation adds to the loss.
@@ -109,6 +112,7 @@ class Examination:
         y: Any,
         sample_weight: Any,
         given: tuple[Any, Any],
+        validation: tuple[Any, Any] | None = None,
     ) -> None:
         require_tensorflow("keras_dnn.diagnostics.Examination")
         self.model: keras.Model = model
@@ -116,6 +120,7 @@ class Examination:
         self.y: Any = y
         self.sample_weight: Any = sample_weight
         self.given: tuple[Any, Any] = given
+        self._validation = validation
 
     @functools.cached_property
     def losses(self) -> list[OutputLoss]:
@@ -130,7 +135,17 @@ class Examination:
     @functools.cached_property
     def targets(self) -> list[np.ndarray]:
         """All targets, a flat list of arrays."""
-        y = self.given[1]
+        return self._targets_in(self.given[1])
+
+    @functools.cached_property
+    def validation(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """The inputs and the targets of the validation data; `None` without any."""
+        if self._validation is None:
+            return None
+        x, y = self._validation
+        return _arrays(x, "validation_data"), self._targets_in(y)
+
+    def _targets_in(self, y: Any) -> list[np.ndarray]:
         parts = in_order(self.model, y, len(self.losses)) or keras.tree.flatten(y)
         # An output without a loss may have none.
         return [

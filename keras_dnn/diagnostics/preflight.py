@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_dnn import _arguments
 from keras_dnn._batches import (
+    as_arrays,
     is_batched,
     joined,
     require_alone,
@@ -27,6 +28,9 @@ from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.registry import selected
 from keras_dnn.diagnostics.report import Chart, Report, worst_first
 
+VALIDATION_ROWS = 1024
+"""About how many validation examples to read where they come in batches."""
+
 
 def preflight(
     model: keras.Model,
@@ -34,6 +38,7 @@ def preflight(
     y: Any = None,
     *,
     sample_weight: Any = None,
+    validation_data: Any = None,
     samples: int = 64,
     skip: Iterable[str] = (),
     thresholds: Mapping[str, float] | None = None,
@@ -55,6 +60,8 @@ def preflight(
             `keras.utils.PyDataset`.
         y: the targets, if `x` does not hold them and the loss needs some.
         sample_weight: weights of the examples.
+        validation_data: what `fit` takes as `validation_data`; compared with the
+            training data (dtypes, scales, classes, and examples that stand in both).
         samples: how many examples to examine.
         skip: names of checks to leave out.
         thresholds: thresholds to use in place of the checks' own, by name of the check.
@@ -108,7 +115,8 @@ def preflight(
         given = (x, y)
     if not model.built:
         model(x)
-    examination = Examination(model, x, y, sample_weight, given)
+    validation = _validation(model, validation_data)
+    examination = Examination(model, x, y, sample_weight, given, validation)
     progress = Progress(verbose)
     findings: list[Finding] = []
     checked: list[str] = []
@@ -164,6 +172,33 @@ def _batch(
     if found[1] is None and required:
         raise ValueError("x must hold targets too. Received: data without targets")
     return found
+
+
+def _validation(model: keras.Model, data: Any) -> tuple[Any, Any] | None:
+    """All inputs and targets of arrays, and the first ones of other data."""
+    if data is None:
+        return None
+    if not is_batched(data):
+        if not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3:
+            raise ValueError(
+                "validation_data must be (x, y), (x, y, sample_weight) or data in "
+                f"batches, as fit takes it. Received: {type(data).__name__}"
+            )
+        if not has_own(model, "fit"):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(data))
+            return as_arrays(x, "validation_data"), y
+        data = tuple(data)
+    part = sample_of(
+        data,
+        VALIDATION_ROWS,
+        VALIDATION_ROWS,
+        0,
+        "validation_data",
+        rows_at_once=rows_of_states(model),
+        prepare=functools.partial(data_for_keras, model),
+    )
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(joined(list(part)))
+    return x, y
 
 
 def _require_eager_calls(model: keras.Model) -> None:

@@ -17,6 +17,7 @@ from keras_dnn.diagnostics._checks import (
     symmetry,
     training_layers,
     training_losses,
+    validation,
 )
 from keras_dnn.diagnostics.check import Check, Find, When
 
@@ -24,6 +25,7 @@ from keras_dnn.diagnostics.check import Check, Find, When
 BUILT_IN = (
     data.nonfinite_data,
     data.labels,
+    validation.validation_data,
     data.nonfinite_values,
     data.inputs_not_standardised,
     data.targets_not_standardised,

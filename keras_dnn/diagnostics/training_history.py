@@ -135,9 +135,13 @@ class TrainingHistory(Result):
         if self.evaluation_losses.size:
             known = np.isfinite(self.evaluation_losses)
             reported = np.where(known, self.evaluation_losses, reported)
-        return reported - (self.penalties if self.penalties.size else 0.0)
+        return reported - self._penalties()
 
     @property
     def validation_data_losses(self) -> np.ndarray:
         """The validation loss of each epoch on the data alone."""
-        return self.validation_losses - (self.penalties if self.penalties.size else 0.0)
+        return self.validation_losses - self._penalties()
+
+    def _penalties(self) -> np.ndarray:
+        known = self.penalties.shape == self.epoch_losses.shape
+        return self.penalties if known else np.zeros(self.epoch_losses.shape)

@@ -98,7 +98,9 @@ def _has_weights(batches: Any) -> bool:
 
 def _measured(model: keras.Model, batches: Any) -> Yardstick:
     """Of batches of inputs and targets, or of nothing."""
-    found, outputs, numbers = [], [], 0
+    found: list[Any] = []
+    outputs: list[Any] = []
+    numbers = 0
     for batch in () if batches is None else batches.take(BATCHES):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         if y is None:

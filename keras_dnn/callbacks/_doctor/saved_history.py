@@ -49,7 +49,8 @@ def _stored(value: Any) -> Any:
 
 def _joined(earlier: Any, later: Any) -> Any:
     if not isinstance(later, np.ndarray):
-        return later or earlier
+        # NaN, of what is unknown, counts as true.
+        return earlier if not later or later != later else later
     if not later.size:
         return earlier
     # Other layers are trained now: records of those before do not fit.

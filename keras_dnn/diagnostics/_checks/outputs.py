@@ -57,8 +57,9 @@ def _mismatch(examination: Examination, index: int, loss: OutputLoss) -> str | N
                 if found
                 else "The loss expects logits, but the outputs are probabilities."
             )
-        bounded = found in RANGES and not _are_probabilities(output, found)
-        if bounded and RANGES[found][0] > -2 and _is_within(output, found):
+        if found not in RANGES or _are_probabilities(output, found):
+            return None
+        if RANGES[found][0] > -2 and _is_within(output, found):
             return f"The loss expects logits of any size; {found} bounds them."
         return None
     if not np.isfinite(output).all():
@@ -114,8 +115,8 @@ def output_range(examination: Examination, check: Check) -> Iterator[Finding]:
         examination.losses, examination.targets, examination.outputs, strict=False
     ):
         found = loss.activation
-        known = found in RANGES and loss.takes_numbers and target.dtype.kind in "fiub"
-        if not known or not target.size or not _is_within(output, found):
+        known = loss.takes_numbers and target.dtype.kind in "fiub" and target.size
+        if not known or found not in RANGES or not _is_within(output, found):
             continue
         values = np.asarray(target, "float64")
         if not np.isfinite(values).all():
