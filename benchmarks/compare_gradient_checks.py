@@ -25,7 +25,7 @@ from recording import record, versions
 
 from keras_dnn._keras.patched import patched
 from keras_dnn.diagnostics import check_gradients, gradient_check
-from keras_dnn.diagnostics._central_differences import LossOfWeights
+from keras_dnn.diagnostics._gradients.central_differences import LossOfWeights
 from tests.diagnostics.random_networks import network, some_weight
 
 NETWORKS, FIRST_SEED = 200, 10_000

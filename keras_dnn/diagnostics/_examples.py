@@ -18,7 +18,7 @@ from keras_dnn._batches import (
 from keras_dnn._keras.layers import rows_of_states
 from keras_dnn._keras.losses import needs_targets
 from keras_dnn._keras.prediction import data_for_keras
-from keras_dnn.diagnostics._output_loss import output_losses
+from keras_dnn.diagnostics._yardstick.output_loss import output_losses
 
 
 def for_keras(

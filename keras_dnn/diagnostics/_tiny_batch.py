@@ -15,8 +15,9 @@ from keras_dnn._keras.layers import rows_of_states
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import restored, unchanged_by_calls
+from keras_dnn.diagnostics._one_pass import losses_of
 from keras_dnn.diagnostics._without_noise import without_noise
-from keras_dnn.diagnostics.examination import Examination, losses_of
+from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.optimizers.adam import Adam
 
 EXAMPLES = 8

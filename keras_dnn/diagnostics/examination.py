@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_dnn._batches import as_arrays, rows_of
-from keras_dnn._keras.graph import output_layers
-from keras_dnn._keras.layers import sublayers
-from keras_dnn._keras.losses import call_of, total_loss
 from keras_dnn._keras.masks import with_mask_of
 from keras_dnn._tensorflow import require_tensorflow, tf
-from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import unchanged_by_calls
-from keras_dnn.diagnostics._guess import Yardstick, yardstick
 from keras_dnn.diagnostics._input_numbers import numbers_in
 from keras_dnn.diagnostics._nonfinite import Cause, bad_weights, failing
-from keras_dnn.diagnostics._output_loss import OutputLoss, in_order, output_losses
+from keras_dnn.diagnostics._one_pass import Pass, as_float32, losses_of, one_pass
 from keras_dnn.diagnostics._without_noise import without_noise
+from keras_dnn.diagnostics._yardstick.guess import Yardstick, yardstick
+from keras_dnn.diagnostics._yardstick.output_loss import (
+    OutputLoss,
+    in_order,
+    output_losses,
+)
 from keras_dnn.diagnostics.layer_signal import (
     LayerSignal,
-    has_weights,
-    norm_of,
-    signal_of,
 )
 from keras_dnn.layers._stochastic import stochastic
-from keras_dnn.models._layer_outputs import first_float, watched_calls
 
 layers = keras.layers
-
-GRADIENT_SCALE = 1024.0
-"""Of the loss where layers compute in float16, in which small gradients become zero."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pass:
-    """What one pass forward and back showed."""
-
-    loss: float
-    penalty: float
-    answered: Any
-    layers: tuple[LayerSignal, ...]
-    gradients: tuple[float | None, ...]
-    entering: list[np.ndarray]
-
-
-class _Call(NamedTuple):
-    """The first call of a layer: what it works on and what it returns."""
-
-    layer: keras.layers.Layer
-    taken: Tensor | None
-    output: Tensor
 
 
 class Examination:
@@ -191,7 +164,7 @@ class Examination:
     @functools.cached_property
     def outputs(self) -> list[np.ndarray]:
         """The outputs of the model, a list of arrays."""
-        return [_as_float32(part) for part in keras.tree.flatten(self._pass.answered)]
+        return [as_float32(part) for part in keras.tree.flatten(self._pass.answered)]
 
     @property
     def layers(self) -> tuple[LayerSignal, ...]:
@@ -214,7 +187,10 @@ class Examination:
 
         Empty where that layer normalises its inputs or is an embedding.
         """
-        return self._pass.entering
+        found = self._pass.entering
+        if found is not None and (not found or len(self.inputs) == 1):
+            return found
+        return numbers_in(self.model, _arrays(self.x, "x"))
 
     @functools.cached_property
     def nonfinite(self) -> Cause | None:
@@ -230,80 +206,10 @@ class Examination:
             return failing(self.model, self.x)
 
     @functools.cached_property
-    def _pass(self) -> _Pass:
+    def _pass(self) -> Pass:
         """One pass forward and one back, in training mode, as training begins."""
         with unchanged_by_calls(self.model):
-            return self._one_pass()
-
-    def _one_pass(self) -> _Pass:
-        called: dict[int, _Call] = {}
-        model = self.model
-
-        def record(layer: keras.layers.Layer, taken: Any, outputs: Any) -> None:
-            output = keras.tree.flatten(outputs)[0]
-            if output.dtype.is_floating and id(layer) not in called:
-                tape.watch(output)
-                called[id(layer)] = _Call(layer, first_float(taken), output)
-
-        scale = GRADIENT_SCALE if _computes_in_float16(model) else 1.0
-        with tf.GradientTape() as tape, watched_calls(model, record):
-            loss, penalty, outputs = losses_of(
-                model, self.x, self.y, self.sample_weight
-            )
-            total = scale * (loss + penalty)
-        in_order = list(called.values())
-        variables = [v.value for v in model.trainable_variables]
-        # Where nothing enters, a place holder.
-        entering = [y if x is None else x for _, x, y in in_order]
-        sources = [*variables, *(y for *_, y in in_order), *entering]
-        gradients = [_divided(g, scale) for g in tape.gradient(total, sources)]
-        of_calls = gradients[len(variables) :]
-        final = {id(layer) for layer in output_layers(model)}
-        if not final and in_order:
-            final = {id(in_order[-1].layer)}
-        return _Pass(
-            float(loss),
-            float(penalty),
-            outputs,
-            tuple(
-                signal_of(layer, output, gradient, id(layer) in final, taken, by_taken)
-                for (layer, taken, output), gradient, by_taken in zip(
-                    in_order,
-                    of_calls[: len(in_order)],
-                    of_calls[len(in_order) :],
-                    strict=True,
-                )
-            ),
-            tuple(
-                None if g is None else norm_of(g) for g in gradients[: len(variables)]
-            ),
-            self._entering(in_order),
-        )
-
-    def _entering(self, in_order: list[_Call]) -> list[np.ndarray]:
-        with_weights = [has_weights(call.layer) for call in in_order]
-        first = with_weights.index(True) if any(with_weights) else 0
-        if not in_order or isinstance(
-            in_order[first].layer, layers.Embedding | layers.BatchNormalization
-        ):
-            return []
-        if first and len(self.inputs) == 1:
-            return [_as_float32(in_order[first - 1].output)]
-        return numbers_in(self.model, _arrays(self.x, "x"))
-
-
-def _computes_in_float16(model: keras.Model) -> bool:
-    return any(layer.compute_dtype == "float16" for layer in sublayers(model))
-
-
-def _divided(gradient: Any, scale: float) -> Any:
-    """The gradient of the loss itself, in float32 if it was scaled."""
-    if gradient is None or scale == 1.0:
-        return gradient
-    if isinstance(gradient, tf.IndexedSlices):
-        values = tf.cast(gradient.values, tf.float32) / scale
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return tf.cast(gradient, tf.float32) / scale
+            return one_pass(self.model, self.x, self.y, self.sample_weight)
 
 
 def _arrays(data: Any, name: str) -> list[np.ndarray]:
@@ -319,20 +225,3 @@ def _dense(part: Any) -> Any:
     if isinstance(part, tf.SparseTensor):
         return tf.sparse.to_dense(part)
     return part.flat_values if isinstance(part, tf.RaggedTensor) else part
-
-
-def _as_float32(tensor: Tensor) -> np.ndarray:
-    return np.asarray(tf.cast(tensor, tf.float32))
-
-
-def losses_of(
-    model: keras.Model, x: Any, y: Any, weight: Any
-) -> tuple[Tensor, Tensor, Any]:
-    """The loss on the data, the penalty and the outputs, in training mode."""
-    outputs = call_of(model, x, training=True)
-    total = total_loss(model, x, y, outputs, weight, training=True)
-    penalty = sum(
-        (tf.cast(tf.reduce_sum(part), total.dtype) for part in model.losses),
-        tf.zeros((), total.dtype),
-    )
-    return total - penalty, penalty, outputs

@@ -15,15 +15,15 @@ from keras_dnn._progress import Progress, Verbose
 from keras_dnn._result import Result
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import same_randomness
-from keras_dnn.diagnostics._central_differences import (
+from keras_dnn.diagnostics._examples import examples, for_keras, require_labels
+from keras_dnn.diagnostics._gradients.central_differences import (
     COARSE,
     LossOfWeights,
     Slope,
     relative_difference,
 )
-from keras_dnn.diagnostics._examples import examples, for_keras, require_labels
-from keras_dnn.diagnostics._float64 import float64_by_default, float64_copy
-from keras_dnn.diagnostics._gradient_lines import compared, drawn, lines_of, not_finite
+from keras_dnn.diagnostics._gradients.float64 import float64_by_default, float64_copy
+from keras_dnn.diagnostics._gradients.lines import compared, drawn, lines_of, not_finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

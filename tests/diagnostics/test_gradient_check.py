@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dnn.diagnostics import check_gradients, preflight
-from keras_dnn.diagnostics._gradient_lines import drawn
+from keras_dnn.diagnostics._gradients.lines import drawn
 from tests.diagnostics import networks, random_networks
 
 layers = keras.layers

@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import losses
 from scipy import optimize
 
-from keras_dnn.diagnostics._guess import yardstick
-from keras_dnn.diagnostics._output_loss import output_losses
+from keras_dnn.diagnostics._yardstick.guess import yardstick
+from keras_dnn.diagnostics._yardstick.output_loss import output_losses
 
 layers = keras.layers
 RNG = np.random.default_rng(0)

@@ -10,9 +10,9 @@ import pytest
 
 from keras_dnn import initializers
 from keras_dnn.diagnostics import LayerSignal, registered_checks
-from keras_dnn.diagnostics._guess import Yardstick
 from keras_dnn.diagnostics._nonfinite import Cause
-from keras_dnn.diagnostics._output_loss import OutputLoss
+from keras_dnn.diagnostics._yardstick.guess import Yardstick
+from keras_dnn.diagnostics._yardstick.output_loss import OutputLoss
 
 layers = keras.layers
 

@@ -15,8 +15,8 @@ from keras_dnn._keras.losses import call_of, own_step
 from keras_dnn._keras.masks import attach_mask, mask_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._unchanged import unchanged_by_calls
-from keras_dnn.diagnostics._guess import Yardstick, yardstick
-from keras_dnn.diagnostics._output_loss import guess_loss, output_losses
+from keras_dnn.diagnostics._yardstick.guess import Yardstick, yardstick
+from keras_dnn.diagnostics._yardstick.output_loss import guess_loss, output_losses
 
 NUMBERS = 4_000_000
 """The most numbers that the outputs for all examples together may have."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_dnn.diagnostics._endings import RANGES, is_taken_back
-from keras_dnn.diagnostics._output_loss import CROSSENTROPIES, OutputLoss
+from keras_dnn.diagnostics._yardstick.endings import RANGES, is_taken_back
+from keras_dnn.diagnostics._yardstick.output_loss import CROSSENTROPIES, OutputLoss
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding

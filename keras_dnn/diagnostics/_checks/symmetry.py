@@ -10,9 +10,10 @@ import numpy as np
 from keras_dnn._keras.layers import own_weights
 from keras_dnn._tensorflow import tf
 from keras_dnn._unchanged import restored, unchanged_by_calls
+from keras_dnn.diagnostics._one_pass import losses_of
 from keras_dnn.diagnostics._without_noise import without_noise
 from keras_dnn.diagnostics.check import Check, built_in
-from keras_dnn.diagnostics.examination import Examination, losses_of
+from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
 
 STEPS = 4

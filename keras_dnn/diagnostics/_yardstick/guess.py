@@ -22,8 +22,8 @@ from keras_dnn._keras.masks import with_mask_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
 from keras_dnn._unchanged import restored
-from keras_dnn.diagnostics._answers import Answers
-from keras_dnn.diagnostics._output_loss import OutputLoss, in_order
+from keras_dnn.diagnostics._yardstick.answers import Answers
+from keras_dnn.diagnostics._yardstick.output_loss import OutputLoss, in_order
 
 HALVINGS = 40
 """How often the interval that holds the best constant is halved."""

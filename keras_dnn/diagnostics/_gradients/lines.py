@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_dnn.diagnostics._central_differences import (
+from keras_dnn.diagnostics._gradients.central_differences import (
     SHRINKS,
     Line,
     LossOfWeights,

@@ -9,7 +9,7 @@ import numpy as np
 from keras_dnn._keras.masks import mask_of
 from keras_dnn._tensorflow import tf
 from keras_dnn._typing import Tensor
-from keras_dnn.diagnostics._output_loss import CROSSENTROPIES, OutputLoss
+from keras_dnn.diagnostics._yardstick.output_loss import CROSSENTROPIES, OutputLoss
 
 TAKE_LABELS = (
     "sparse_categorical_crossentropy",

@@ -1,0 +1,1 @@
+"""Gradients by finite differences, in float64."""
