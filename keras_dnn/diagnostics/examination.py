@@ -152,7 +152,11 @@ class Examination:
         )
 
     def yardstick_of(self, count: int) -> Yardstick:
-        """The same for the first examples alone, as far as formulas give it."""
+        """The same for the first examples alone, as far as formulas give it.
+
+        Args:
+            count: the number of examples.
+        """
         rows = slice(count)
         y, weight = rows_of((self.y, self.sample_weight), rows)
         outputs = keras.tree.map_structure(

@@ -42,6 +42,14 @@ class _Epoch(NamedTuple):
     penalty: float
 
 
+LOGGED_AS = {
+    "reported": "loss",
+    "validation": "val_loss",
+    "evaluation": "train_eval_loss",
+    "regularisation": "train_eval_regularisation",
+}
+
+
 class Recording:
     """The probes that watch a training, and what they have recorded.
 
@@ -109,12 +117,13 @@ class Recording:
                 self._nonfinite_metric = self._nonfinite_metric or NonfiniteStep(
                     len(self._steps.losses), float(value), None, "data", name
                 )
-        names = ("loss", "val_loss", "train_eval_loss", "train_eval_regularisation")
-        found = [float(logs.get(name, np.nan)) for name in names]
-        self._epochs.append(_Epoch(*found, penalty_of(model)))
+        found = {
+            field: float(logs.get(name, np.nan)) for field, name in LOGGED_AS.items()
+        }
+        self._epochs.append(_Epoch(**found, penalty=penalty_of(model)))
         self._is_weighted = Tap.on(model).is_weighted
         # Validation may be made in a later epoch only.
-        validated = np.isfinite(found[1])
+        validated = np.isfinite(found["validation"])
         if self._guesses is None or (validated and np.isnan(self._guesses.validation)):
             sample = self._evaluation and self._evaluation._sample
             self._guesses = guesses(model, sample, self._is_weighted)
@@ -178,7 +187,7 @@ class Recording:
             "saturated": units.saturated,
         }
 
-    def _of_guesses(self) -> dict[str, float]:
+    def _of_guesses(self) -> dict[str, Any]:
         known = self._guesses or Guesses()
         return {
             "guess_loss": known.training,

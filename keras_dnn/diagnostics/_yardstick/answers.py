@@ -98,8 +98,8 @@ class Answers:
             return values
         kept = np.clip(values, SURE, 1.0)
         if self.exclusive:
-            return np.log(kept)
-        return np.log(kept) - np.log(np.clip(1 - values, SURE, 1.0))
+            return np.asarray(np.log(kept))
+        return np.asarray(np.log(kept) - np.log(np.clip(1 - values, SURE, 1.0)))
 
     def uniform(self) -> np.ndarray | None:
         """Equal probabilities; `None` for a loss of other numbers."""
@@ -153,7 +153,8 @@ class Answers:
         if self.answers != "probabilities":
             return answer
         kept = np.clip(answer, 1e-6, 1 - 1e-6)
-        return np.log(kept) - (0.0 if self.exclusive else np.log(1 - kept))
+        beside = 0.0 if self.exclusive else np.log(1 - kept)
+        return np.asarray(np.log(kept) - beside)
 
 
 def _weighted_median(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -161,4 +162,5 @@ def _weighted_median(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(rows, axis=0, kind="stable")
     weight = np.cumsum(weights[order], axis=0)
     middle = (weight >= weight[-1] / 2).argmax(axis=0)
-    return np.take_along_axis(rows, order, axis=0)[middle, np.arange(rows.shape[1])]
+    ordered = np.take_along_axis(rows, order, axis=0)
+    return np.asarray(ordered[middle, np.arange(rows.shape[1])])
