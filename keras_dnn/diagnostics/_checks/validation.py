@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_dnn.diagnostics._input_numbers import numbers_in
-from keras_dnn.diagnostics._output_loss import DISTANCES, OutputLoss
+from keras_dnn.diagnostics._yardstick.output_loss import DISTANCES, OutputLoss
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
