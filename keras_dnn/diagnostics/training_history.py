@@ -135,12 +135,12 @@ class TrainingHistory(Result):
         if self.evaluation_losses.size:
             known = np.isfinite(self.evaluation_losses)
             reported = np.where(known, self.evaluation_losses, reported)
-        return reported - self._penalties()
+        return np.asarray(reported - self._penalties())
 
     @property
     def validation_data_losses(self) -> np.ndarray:
         """The validation loss of each epoch on the data alone."""
-        return self.validation_losses - self._penalties()
+        return np.asarray(self.validation_losses - self._penalties())
 
     def _penalties(self) -> np.ndarray:
         known = self.penalties.shape == self.epoch_losses.shape

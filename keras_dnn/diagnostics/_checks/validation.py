@@ -139,7 +139,7 @@ def _labels(loss: OutputLoss, target: np.ndarray) -> np.ndarray | None:
     if not target.size or target.dtype.kind not in "fiub":
         return None
     if loss.name == "categorical_crossentropy" and target.ndim == 2:
-        return target.argmax(axis=-1)
+        return np.asarray(target.argmax(axis=-1))
     binary = loss.name == "binary_crossentropy"
     if not binary and loss.name != "sparse_categorical_crossentropy":
         return None
