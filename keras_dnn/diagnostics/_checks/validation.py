@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from keras_dnn.diagnostics._yardstick.output_loss import DISTANCES, OutputLoss
 from keras_dnn.diagnostics.check import Check, built_in
 from keras_dnn.diagnostics.examination import Examination
 from keras_dnn.diagnostics.finding import Finding
+
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 ROWS = 10
 """With fewer examples a mean or a standard deviation says little."""
@@ -73,9 +76,9 @@ def _is_far(loss: OutputLoss) -> bool:
     return loss.name in DISTANCES
 
 
-def _scales(check: Check, what: str, pairs: object) -> Iterator[Finding]:
+def _scales(check: Check, what: str, pairs: Iterable[Pair]) -> Iterator[Finding]:
     """Whether most features have another mean or another standard deviation."""
-    for mine, other in pairs:  # type: ignore[attr-defined]
+    for mine, other in pairs:
         if min(len(mine), len(other)) < ROWS or mine.shape[-1:] != other.shape[-1:]:
             continue
         a, b = _by_feature(mine), _by_feature(other)
