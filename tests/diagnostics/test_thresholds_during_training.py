@@ -387,3 +387,25 @@ def test_the_layer_is_reported():
     (finding,) = found("dead-units", dead=dead)
     assert finding.layer == "model/b"
     assert finding.evidence == {"fraction": 0.75, "at_first": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("name", "sick"),
+    [
+        ("vanishing", {"norms": np.tile([1e-6, 1e-5, 1.0], (8, 1))}),
+        ("dead-units", {"dead": np.array([[0, 0, 0], [0.6, 0, 0]])}),
+        ("saturated-units", {"saturated": np.array([[0.6, 0, 0]])}),
+    ],
+)
+def test_layers_that_do_no_harm_are_a_note(name, sick):
+    assert [f.severity for f in found(name, **sick)] == ["note"]
+    stuck = found(name, losses=np.linspace(2.0, 1.34, 40), **sick)
+    assert [f.severity for f in stuck] == ["warning"]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0299, 1), (0.0301, 0)])
+def test_small_gradients_of_attention_scores_do_not_vanish(value, expected):
+    kernels = [f"model/attention/{part}/kernel" for part in ("query", "key", "value")]
+    kernels += [f"model/{name}/kernel" for name in "abc"]
+    norms = np.tile([1e-4, 2e-4, value, 0.5, 0.5, 1.0], (8, 1))
+    assert len(found("vanishing", norms=norms, kernels=kernels)) == expected

@@ -164,7 +164,7 @@ def vanishing(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     if ratios[0] < check.threshold and lowest < NEIGHBOURS * check.threshold:
         highest = int(np.flatnonzero(ratios < check.threshold)[-1])
         yield check.finding(
-            "warning",
+            "note" if history.has_learnt else "warning",
             f"The first layer's gradient is {ratios[0]:.2g} times the largest one.",
             _layer_of(kernels[highest]),
             first_layer=float(medians[0]),
