@@ -21,8 +21,7 @@ class Result:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.__str__ is not object.__str__:
-            # Set before the decorator runs, which then leaves it alone.
-            cls.__repr__ = cls.__str__  # type: ignore[method-assign]
+            _show_text(cls)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain numbers, lists and strings, ready for JSON.
@@ -37,6 +36,11 @@ class Result:
             for name, value in found.items()
             if not isinstance(value, keras.layers.Layer) and not callable(value)
         }
+
+
+def _show_text(kind: Any) -> None:
+    # Set before the decorator of a dataclass runs, which then leaves it alone.
+    kind.__repr__ = kind.__str__
 
 
 def require_recorded(values: Sized) -> None:
