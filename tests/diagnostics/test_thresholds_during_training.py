@@ -266,6 +266,11 @@ EDGES = {
         validated(2.2, 2.1, 2.1, 2.079),
         validated(2.2, 2.1, 2.1, 2.081),
     ),
+    "no better than a guess, falling too slowly": (
+        "no-better-than-a-guess",
+        validated(2.3, 2.2, 2.2, 2.159),
+        validated(2.3, 2.2, 2.2, 2.161),
+    ),
     "no better than a guess, penalties": (
         "no-better-than-a-guess",
         {**validated(2.1, 2.1, 2.1, 2.1), "penalties": np.full(4, 0.121)},

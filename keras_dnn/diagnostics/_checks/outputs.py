@@ -14,6 +14,10 @@ from keras_dnn.diagnostics.finding import Finding
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 
+SIGMOIDS = ("sigmoid", "hard_sigmoid")
+
+SUM = "The probabilities of one example should sum to 1"
+
 ROUNDING = 1e-2
 """How far probabilities in half precision may be from a sum of 1."""
 
@@ -30,8 +34,10 @@ def loss_and_activation(examination: Examination, check: Check) -> Iterator[Find
     for i, loss in enumerate(examination.losses):
         message = _mismatch(examination, i, loss)
         if message is not None:
+            # Keras divides probabilities by their sum, so that sigmoids learn, too.
+            learns = message.startswith(SUM) and loss.activation in SIGMOIDS
             yield check.finding(
-                "error",
+                "note" if learns else "error",
                 message,
                 loss.layer,
                 loss=loss.name,
@@ -75,11 +81,9 @@ def _mismatch(examination: Examination, index: int, loss: OutputLoss) -> str | N
         sums = output.sum(axis=-1)
         if np.abs(sums - 1).max() > ROUNDING:
             return (
-                "The probabilities of one example should sum to 1, as after softmax, "
-                f"but the output activation is {found}."
+                f"{SUM}, as after softmax, but the output activation is {found}."
                 if found not in (None, "softmax")
-                else "The probabilities of one example should sum to 1, but sum to "
-                f"{sums.min():.3g} to {sums.max():.3g}."
+                else f"{SUM}, but sum to {sums.min():.3g} to {sums.max():.3g}."
             )
     return None
 

@@ -224,10 +224,11 @@ def _gain(losses: np.ndarray, guess: float) -> np.ndarray:
 
 
 def _is_falling(losses: np.ndarray, guess: float, limit: float) -> bool:
-    """Whether the last half of the epochs is better by more than a hundredth."""
+    """Whether losses still fall, fast enough to be below a guess before long."""
     half = len(losses) // 2
-    fall = losses[:half].min() - losses[half:].min()
-    return bool(fall > limit * abs(guess))
+    now = losses[half:].min()
+    fall = losses[:half].min() - now
+    return bool(fall > limit * abs(guess) and now - 4 * fall < guess)
 
 
 @built_in(
