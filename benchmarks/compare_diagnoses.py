@@ -15,6 +15,7 @@ when they are done.
 
 import argparse
 import collections
+import fcntl
 import inspect
 import json
 import os
@@ -119,7 +120,13 @@ def recorded():
 
 
 def record(found):
-    """Replaces what was recorded of these networks."""
+    """Replaces what was recorded of these networks; two runs may record at a time."""
+    with NUMBERS.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        replace(found)
+
+
+def replace(found):
     known = {case["name"]: case for case in recorded() if "name" in case}
     known |= {case["name"]: case for case in found}
     results = sorted(known.values(), key=lambda c: (c["half"], c["sick"], c["group"]))

@@ -82,7 +82,7 @@ def dropped(sick):
     return again(sick, classifier((14, 14, 1), *body, optimizer=adam(0.003)))
 
 
-@cure("validation-scale", "validation_not_divided")
+@cure("validation-data", "validation_not_divided")
 def divided_too(sick):
     """The validation data divided by 255 too."""
     x, y = sick.validation

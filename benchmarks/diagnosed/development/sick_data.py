@@ -7,7 +7,7 @@ from keras import layers, ops
 from diagnosed import data
 from diagnosed.case import sick, task
 from diagnosed.parts import adam, from_logits, functional, sequential
-from diagnosed.words import GUESS, INPUTS, RANGE, VALIDATION, WRONG_END
+from diagnosed.words import GUESS, INPUTS, RANGE, WRONG_END
 
 
 @sick("nonfinite-data")
@@ -159,7 +159,7 @@ def relu_for_signed_targets(rng):
     return task(sequential((6,), *body, loss="mse"), x, y)
 
 
-@sick("validation-scale", *VALIDATION)
+@sick("validation-data")
 def validation_not_divided(rng):
     """Training pictures divided by 255, those of validation not."""
     x, y = data.small_fashion(rng)
@@ -169,7 +169,7 @@ def validation_not_divided(rng):
     return made
 
 
-@sick("validation-scale", *VALIDATION)
+@sick("validation-data")
 def validation_not_standardised(rng):
     """Columns standardised for training only."""
     x, y = data.houses(rng)
@@ -180,7 +180,7 @@ def validation_not_standardised(rng):
     return made
 
 
-@sick("validation-overlap", *VALIDATION)
+@sick("validation-data")
 def validation_of_training_rows(rng):
     """A third of the validation rows stand in the training data too."""
     made = task(
@@ -192,7 +192,7 @@ def validation_of_training_rows(rng):
     return made
 
 
-@sick("validation-classes", *VALIDATION)
+@sick("validation-data")
 def validation_without_positives(rng):
     """No row of the validation data is positive."""
     x, y = data.columns(rng, 900, classes=2)

@@ -11,7 +11,7 @@ from keras import layers, ops
 from diagnosed import data
 from diagnosed.case import sick, task
 from diagnosed.parts import adam, conv_block, from_logits, functional, sequential
-from diagnosed.words import GUESS, INPUTS, LABELS, RANGE, VALIDATION, WRONG_END
+from diagnosed.words import GUESS, INPUTS, LABELS, RANGE, WRONG_END
 
 
 @sick("nonfinite-data")
@@ -211,7 +211,7 @@ def decoder_of_standardised_pictures(rng):
     )
 
 
-@sick("validation-overlap", *VALIDATION)
+@sick("validation-data")
 def oversampled_before_the_split(rng):
     """Rare pictures were repeated before the split, so that copies lie in both."""
     x, y = data.small_fashion(rng)
@@ -222,7 +222,7 @@ def oversampled_before_the_split(rng):
     return task(sequential((14, 14, 1), *body), x[chosen], y[chosen])
 
 
-@sick("validation-classes", *VALIDATION)
+@sick("validation-data")
 def split_of_sorted_classes(rng):
     """The rows are sorted by class, and the last fifth is held out."""
     x, y = data.small_fashion(rng)
