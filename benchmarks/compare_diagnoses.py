@@ -7,7 +7,7 @@ The networks are in `diagnosed`, each in one of two halves that a seed has drawn
 who write and tune checks look at the development half only. The unseen half is run once
 when they are done.
 
-    python benchmarks/compare_diagnoses.py --half development   six minutes on one core
+    python benchmarks/compare_diagnoses.py --half development   four minutes on one core
     python benchmarks/compare_diagnoses.py --only fraud dice --print
                                                            these, nothing is recorded
     python benchmarks/compare_diagnoses.py --draw          the table from the numbers
@@ -15,7 +15,6 @@ when they are done.
 
 import argparse
 import collections
-import fcntl
 import inspect
 import json
 import os
@@ -120,14 +119,8 @@ def recorded():
 
 
 def record(found):
-    """Replaces what was recorded of these networks; two runs may record at a time."""
-    with NUMBERS.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        replace(found)
-
-
-def replace(found):
-    known = {case["name"]: case for case in recorded() if "name" in case}
+    """Replaces what was recorded of these networks."""
+    known = {case["name"]: case for case in recorded()}
     known |= {case["name"]: case for case in found}
     results = sorted(known.values(), key=lambda c: (c["half"], c["sick"], c["group"]))
     # A case a line, so that a change shows what has changed.
