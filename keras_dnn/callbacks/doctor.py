@@ -9,10 +9,13 @@ from keras_dnn import _arguments
 from keras_dnn._tensorflow import require_tensorflow
 from keras_dnn._unchanged import same_randomness
 from keras_dnn.callbacks._doctor.charts import charts
+from keras_dnn.callbacks._doctor.diary import Diary
 from keras_dnn.callbacks._doctor.recording import Recording
 from keras_dnn.callbacks._doctor.saved_history import restored, stored
 from keras_dnn.callbacks._only_once import require_once
 from keras_dnn.callbacks._resuming import Resumable
+from keras_dnn.diagnostics.check import Check
+from keras_dnn.diagnostics.finding import Finding
 from keras_dnn.diagnostics.registry import selected
 from keras_dnn.diagnostics.report import Report, worst_first
 from keras_dnn.diagnostics.training_history import TrainingHistory
@@ -25,7 +28,8 @@ class Doctor(Resumable):
     gradient norms and update ratios of every `every`-th step, and, with `data`, dead
     and saturated units and the training loss without dropout at the end of each epoch.
     A finding is printed once, at the end of the epoch in which it first appears;
-    `report` holds all of them, at any time.
+    `report` holds all of them, at any time: those of now, with the epoch in which each
+    was first made, and those that have passed.
 
     It looks for a loss or gradient that is not finite (the step, and the layer in which
     it started), a learning rate too high or too low, exploding and vanishing gradients,
@@ -99,7 +103,7 @@ class Doctor(Resumable):
     def _start_over(self, earlier: TrainingHistory | None = None) -> None:
         """Starts a new recording, which may continue that of an earlier process."""
         self._recording = Recording(self.data, self._every, self._samples, earlier)
-        self._printed: set[str] = set()
+        self._diary = Diary()
 
     # What fit calls -------------------------------------------------------------------
 
@@ -138,15 +142,14 @@ class Doctor(Resumable):
             probe.on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Records the epoch, and prints new findings."""
+        """Records the epoch and its findings, and prints new ones."""
         # A copy: what the probes add would appear in History.
         own = dict(logs or {})
         with same_randomness():
             for probe in self._recording.probes:
                 probe.on_epoch_end(epoch, own)
         self._recording.end_epoch(self.model, own)
-        if self.verbose:
-            self._print_new(epoch)
+        self._enter(epoch + 1)
         self._back_up(epoch + 1)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -154,23 +157,22 @@ class Doctor(Resumable):
         for probe in self._recording.probes:
             probe.on_train_end(logs)
 
-    def _print_new(self, epoch: int) -> None:
-        for finding in self.report.findings:
-            if finding.name not in self._printed and finding.severity != "note":
-                self._printed.add(finding.name)
-                print(f"\nEpoch {epoch + 1}: {finding}")  # noqa: T201
+    def _enter(self, epoch: int) -> None:
+        findings = worst_first(self._findings(self._history()))
+        for finding in self._diary.enter(findings, epoch):
+            if self.verbose:
+                print(f"\nEpoch {epoch}: {finding}")  # noqa: T201
 
     # What outlives the process --------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
-        """The history so far, and which findings have been printed."""
-        return {"history": stored(self._history()), "printed": sorted(self._printed)}
+        """The history so far, and what was found in which epochs."""
+        return {"history": stored(self._history()), "diary": self._diary.to_json()}
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Continues what a process that ended has recorded."""
-        history, printed = restored(state["history"]), set(state["printed"])
-        self._start_over(earlier=history)
-        self._printed = printed
+        self._start_over(earlier=restored(state["history"]))
+        self._diary = Diary(state["diary"])
 
     # The report -----------------------------------------------------------------------
 
@@ -178,17 +180,23 @@ class Doctor(Resumable):
         model, _ = self._trained
         return TrainingHistory() if model is None else self._recording.history(model)
 
+    def _made(self, history: TrainingHistory) -> list[Check]:
+        """The checks that can be made: those with data, none before the first step."""
+        seen = len(history.losses) > 0 or history.nonfinite is not None
+        return [c for c in self._checks if seen and c.has_data(history)]
+
+    def _findings(self, history: TrainingHistory) -> list[Finding]:
+        return [f for check in self._made(history) for f in check.findings(history)]
+
     @property
     def report(self) -> Report:
-        """The findings on the training so far."""
+        """The findings on the training so far, and those that have passed."""
         history = self._history()
-        seen = len(history.losses) > 0 or history.nonfinite is not None
-        # A check without data, or before the first step, has found nothing out.
-        checks = [c for c in self._checks if seen and c.has_data(history)]
-        findings = [f for check in checks for f in check.findings(history)]
+        findings = self._findings(history)
         return Report(
             getattr(self._trained[0], "name", "no training yet"),
-            worst_first(findings),
-            tuple(check.name for check in checks),
+            worst_first(self._diary.dated(findings)),
+            tuple(check.name for check in self._made(history)),
             charts(history) if len(history.losses) else (),
+            self._diary.passed(findings),
         )

@@ -8,7 +8,7 @@ import io
 from html import escape
 from typing import TYPE_CHECKING
 
-from keras_dnn.diagnostics.finding import Finding, evidence
+from keras_dnn.diagnostics.finding import Finding, evidence, in_one_line, when
 
 if TYPE_CHECKING:
     from keras_dnn.diagnostics.report import Report
@@ -52,6 +52,7 @@ def page(report: Report, plot: str) -> str:
             f"<title>{escape(report.title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(report.summary)}</h1>",
             *map(_article, report.findings),
+            *(f"<p>{escape(in_one_line(past))}</p>" for past in report.passed),
             image if plot else "",
             f"<footer><p>Checked: {checked}.</p></footer>",
             "</body></html>",
@@ -66,7 +67,7 @@ def _article(finding: Finding) -> str:
         [
             f'<article class="{finding.severity}">',
             f'<span class="tag">{finding.severity}</span>',
-            f"<h2>{escape(finding.name)}{place}</h2>",
+            f"<h2>{escape(finding.name)}{place}{when(finding)}</h2>",
             f"<p>{escape(finding.message)}</p>",
             numbers if finding.evidence else "",
             f"<p><strong>{escape(finding.advice)}</strong></p>",

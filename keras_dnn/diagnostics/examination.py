@@ -156,6 +156,9 @@ class Examination:
 
         Args:
             count: the number of examples.
+
+        Returns:
+            The losses, NaN where only a search would find them.
         """
         rows = slice(count)
         y, weight = rows_of((self.y, self.sample_weight), rows)
@@ -191,6 +194,10 @@ class Examination:
 
         Empty where that layer normalises its inputs or is an embedding.
         """
+        return self._entering
+
+    @functools.cached_property
+    def _entering(self) -> list[np.ndarray]:
         found = self._pass.entering
         if found is not None and (not found or len(self.inputs) == 1):
             return found

@@ -30,6 +30,9 @@ class Finding(Result):
         advice: what to do about it.
         see: where it is explained; may be empty. For the checks of this package it is a
             command that prints what `explain` returns.
+        epoch: the epoch, counted from 1, in which a `Doctor` first found it; `None` if
+            no epoch has ended since, or before training.
+        last_epoch: the last epoch in which it found it, if it has passed.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Finding(Result):
     evidence: dict[str, Any]
     advice: str
     see: str
+    epoch: int | None = None
+    last_epoch: int | None = None
 
     def explain(self) -> str:
         """Explains the check: what it looks for, how it decides, and what helps.
@@ -52,11 +57,31 @@ class Finding(Result):
 
     def __str__(self) -> str:
         place = f" in {self.layer}" if self.layer else ""
-        lines = [f"{self.severity}: {self.name}{place}", f"  {self.message}"]
+        lines = [
+            f"{self.severity}: {self.name}{place}{when(self)}",
+            f"  {self.message}",
+        ]
         if self.evidence:
             lines.append(f"  {evidence(self)}")
         see = [f"  See {self.see}"] if self.see else []
         return "\n".join([*lines, f"  {self.advice}", *see])
+
+
+def in_one_line(finding: Finding) -> str:
+    """The name of a finding that has passed, the layer and the epochs."""
+    place = f" in {finding.layer}" if finding.layer else ""
+    return f"passed: {finding.name}{place}{when(finding)}"
+
+
+def when(finding: Finding) -> str:
+    """The epochs in which a `Doctor` found it; empty if unknown."""
+    if finding.epoch is None:
+        return ""
+    if finding.last_epoch is None:
+        return f", since epoch {finding.epoch}"
+    if finding.last_epoch == finding.epoch:
+        return f", epoch {finding.epoch} only"
+    return f", epochs {finding.epoch} to {finding.last_epoch}"
 
 
 def evidence(finding: Finding) -> str:

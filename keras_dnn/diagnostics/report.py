@@ -11,7 +11,7 @@ import numpy as np
 from keras_dnn import _arguments, _files
 from keras_dnn._result import Result
 from keras_dnn.diagnostics import _html
-from keras_dnn.diagnostics.finding import SEVERITIES, Finding, Severity
+from keras_dnn.diagnostics.finding import SEVERITIES, Finding, Severity, in_one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +47,8 @@ class Report(Result):
         findings: tuple of `Finding`.
         checked: names of the checks that were made.
         charts: tuple of `Chart`, what `plot` draws.
+        passed: tuple of `Finding`: warnings and errors that a `Doctor` gave in earlier
+            epochs, and for which there is no reason any more.
 
     Example:
         >>> from keras_dnn.diagnostics import Report
@@ -60,9 +62,11 @@ class Report(Result):
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     charts: tuple[Chart, ...] = ()
+    passed: tuple[Finding, ...] = ()
 
     def __str__(self) -> str:
-        return "\n\n".join([self.summary, *map(str, self.findings)])
+        past = map(in_one_line, self.passed)
+        return "\n\n".join([self.summary, *map(str, self.findings), *past])
 
     @property
     def summary(self) -> str:
