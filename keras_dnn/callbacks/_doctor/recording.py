@@ -139,7 +139,7 @@ class Recording:
                 (rate for part in sublayers(model) for rate in rates(part)), default=0.0
             ),
             is_weighted=self._is_weighted,
-            **self._of_guesses(),
+            **self._of_guesses(settled),
             nonfinite=self._first_nonfinite(model),
             **self._of_gradients(model),
             **self._of_units(settled),
@@ -187,11 +187,12 @@ class Recording:
             "saturated": units.saturated,
         }
 
-    def _of_guesses(self) -> dict[str, Any]:
+    def _of_guesses(self, settled: bool) -> dict[str, Any]:
         known = self._guesses or Guesses()
         return {
             "guess_loss": known.training,
-            "validation_guess_loss": known.validation,
+            # With moving statistics that are partly initial ones, it may lose.
+            "validation_guess_loss": known.validation if settled else np.nan,
             "uniform_loss": known.uniform,
         }
 
