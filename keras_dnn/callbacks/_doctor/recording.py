@@ -199,14 +199,13 @@ class Recording:
     def _of_epochs(self, settled: bool) -> dict[str, Any]:
         rows = np.array(self._epochs, "float64").reshape(-1, 5)
         reported, validation, evaluation, regularisation, penalties = rows.T
+        unknown = np.full_like(reported, np.nan)
         return {
             "epoch_losses": reported,
             "validation_losses": validation,
-            "evaluation_losses": evaluation,
+            "evaluation_losses": evaluation if settled else unknown,
             "penalties": penalties,
-            "regularisation_gaps": regularisation
-            if settled
-            else np.full_like(regularisation, np.nan),
+            "regularisation_gaps": regularisation if settled else unknown,
         }
 
     def _of_evaluation(self) -> dict[str, Any]:
