@@ -46,6 +46,7 @@ class LayerSignal(Result):
         input_gradient_norm: the norm of the loss's gradient by its inputs, by all ways
             that lead from there to the loss; NaN if unknown.
         is_trainable: whether the layer, or one in it, has weights that are trained.
+        units: the number of its units; 0 if unknown.
     """
 
     layer: keras.layers.Layer
@@ -60,6 +61,7 @@ class LayerSignal(Result):
     input_std: float = math.nan
     input_gradient_norm: float = math.nan
     is_trainable: bool = True
+    units: int = 0
 
 
 def norm_of(gradient: Tensor) -> float:
@@ -103,6 +105,7 @@ def signal_of(
         std_of(entering) if multiplies and entering is not None else math.nan,
         math.nan if entering_gradient is None else norm_of(entering_gradient),
         bool(layer.trainable_variables),
+        y.shape[-1],
     )
 
 

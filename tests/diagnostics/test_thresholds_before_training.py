@@ -340,3 +340,11 @@ def test_an_initializer_suits_the_activation(activation, initializer, ratio):
         [ratio] if ratio else []
     )
     assert not found("initializer", weighted=[seen] * 2)
+
+
+@pytest.mark.parametrize(
+    ("units", "dead", "expected"), [(4, 0.75, 0), (4, 1.0, 1), (8, 0.75, 1)]
+)
+def test_half_of_a_few_units_may_be_dead_by_chance(units, dead, expected):
+    hidden = layer(dead=dead, units=units)
+    assert len(found("dead-units", **signals(hidden))) == expected

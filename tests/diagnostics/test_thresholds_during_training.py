@@ -414,3 +414,11 @@ def test_small_gradients_of_attention_scores_do_not_vanish(value, expected):
     kernels += [f"model/{name}/kernel" for name in "abc"]
     norms = np.tile([1e-4, 2e-4, value, 0.5, 0.5, 1.0], (8, 1))
     assert len(found("vanishing", norms=norms, kernels=kernels)) == expected
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(0.9e-5, 1), (1.1e-5, 0)])
+def test_a_kernel_that_alone_hardly_moves_is_a_note(ratio, expected):
+    findings = found("update-ratio", ratios=np.tile([ratio, 1e-3, 1e-3], (8, 1)))
+    assert [f.layer for f in findings] == ["model/a"] * expected
+    # A rate that comes down slows all of them.
+    assert not found("update-ratio", ratios=np.full((8, 3), ratio))

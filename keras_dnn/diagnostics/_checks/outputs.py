@@ -21,6 +21,9 @@ SUM = "The probabilities of one example should sum to 1"
 ROUNDING = 1e-2
 """How far probabilities in half precision may be from a sum of 1."""
 
+DISTINCT = 16
+"""Of as many different numbers, not all are between 0 and 1 by chance."""
+
 
 @built_in(
     "loss-and-activation",
@@ -91,7 +94,9 @@ def _mismatch(examination: Examination, index: int, loss: OutputLoss) -> str | N
 def _are_probabilities(output: np.ndarray, activation: str | None) -> bool:
     if activation is not None:
         return activation in PROBABILITIES
-    # A layer of the user's own: the outputs tell.
+    # A layer of the user's own: the outputs tell. Logits lie on both sides of zero.
+    if output.min() > 0 and output.max() < 1 and len(np.unique(output)) >= DISTINCT:
+        return True
     if output.ndim < 2 or output.shape[-1] < 2 or len(output) < 2:
         return False
     sums = output.sum(axis=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -42,8 +43,8 @@ def symmetric_weights(examination: Examination, check: Check) -> Iterator[Findin
     equal = [
         (signal.path, kernel)
         for signal in examination.weighted
-        for kernel in own_weights(signal.layer)
-        if kernel.trainable and _units_are_equal(kernel)
+        for kernel in _kernels(signal.layer)
+        if not np.ptp(kernel.by_unit(_values(kernel.weight)), axis=-1).any()
     ]
     if not equal:
         return
@@ -55,33 +56,48 @@ def symmetric_weights(examination: Examination, check: Check) -> Iterator[Findin
                 "All units of the layer have the same initial weights, and get the "
                 "same gradients.",
                 path,
-                value=float(_values(kernel).flat[0]),
-                units=int(kernel.shape[-1]),
+                value=float(_values(kernel.weight).flat[0]),
+                units=kernel.units,
             )
 
 
-def _units_are_equal(kernel: keras.Variable) -> bool:
-    # By name: a gate or adapter is meant to start at zero.
-    if len(kernel.shape) < 2 or not kernel.name.endswith("kernel"):
-        return False
-    return kernel.shape[-1] > 1 and not np.ptp(_values(kernel), axis=-1).any()
+class _Kernel(NamedTuple):
+    """A kernel and the number of its units, each of which may have several gates."""
+
+    weight: keras.Variable
+    units: int
+
+    def by_unit(self, values: np.ndarray) -> np.ndarray:
+        """Values of the shape of the kernel with the units on an axis of their own."""
+        return values.reshape(*values.shape[:-1], -1, self.units)
 
 
-def _units_differ(
-    examination: Examination, kernels: list[keras.Variable]
-) -> list[bool]:
+def _kernels(layer: keras.layers.Layer) -> Iterator[_Kernel]:
+    for weight in own_weights(getattr(layer, "cell", layer)):
+        # By name: a gate or adapter is meant to start at zero.
+        is_kernel = len(weight.shape) >= 2 and weight.name.endswith("kernel")
+        if not is_kernel or not weight.trainable:
+            continue
+        last = int(weight.shape[-1])
+        units = getattr(layer, "units", last)
+        units = units if isinstance(units, int) and last % units == 0 else last
+        if units > 1:
+            yield _Kernel(weight, units)
+
+
+def _units_differ(examination: Examination, kernels: list[_Kernel]) -> list[bool]:
     """For each kernel, whether a few steps of gradient descent tell its units apart."""
     model = examination.model
     weights = model.trainable_variables
-    places = [next(i for i, w in enumerate(weights) if w is k) for k in kernels]
+    places = [next(i for i, w in enumerate(weights) if w is k.weight) for k in kernels]
     differ = [False] * len(kernels)
     # Dropout tells units apart, but they learn the same all the time.
     with unchanged_by_calls(model), without_noise(model), restored(weights):
         for _ in range(STEPS):
             gradients = _gradients(examination, weights)
             differ = [
-                known or _columns_differ(gradients[place])
-                for known, place in zip(differ, places, strict=True)
+                known or _columns_differ(kernel.by_unit(gradients[place]))
+                for known, kernel, place in zip(differ, kernels, places, strict=True)
             ]
             size = float(np.sqrt(sum(np.sum(np.square(g)) for g in gradients)))
             if all(differ) or not 0.0 < size < np.inf:

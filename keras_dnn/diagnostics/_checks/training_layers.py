@@ -183,13 +183,18 @@ def vanishing(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     "MultiOptimizer), or use an adaptive optimizer.",
 )
 def update_ratio(history: TrainingHistory, check: Check) -> Iterator[Finding]:
-    """Ten times more or less is worth a note; small ones only before the end."""
+    """Ten times more or less is worth a note; small ones only before the end.
+
+    Unless the other kernels move a hundred times as much: no schedule explains that.
+    """
     kernels, medians = _medians(history, history.ratios[len(history.ratios) // 2 :])
     if not kernels:
         return
     for i in (int(medians.argmax()), int(medians.argmin())):
         relative = medians[i] / check.threshold
-        if relative > 10 or (relative < 0.1 and not history.has_learnt):
+        is_alone = medians[i] < 0.01 * np.median(medians)
+        is_early = is_alone or not history.has_learnt
+        if relative > 10 or (relative < 0.1 and is_early):
             yield check.finding(
                 "note",
                 f"The median update is {medians[i]:.2g} times the weights.",
