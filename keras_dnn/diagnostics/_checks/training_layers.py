@@ -54,6 +54,10 @@ def nonfinite(history: TrainingHistory, check: Check) -> Iterator[Finding]:
             "error",
             f"{what} is not finite from step {found.step} on; {place}",
             found.layer,
+            advice=None
+            if found.layer
+            else "Look there for values that are missing or far too large, and try a "
+            "smaller learning rate or global_clipnorm.",
             step=found.step,
             loss=found.loss,
         )

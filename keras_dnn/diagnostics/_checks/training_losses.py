@@ -257,7 +257,9 @@ def overfitting(history: TrainingHistory, check: Check) -> Iterator[Finding]:
         yield check.finding(
             "warning",
             f"The validation loss has risen from {lowest:.3g} to {validation[-1]:.3g}.",
-            advice=history.advice if history.verdict == "overfitting" else None,
+            advice=f"Stop early. {history.advice}"
+            if history.verdict == "overfitting"
+            else None,
             lowest=lowest,
             epoch=int(validation.argmin()),
             last=float(validation[-1]),
