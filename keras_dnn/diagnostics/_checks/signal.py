@@ -192,8 +192,8 @@ def _steepest(examination: Examination, forward: bool, grows: bool) -> str | Non
     "no-gradient",
     when="before",
     looks_for="weights that the loss does not depend on",
-    advice="Make sure that the layer is connected to an output that has a loss, and that "
-    "nothing between the two has a slope of zero everywhere (rounding, argmax, "
+    advice="Make sure that the layer is connected to an output that has a loss, and "
+    "that nothing between the two has a slope of zero everywhere (rounding, argmax, "
     "stop_gradient).",
 )
 def no_gradient(examination: Examination, check: Check) -> Iterator[Finding]:
