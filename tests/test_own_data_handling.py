@@ -12,6 +12,7 @@ from keras_dnn._keras.prediction import batch_for_keras, data_for_keras
 from keras_dnn.callbacks import ActivationStatistics, Doctor, TrainingEvaluation
 from keras_dnn.diagnostics import check_gradients, preflight
 from keras_dnn.initializers import lsuv
+from tests.keras_versions import needs_keras
 
 layers = keras.layers
 ROWS = 4
@@ -157,6 +158,7 @@ def series(rows=3 * ROWS):
     return x, x.sum(axis=(1, 2))[:, np.newaxis]
 
 
+@needs_keras(15, "evaluate a stateful layer on batches of unknown size")
 def test_a_stateful_model_is_evaluated_batch_by_batch(stateful):
     x, y = series()
     evaluation = TrainingEvaluation((x, y))
@@ -196,6 +198,7 @@ def test_too_few_rows_for_a_stateful_model_are_refused(stateful):
         preflight(stateful, x, y, verbose=0)
 
 
+@needs_keras(15, "restart its global generator in set_random_seed")
 def test_an_evaluation_moves_no_global_generator():
     """A layer of one's own may draw from Keras's global seed."""
 

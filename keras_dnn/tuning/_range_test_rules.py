@@ -270,6 +270,9 @@ def reason_against(curve: Curve) -> str:
             "too high: try a lower min_rate"
         )
     rise = curve.values.max() - curve.values[0]
-    if curve.lowest < len(curve.values) // 10 and rise > 3 * curve.noise().max():
+    # Equal losses differ by rounding once there is a trend of them.
+    rounding = 1e-9 * np.abs(curve.values).max()
+    above = max(3 * curve.noise().max(), rounding)
+    if curve.lowest < len(curve.values) // 10 and rise > above:
         return "the loss rises from the start: try a lower min_rate"
     return "the curve is flat: the loss falls by less than its noise"

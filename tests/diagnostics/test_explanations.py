@@ -44,11 +44,13 @@ def test_the_page_of_a_report_holds_the_explanation(tmp_path):
 def test_the_command_prints_it(monkeypatch, capsys, arguments, printed):
     module = finding().see.split()[2]
     monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)
     runpy.run_module(module, run_name="__main__")
     assert printed in capsys.readouterr().out
 
 
 def test_the_command_refuses_what_it_does_not_know(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["diagnostics", "vanished"])
+    monkeypatch.delitem(sys.modules, "keras_dnn.diagnostics.__main__", raising=False)
     with pytest.raises(SystemExit, match="name must be that of a check"):
         runpy.run_module("keras_dnn.diagnostics", run_name="__main__")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_dnn.diagnostics import check_gradients, preflight
 from keras_dnn.diagnostics._gradients.lines import drawn
 from tests.diagnostics import networks, random_networks
+from tests.keras_versions import needs_keras
 
 layers = keras.layers
 
@@ -259,6 +260,7 @@ def test_the_scale_of_the_loss_does_not_matter(scale):
     assert wrong.tolist() == [True, True, False, False]
 
 
+@needs_keras(15, "compute an L1 penalty in float64")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks(seed):
     """benchmarks/compare_gradient_checks.py has two hundred."""

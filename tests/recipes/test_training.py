@@ -9,6 +9,7 @@ import pytest
 from keras_dnn.callbacks import OneCycleScheduler, PerformanceScheduler, StepLogger
 from keras_dnn.recipes import deep_network, training
 from keras_dnn.tuning import find_learning_rate
+from tests.keras_versions import needs_keras
 
 LOSS = "sparse_categorical_crossentropy"
 generator = np.random.default_rng(5)
@@ -101,6 +102,7 @@ def draws(again=True):
     return np.asarray(initial).tolist(), np.asarray(keras.random.normal((3,))).tolist()
 
 
+@needs_keras(15, "restart its global generator in set_random_seed")
 def test_rate_is_what_a_range_test_advises_for_a_peak_or_a_constant():
     model = network()
     before = model.get_weights()

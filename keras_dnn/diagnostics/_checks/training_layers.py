@@ -189,14 +189,16 @@ def vanishing(history: TrainingHistory, check: Check) -> Iterator[Finding]:
 def update_ratio(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     """Ten times more or less is worth a note; small ones only before the end.
 
-    Unless the other kernels move a hundred times as much: no schedule explains that.
+    Unless the other kernels always moved a hundred times as much.
     """
     kernels, medians = _medians(history, history.ratios[len(history.ratios) // 2 :])
     if not kernels:
         return
+    always = np.nanmedian(history.ratios, axis=0)
+    always = always[[history.kernels.index(kernel) for kernel in kernels]]
     for i in (int(medians.argmax()), int(medians.argmin())):
         relative = medians[i] / check.threshold
-        is_alone = medians[i] < 0.01 * np.median(medians)
+        is_alone = always[i] < 0.01 * np.median(always)
         is_early = is_alone or not history.has_learnt
         if relative > 10 or (relative < 0.1 and is_early):
             yield check.finding(
