@@ -23,10 +23,12 @@ def names(*body, loss="mse", y=None):
 @pytest.mark.parametrize("kind", [layers.GRU, layers.LSTM, layers.SimpleRNN])
 def test_gates_differ_but_units_do_not(kind):
     ones = {"kernel_initializer": "ones", "recurrent_initializer": "ones"}
-    assert "symmetric-weights" in names(kind(4, **ones), layers.Dense(1))
-    # The recurrent kernel tells the units apart.
-    ones.pop("recurrent_initializer")
+    last = {"units": 1, "kernel_initializer": "ones"}
+    assert "symmetric-weights" in names(kind(4, **ones), layers.Dense(**last))
+    # What follows, or the recurrent kernel, tells the units apart.
     assert "symmetric-weights" not in names(kind(4, **ones), layers.Dense(1))
+    ones.pop("recurrent_initializer")
+    assert "symmetric-weights" not in names(kind(4, **ones), layers.Dense(**last))
 
 
 def test_a_last_layer_may_begin_at_zero():
