@@ -194,11 +194,11 @@ def update_ratio(history: TrainingHistory, check: Check) -> Iterator[Finding]:
     kernels, medians = _medians(history, history.ratios[len(history.ratios) // 2 :])
     if not kernels:
         return
-    always = np.nanmedian(history.ratios, axis=0)
-    always = always[[history.kernels.index(kernel) for kernel in kernels]]
+    always = dict(zip(*_medians(history, history.ratios), strict=True))
+    usual = np.median(list(always.values()))
     for i in (int(medians.argmax()), int(medians.argmin())):
         relative = medians[i] / check.threshold
-        is_alone = always[i] < 0.01 * np.median(always)
+        is_alone = always[kernels[i]] < 0.01 * usual
         is_early = is_alone or not history.has_learnt
         if relative > 10 or (relative < 0.1 and is_early):
             yield check.finding(
