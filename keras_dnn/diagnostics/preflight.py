@@ -107,7 +107,6 @@ def preflight(
     require_loss_outside_step(model, "preflight")
     require_call(model, "preflight")
     _require_eager_calls(model)
-    _refuse_float8(model)
     checks = selected("before", skip, thresholds)
     given = (x, y)
     x, y, sample_weight = _batch(model, x, y, sample_weight, samples, seed)
@@ -237,14 +236,3 @@ def _charts(examination: Examination) -> tuple[Chart, ...]:
         Chart("Forward signal by layer", names, "layer", forward, log=True),
         Chart("Gradient by layer", names, "layer", backward, log=True),
     )
-
-
-def _refuse_float8(model: keras.Model) -> None:
-    """Raises an error for layers whose gradient exists in compiled steps only."""
-    for layer in sublayers(model):
-        if layer.quantization_mode == "float8":
-            raise ValueError(
-                "model must not be quantised to float8, for Keras computes its "
-                "gradient in compiled steps only. Check it before model.quantize. "
-                f"Received: {layer.name!r} of float8"
-            )
